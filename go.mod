@@ -1,0 +1,3 @@
+module expunge
+
+go 1.26

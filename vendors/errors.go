@@ -1,0 +1,70 @@
+package vendors
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Kinds of failure of a call: every error that a Vendor returns matches exactly one of
+// them with errors.Is, or a context's error.
+var (
+	ErrNotSent     = errors.New("the request was not sent")           // it surely had no effect: not connected, or stopped before it left
+	ErrRateLimited = errors.New("the vendor asks us to slow down")    // 429: surely no effect
+	ErrAuth        = errors.New("the vendor refused our credentials") // 401, 403: surely no effect; stops the vendor for this run
+	ErrRefused     = errors.New("the vendor refused the request")     // for good: surely no effect, no use in trying again
+	ErrUnavailable = errors.New("the vendor did not answer")          // network, time-out, 408, 5xx: a change may have happened
+	ErrUnreadable  = errors.New("the answer cannot be understood")    // a change may have happened
+)
+
+// Finer causes, matched beside a kind.
+var (
+	ErrTooLarge = errors.New("the answer is too large")
+	ErrTimeout  = errors.New("timed out")
+	ErrRedirect = errors.New("the vendor answered with a redirect, which is not followed")
+	ErrInsecure = errors.New("not https")
+	ErrStopped  = errors.New("stopping") // the run ends: no new call leaves
+)
+
+// Error is a failed call. Its text holds no identifier, no URL and nothing of the
+// answer's body.
+type Error struct {
+	Vendor     string        // the configured name
+	Op         string        // preview, submit, poll, token, ...
+	Kind       error         // one of the kinds above
+	Status     int           // HTTP status, 0 without an answer
+	RetryAfter time.Duration // what the vendor asked for, 0 if nothing
+	Err        error         // finer cause, free of personal data; may be nil
+
+	// Message is the vendor's own text. It may quote an identifier, so it is not part of
+	// Error(): scrub it of the subject before it is kept or shown.
+	Message string
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s: %v", e.Vendor, e.Op, e.Kind)
+	if e.Status != 0 {
+		fmt.Fprintf(&b, " (HTTP %d)", e.Status)
+	}
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	return b.String()
+}
+
+// Unwrap gives errors.Is both the kind and the cause.
+func (e *Error) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Err}
+}
+
+// Harmless reports whether a submission that failed with err surely had no effect at the
+// vendor.
+func Harmless(err error) bool {
+	return errors.Is(err, ErrNotSent) || errors.Is(err, ErrRateLimited) ||
+		errors.Is(err, ErrAuth) || errors.Is(err, ErrRefused)
+}

@@ -1,0 +1,129 @@
+package vendors
+
+import (
+	"context"
+	"time"
+)
+
+// Vendor is one configured account at a vendor. All methods are safe for concurrent use;
+// the caller bounds the concurrency and the transport the rate.
+type Vendor interface {
+	// Traits says how this vendor works. It never changes.
+	Traits() Traits
+
+	// Identifiers lists by which of the subject's values this vendor knows the person:
+	// one task each, in report order. None means that the task is skipped, for the reason
+	// given. It calls nobody.
+	Identifiers(s Subject) ([]Ref, Reason)
+
+	// Preview looks at what the vendor holds for the target and changes nothing, ever.
+	// A vendor that cannot be asked (Traits.Remote is false) checks what it is about to
+	// send and reports no records. No match is a Preview with Records == 0, not an error.
+	// The same call verifies an erasure: then the target must match nothing.
+	Preview(ctx context.Context, t *Target) (Preview, error)
+
+	// Submit makes the one call that asks the vendor to anonymize or remove. It cannot be
+	// undone and is never repeated by the vendor itself. An error of kind ErrNotSent,
+	// ErrRateLimited, ErrAuth or ErrRefused says that the vendor did nothing; after any
+	// other error the call may or may not have had its effect, and Traits.Uncertain says
+	// what to do.
+	Submit(ctx context.Context, t *Target) (Receipt, error)
+}
+
+// Poller is a vendor whose submission is a job that can be asked about
+// (Traits.Completion == ByPoll).
+type Poller interface {
+	// Poll asks once, by t.Reference. A job that is still open is a value, not an error.
+	Poll(ctx context.Context, t *Target) (Progress, error)
+}
+
+// Checker is a vendor that can test its place and credentials without changing or looking
+// up anything about a person.
+type Checker interface {
+	// Check makes the cheapest call that shows that credentials are accepted. Warnings are
+	// sentences for the operator: agreements that are missing, versions near their end.
+	Check(ctx context.Context) (warnings []string, err error)
+}
+
+// Target is one subject at one vendor by one identifier, as a call needs it.
+type Target struct {
+	Ref       Ref     // which of the subject's values the task is about
+	Subject   Subject // everything the vendor needs (Traits.Fields), in clear
+	Hint      string  // what the last Preview returned as Hint
+	Reference string  // what Submit returned, for Poll
+}
+
+// Identifier returns the clear value that the task is about.
+func (t *Target) Identifier() string { return t.Subject.At(t.Ref) }
+
+// Traits are the fixed properties of a vendor.
+type Traits struct {
+	Kind       string     // customergauge, voyado, acqueon
+	Remote     bool       // Preview asks the vendor: the erasure can be verified
+	Completion Completion // what ends a submission that was accepted
+	Uncertain  Uncertain  // what a submission without an answer leads to
+	Fields     FieldSet   // what of the subject the vendor needs: kept until the task is final
+
+	VerifyAfter    time.Duration // ByPreview: from acceptance to the first look
+	VerifyPatience time.Duration // ByPreview: still there after this long is a failure
+	FirstPoll      time.Duration // ByPoll: from acceptance to the first poll
+	PollEvery      time.Duration // ByPoll
+	GiveUpAfter    time.Duration // ByPoll: still open after this long is held; 0: never
+	LeadTime       time.Duration // how long an erasure takes at the vendor at the least: makes a task at_risk
+
+	// What stays and what goes, for the report's readers.
+	Anonymizes []string
+	Keeps      []string
+	HowKnown   string // one sentence: what "erased" rests on at this vendor
+}
+
+// Completion says what ends a submission that the vendor accepted.
+type Completion uint8
+
+const (
+	ByPreview Completion = iota + 1 // done at once; look again and see nothing: evidence verified
+	ByPoll                          // a job that says when it is done: evidence vendor_done
+	ByPerson                        // a person at the vendor acts; a confirmation says so: evidence confirmed
+)
+
+// Uncertain says what follows a submission whose outcome is unknown (a crash, a lost
+// reply).
+type Uncertain uint8
+
+const (
+	AskAgain      Uncertain = iota + 1 // preview tells whether it happened
+	SubmitAgain                        // a repeated submission is harmless
+	HoldForPerson                      // a repetition would do harm: a person decides
+)
+
+// Preview is what the vendor holds for a target.
+type Preview struct {
+	Records int      // how many records match
+	Refs    []string // the vendor's numbers of these records, sorted; never personal data
+	Doubt   Reason   // not "": these may not be the subject's records, a person must look
+	Warning Reason   // not "": worth telling, stops nothing
+	Hint    string   // opaque, without personal data: given back to Submit and to later Previews
+}
+
+// Receipt is the vendor's acceptance of a submission.
+type Receipt struct {
+	Reference string // the vendor's id for what was submitted; "" where it gives none
+	Warning   Reason
+}
+
+// Progress is what a vendor says of a job.
+type Progress struct {
+	Job    Job
+	Status string // the vendor's own word, cleaned for display
+}
+
+// Job is the state of a vendor's job.
+type Job uint8
+
+const (
+	JobOpen    Job = iota + 1 // accepted, waiting or running
+	JobDone                   // all is gone
+	JobFailed                 // the vendor says that the job failed
+	JobLost                   // the vendor knows no such job
+	JobUnknown                // a status that we do not know: the job stays open, the word is reported
+)
