@@ -40,7 +40,7 @@ type Common struct {
 	Kind        string   `yaml:"kind"`
 	BaseURL     string   `yaml:"base_url"`     // replaces scheme, host and port
 	Rate        Rate     `yaml:"rate"`         // how often requests may leave
-	Burst       int      `yaml:"burst"`        // how many may leave at once after a pause
+	Burst       int      `yaml:"burst"`        // how many may leave at once after a pause; 0: DefaultBurst of the rate
 	Concurrency int      `yaml:"concurrency"`  // how many may be in flight
 	Timeout     Duration `yaml:"timeout"`      // one request, to the last byte of its answer
 	MaxAttempts int      `yaml:"max_attempts"` // tries of one call that keeps failing
@@ -55,11 +55,16 @@ func (c *Common) Shared() *Common { return c }
 // DefaultCommon returns the defaults that hold for every kind unless it says otherwise.
 func DefaultCommon(kind string) Common {
 	return Common{
-		Kind: kind, Rate: Rate{PerSecond: 5}, Burst: 1, Concurrency: 4,
+		Kind: kind, Rate: Rate{PerSecond: 5}, Concurrency: 4,
 		Timeout: Duration(30 * time.Second), MaxAttempts: 8,
 		RetryBase: Duration(2 * time.Second), RetryCap: Duration(time.Hour),
 	}
 }
+
+// DefaultBurst is the burst of a vendor whose config sets none: what its rate sends in
+// 10 ms, and at least 1. Without it a high rate would not be reached, as timers are not
+// exact to the microsecond.
+func DefaultBurst(r Rate) int { return max(1, int(r.PerSecond/100)) }
 
 // KeyError is a problem with one key of a vendor's config. The loader adds file and line.
 type KeyError struct {
