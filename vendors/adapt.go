@@ -1,0 +1,65 @@
+package vendors
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/url"
+)
+
+// This file holds what the adapters share besides the transport.
+
+// ErrNoValue is the cause of an ErrNotSent: a call lacks what it is about (the clear
+// identifier has been dropped, there is no reference). Such a call never leaves.
+var ErrNoValue = errors.New("the task has no clear value left to send")
+
+// Loose is a JSON string or number as its text, for fields that a vendor sends now as the
+// one and now as the other. null is the empty text; anything else does not decode.
+type Loose string
+
+var errLoose = errors.New("neither a string nor a number")
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *Loose) UnmarshalJSON(b []byte) error {
+	b = bytes.TrimSpace(b)
+	switch {
+	case len(b) == 0:
+		return errLoose
+	case b[0] == '"':
+		return json.Unmarshal(b, (*string)(l))
+	case b[0] == '-' || b[0] >= '0' && b[0] <= '9':
+		*l = Loose(b)
+		return nil
+	case string(b) == "null":
+		*l = ""
+		return nil
+	}
+	return errLoose
+}
+
+// HTTPBase reads the URL under a config key, to which HTTP requests will go (see
+// ParseBaseURL). Its error is a *KeyError that does not quote the URL.
+func HTTPBase(key, text string) (*url.URL, error) {
+	u, err := ParseBaseURL(text)
+	if err != nil {
+		return nil, &KeyError{Key: key, Problem: err.Error()}
+	}
+	if u.Scheme != "https" && u.Scheme != "http" {
+		return nil, &KeyError{Key: key, Problem: "must be an https URL", Hint: "WebSocket URLs do not belong here"}
+	}
+	return u, nil
+}
+
+// PlainToken reports whether text is 1 to limit printable ASCII characters without spaces:
+// what an id or a credential of a vendor must look like before it is kept or sent.
+func PlainToken(text string, limit int) bool {
+	if text == "" || len(text) > limit {
+		return false
+	}
+	for i := range len(text) {
+		if text[i] <= ' ' || text[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
