@@ -1,0 +1,585 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"expunge/store/seal"
+)
+
+// chunk is how many rows share an intake transaction (LIMITS.md: larger ones buy nothing).
+const chunk = 10_000
+
+// perInsert is how many subjects one INSERT statement carries.
+const perInsert = 25
+
+// Batch is one input file as the store knows it.
+type Batch struct {
+	ID         int64
+	Name       string
+	Digest     []byte
+	TakenAt    time.Time
+	Loading    bool // cut short: counts for nothing
+	Rows       int64
+	Subjects   int64
+	Invalid    int64
+	Duplicates int64
+
+	First, Last int64 // ids of its subjects: First <= id <= Last
+}
+
+// NewSubject is a row of the input that may become a subject.
+type NewSubject struct {
+	Line       int
+	SubjectID  string
+	Content    int64 // keyed digest of its identifiers
+	ReceivedAt time.Time
+	DueAt      time.Time
+	Plain      []byte    // what is to be sealed
+	Tasks      []NewTask // in report order
+	Same       []int64   // for each of Tasks the keyed digest of vendor and identifier; 0: none
+}
+
+// NewTask is one task that a subject leads to.
+type NewTask struct {
+	Vendor int64
+	Field  int
+	Nth    int
+	State  State // Pending or Skipped
+	Reason string
+}
+
+// Reject is an input row that did not become a subject.
+type Reject struct {
+	Line      int
+	SubjectID string
+	Duplicate bool // else invalid
+	Reason    string
+	Message   string
+}
+
+// IntakeReasons are the codes that the store gives to rows whose subject_id it has seen.
+type IntakeReasons struct {
+	Repeated, Conflicting, AlreadyTakenIn string
+}
+
+// Intake takes in one batch. Nothing of it counts until Settle has returned; a batch that
+// is not settled is discarded, now by Discard or by the next intake.
+type Intake struct {
+	s      *Store
+	batch  Batch
+	now    time.Time
+	shapes map[string]int
+	newest []shapeRow
+	key    strings.Builder
+	nextID int64
+	buf    []subjectRow
+	rej    []Reject
+	same   *sorter
+
+	jobs chan func(c *sql.Conn) error
+	errs chan error
+	err  error
+}
+
+type subjectRow struct {
+	id, line, content, received, due int64
+	subjectID                        string
+	shape                            int
+	sealed                           []byte
+}
+
+type shapeRow struct {
+	shape, n int
+	NewTask
+}
+
+// FindBatch returns the settled batch with this digest of its input.
+func (s *Store) FindBatch(ctx context.Context, digest []byte) (Batch, bool, error) {
+	all, err := s.batches(ctx, `WHERE digest = ? AND NOT loading`, digest)
+	if err != nil || len(all) == 0 {
+		return Batch{}, false, err
+	}
+	return all[0], true, nil
+}
+
+// Batches returns all batches, the oldest first.
+func (s *Store) Batches(ctx context.Context) ([]Batch, error) { return s.batches(ctx, ``) }
+
+func (s *Store) batches(ctx context.Context, where string, args ...any) ([]Batch, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT id, name, digest, taken_at, loading, rows, subjects, invalid, duplicates,
+ first_subject, last_subject FROM batches `+where+` ORDER BY id`, args...)
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer rows.Close()
+	var all []Batch
+	for rows.Next() {
+		var b Batch
+		var at sql.NullInt64
+		if err := rows.Scan(&b.ID, &b.Name, &b.Digest, &at, &b.Loading, &b.Rows, &b.Subjects, &b.Invalid, &b.Duplicates, &b.First, &b.Last); err != nil {
+			return nil, explain(err)
+		}
+		b.TakenAt = fromMillis(at)
+		all = append(all, b)
+	}
+	return all, explain(rows.Err())
+}
+
+// BeginIntake starts a batch, after discarding any that was cut short.
+func (s *Store) BeginIntake(ctx context.Context, name string, now time.Time) (*Intake, error) {
+	old, err := s.batches(ctx, `WHERE loading`)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range old {
+		if err := s.discard(ctx, b); err != nil {
+			return nil, err
+		}
+	}
+	in := &Intake{s: s, now: now, shapes: map[string]int{}, same: newSorter(s.path)}
+	if err := s.read.QueryRowContext(ctx, `SELECT 1 + max(coalesce((SELECT max(last_subject) FROM batches), 0), coalesce((SELECT max(id) FROM subjects), 0))`).Scan(&in.nextID); err != nil {
+		return nil, explain(err)
+	}
+	in.batch = Batch{Name: name, TakenAt: now, First: in.nextID, Loading: true}
+	err = s.inTx(ctx, func(c *sql.Conn) error {
+		res, err := c.ExecContext(context.Background(), `INSERT INTO batches (name, taken_at, first_subject) VALUES (?, ?, ?)`, name, millis(now), in.nextID)
+		if err != nil {
+			return err
+		}
+		in.batch.ID, err = res.LastInsertId()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := in.loadShapes(ctx); err != nil {
+		return nil, err
+	}
+	in.jobs, in.errs = make(chan func(*sql.Conn) error, 1), make(chan error, 1)
+	go func() { // one chunk is written while the next is read and sealed
+		var first error
+		for job := range in.jobs {
+			if first == nil {
+				first = s.inTx(context.WithoutCancel(ctx), job)
+			}
+		}
+		in.errs <- first
+	}()
+	return in, nil
+}
+
+func (in *Intake) loadShapes(ctx context.Context) error {
+	rows, err := in.s.read.QueryContext(ctx, `SELECT shape, vendor, field, nth, state, coalesce(reason, '') FROM shapes ORDER BY shape, n`)
+	if err != nil {
+		return explain(err)
+	}
+	defer rows.Close()
+	var tasks []NewTask
+	last := 0
+	put := func() {
+		if len(tasks) > 0 {
+			in.shapes[in.shapeKey(tasks)] = last
+		}
+		tasks = tasks[:0]
+	}
+	for rows.Next() {
+		var shape int
+		var t NewTask
+		if err := rows.Scan(&shape, &t.Vendor, &t.Field, &t.Nth, &t.State, &t.Reason); err != nil {
+			return explain(err)
+		}
+		if shape != last {
+			put()
+			last = shape
+		}
+		tasks = append(tasks, t)
+	}
+	put()
+	return explain(rows.Err())
+}
+
+func (in *Intake) shapeKey(tasks []NewTask) string {
+	in.key.Reset()
+	for _, t := range tasks {
+		fmt.Fprintf(&in.key, "%d,%d,%d,%d,%s;", t.Vendor, t.Field, t.Nth, t.State, t.Reason)
+	}
+	return in.key.String()
+}
+
+func (in *Intake) shape(tasks []NewTask) int {
+	key := in.shapeKey(tasks)
+	if id, ok := in.shapes[key]; ok {
+		return id
+	}
+	id := len(in.shapes) + 1
+	in.shapes[strings.Clone(key)] = id
+	for n, t := range tasks {
+		in.newest = append(in.newest, shapeRow{id, n, t})
+	}
+	return id
+}
+
+// Batch is what is known of the batch so far.
+func (in *Intake) Batch() Batch { return in.batch }
+
+// Subject adds a row that may become a subject: whether its subject_id is new is found
+// when the batch is settled.
+func (in *Intake) Subject(n *NewSubject) error {
+	if len(n.Tasks) == 0 || len(n.Tasks) > TasksPerSubject {
+		return fmt.Errorf("store: line %d leads to %d tasks", n.Line, len(n.Tasks))
+	}
+	id := in.nextID
+	in.nextID++
+	in.batch.Rows++
+	for i, d := range n.Same {
+		if d != 0 {
+			if err := in.same.add(d, id*TasksPerSubject+int64(i)); err != nil {
+				return err
+			}
+		}
+	}
+	in.buf = append(in.buf, subjectRow{id: id, line: int64(n.Line), content: n.Content, received: millis(n.ReceivedAt),
+		due: millis(n.DueAt), subjectID: n.SubjectID, shape: in.shape(n.Tasks),
+		sealed: in.s.box.Seal(nil, n.Plain, seal.Place{Table: "subjects", Row: id})})
+	return in.flushAt(chunk)
+}
+
+// Reject adds a row that is not taken in.
+func (in *Intake) Reject(r Reject) error {
+	in.batch.Rows++
+	in.rej = append(in.rej, r)
+	return in.flushAt(chunk)
+}
+
+func (in *Intake) flushAt(n int) error {
+	if len(in.buf) < n && len(in.rej) < n {
+		return in.err
+	}
+	subjects, rejects, shapes, batch := in.buf, in.rej, in.newest, in.batch.ID
+	in.buf, in.rej, in.newest = make([]subjectRow, 0, chunk), nil, nil
+	if in.err == nil {
+		in.err = in.s.Err()
+	}
+	in.jobs <- func(c *sql.Conn) error {
+		if err := insertShapes(c, shapes); err != nil {
+			return err
+		}
+		if err := insertSubjects(c, batch, subjects); err != nil {
+			return err
+		}
+		return insertRejects(c, batch, rejects)
+	}
+	return in.err
+}
+
+// finishLoading waits until all rows are on disk.
+func (in *Intake) finishLoading() error {
+	if in.jobs == nil {
+		return in.err
+	}
+	if len(in.buf) > 0 || len(in.rej) > 0 {
+		in.flushAt(0)
+	}
+	close(in.jobs)
+	in.jobs = nil
+	in.err = errors.Join(in.err, <-in.errs)
+	return in.err
+}
+
+func insertShapes(c *sql.Conn, rows []shapeRow) error {
+	for _, r := range rows {
+		if _, err := c.ExecContext(context.Background(), `INSERT INTO shapes VALUES (?,?,?,?,?,?,?)`,
+			r.shape, r.n, r.Vendor, r.Field, r.Nth, r.State, nullText(r.Reason)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func insertSubjects(c *sql.Conn, batch int64, rows []subjectRow) error {
+	const one = "(?,?,?,?,?,?,?,?,?)"
+	ctx := context.Background()
+	args := make([]any, 0, 9*perInsert)
+	var st *sql.Stmt
+	defer func() {
+		if st != nil {
+			st.Close()
+		}
+	}()
+	prepared := 0
+	for group := range slices.Chunk(rows, perInsert) {
+		if len(group) != prepared {
+			if st != nil {
+				st.Close()
+			}
+			var err error
+			st, err = c.PrepareContext(ctx, `INSERT INTO subjects VALUES `+one+strings.Repeat(","+one, len(group)-1))
+			if err != nil {
+				return err
+			}
+			prepared = len(group)
+		}
+		args = args[:0]
+		for i := range group {
+			r := &group[i]
+			args = append(args, r.id, batch, r.line, r.subjectID, r.content, r.received, r.due, r.shape, r.sealed)
+		}
+		if _, err := st.ExecContext(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func insertRejects(c *sql.Conn, batch int64, rows []Reject) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	ctx := context.Background()
+	st, err := c.PrepareContext(ctx, `INSERT INTO rejects VALUES (?,?,?,?,?,?)`)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	for _, r := range rows {
+		state := "invalid"
+		if r.Duplicate {
+			state = "duplicate"
+		}
+		if _, err := st.ExecContext(ctx, batch, r.Line, r.SubjectID, state, r.Reason, r.Message); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Settle finds the rows whose subject_id is known already, fans the others out into
+// tasks, finds the tasks with the same identifier, and makes the batch count. same tells,
+// from the opened data of two subjects, whether two tasks with equal digests really are
+// about the same identifier. onReject is told of every row that is refused here.
+func (in *Intake) Settle(ctx context.Context, digest []byte, why IntakeReasons, same func(a, b Work) bool, onReject func(Reject)) (Batch, error) {
+	b, err := in.settle(ctx, digest, why, same, onReject)
+	in.same.close()
+	if err != nil {
+		return Batch{}, errors.Join(err, in.s.discard(context.WithoutCancel(ctx), in.batch))
+	}
+	return b, nil
+}
+
+func (in *Intake) settle(ctx context.Context, digest []byte, why IntakeReasons, same func(a, b Work) bool, onReject func(Reject)) (Batch, error) {
+	if err := in.finishLoading(); err != nil {
+		return Batch{}, err
+	}
+	in.batch.Last = in.nextID - 1
+	if err := in.refuseKnown(ctx, why, onReject); err != nil {
+		return Batch{}, err
+	}
+	if err := in.fanOut(ctx); err != nil {
+		return Batch{}, err
+	}
+	if err := in.linkSame(ctx, same); err != nil {
+		return Batch{}, err
+	}
+	b := &in.batch
+	err := in.s.inTx(ctx, func(c *sql.Conn) error {
+		bg := context.Background()
+		if err := c.QueryRowContext(bg, `SELECT (SELECT count(*) FROM subjects WHERE id BETWEEN ?1 AND ?2),
+ (SELECT count(*) FROM rejects WHERE batch=?3 AND state='invalid'), (SELECT count(*) FROM rejects WHERE batch=?3 AND state='duplicate')`,
+			b.First, b.Last, b.ID).Scan(&b.Subjects, &b.Invalid, &b.Duplicates); err != nil {
+			return err
+		}
+		b.Loading, b.Digest = false, digest
+		// The CHECK of the table is the control total: a row that got lost stops here.
+		_, err := c.ExecContext(bg, `UPDATE batches SET loading=0, digest=?, rows=?, subjects=?, invalid=?, duplicates=?, last_subject=? WHERE id=?`,
+			digest, b.Rows, b.Subjects, b.Invalid, b.Duplicates, b.Last, b.ID)
+		return err
+	})
+	return *b, err
+}
+
+// refuseKnown merges the batch's subject ids into those of the store, in sorted order, and
+// turns the rows whose id was there into rejects.
+func (in *Intake) refuseKnown(ctx context.Context, why IntakeReasons, onReject func(Reject)) error {
+	var added int64
+	err := in.s.inTx(ctx, func(c *sql.Conn) error {
+		res, err := c.ExecContext(context.Background(), `INSERT OR IGNORE INTO subject_ids
+ SELECT subject_id, id FROM subjects WHERE id BETWEEN ? AND ? ORDER BY subject_id, id`, in.batch.First, in.batch.Last)
+		if err == nil {
+			added, err = res.RowsAffected()
+		}
+		return err
+	})
+	if err != nil || added == in.batch.Last-in.batch.First+1 {
+		return err
+	}
+	// A subject that has been purged is known by its id alone; its row is a duplicate.
+	rows, err := in.s.read.QueryContext(ctx, `SELECT s.id, s.line, s.subject_id, s.content, coalesce(w.content, s.content), coalesce(w.batch, 0)
+ FROM subjects s JOIN subject_ids x ON x.subject_id = s.subject_id LEFT JOIN subjects w ON w.id = x.subject
+ WHERE s.id BETWEEN ? AND ? AND x.subject <> s.id ORDER BY s.id`, in.batch.First, in.batch.Last)
+	if err != nil {
+		return explain(err)
+	}
+	defer rows.Close()
+	var losers []int64
+	var rejects []Reject
+	flush := func() error {
+		defer func() { losers, rejects = losers[:0], rejects[:0] }()
+		return in.s.inTx(ctx, func(c *sql.Conn) error {
+			for _, id := range losers {
+				if _, err := c.ExecContext(context.Background(), `DELETE FROM subjects WHERE id=?`, id); err != nil {
+					return err
+				}
+			}
+			return insertRejects(c, in.batch.ID, rejects)
+		})
+	}
+	for rows.Next() {
+		var id, mine, theirs, batch int64
+		var r Reject
+		if err := rows.Scan(&id, &r.Line, &r.SubjectID, &mine, &theirs, &batch); err != nil {
+			return explain(err)
+		}
+		switch {
+		case mine != theirs:
+			r.Reason, r.Message = why.Conflicting, "this subject_id was taken in with other identifiers"
+		case batch == in.batch.ID:
+			r.Reason, r.Message = why.Repeated, "this subject_id stands in the file already"
+		default:
+			r.Duplicate, r.Reason = true, why.AlreadyTakenIn
+			r.Message = "taken in before"
+			if batch != 0 {
+				r.Message = fmt.Sprintf("taken in with batch %d", batch)
+			}
+		}
+		losers, rejects = append(losers, id), append(rejects, r)
+		onReject(r)
+		if len(losers) == chunk {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return explain(err)
+	}
+	return flush()
+}
+
+// fanOut makes the tasks, inside SQLite: three to four times as fast as inserting them
+// one by one (LIMITS.md section 2).
+func (in *Intake) fanOut(ctx context.Context) error {
+	for first := in.batch.First; first <= in.batch.Last; first += chunk {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		last := min(first+chunk-1, in.batch.Last)
+		err := in.s.inTx(ctx, func(c *sql.Conn) error {
+			_, err := c.ExecContext(context.Background(), `INSERT INTO tasks (id, vendor, field, nth, state, due_at, next_at, reason, completed_at)
+ SELECT s.id*1000 + h.n, h.vendor, h.field, h.nth, h.state, s.due_at, CASE WHEN h.state = 0 THEN 0 END, h.reason,
+ CASE WHEN h.state >= 6 THEN ? END
+ FROM subjects s CROSS JOIN shapes h ON h.shape = s.shape WHERE s.id BETWEEN ? AND ?`, millis(in.now), first, last)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// linkSame lets tasks with the same identifier at the same vendor follow the first of
+// them, so that the vendor is asked once.
+func (in *Intake) linkSame(ctx context.Context, same func(a, b Work) bool) error {
+	type link struct{ lead, task int64 }
+	var links []link
+	flush := func() error {
+		defer func() { links = links[:0] }()
+		return in.s.inTx(ctx, func(c *sql.Conn) error {
+			for _, l := range links {
+				if _, err := c.ExecContext(context.Background(), `UPDATE tasks SET follows=?, next_at=NULL WHERE id=?`, l.lead, l.task); err != nil {
+					return err
+				}
+				if _, err := c.ExecContext(context.Background(), `UPDATE tasks SET leads=1 WHERE id=?`, l.lead); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := in.same.groups(func(tasks []int64) error {
+		// Equal digests are almost surely equal identifiers; "almost" is not good enough to
+		// let one person's erasure stand for another's.
+		var leads []Work
+		for _, id := range tasks {
+			w, err := in.s.claim(ctx, sqlClaim+`t.id = ?`, id)
+			if err != nil {
+				return err
+			}
+			if len(w) == 0 {
+				continue // its row was refused
+			}
+			i := slices.IndexFunc(leads, func(l Work) bool { return same(l, w[0]) })
+			if i < 0 {
+				leads = append(leads, w[0])
+				continue
+			}
+			if links = append(links, link{leads[i].ID, id}); len(links) >= chunk {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil || len(links) == 0 {
+		return err
+	}
+	return flush()
+}
+
+// Discard drops the batch.
+func (in *Intake) Discard(ctx context.Context) error {
+	err := in.finishLoading()
+	in.same.close()
+	in.batch.Last = in.nextID - 1
+	return errors.Join(err, in.s.discard(context.WithoutCancel(ctx), in.batch))
+}
+
+// discard removes a batch that was not settled, in steps that may be cut short and done
+// again: the batch's row goes last.
+func (s *Store) discard(ctx context.Context, b Batch) error {
+	var last int64
+	if err := s.read.QueryRowContext(ctx, `SELECT coalesce(max(id), 0) FROM subjects`).Scan(&last); err != nil {
+		return explain(err)
+	}
+	last = max(last, b.Last)
+	for first := b.First; first <= last; first += chunk {
+		upto := min(first+chunk-1, last)
+		err := s.inTx(ctx, func(c *sql.Conn) error {
+			if _, err := c.ExecContext(context.Background(), `DELETE FROM tasks WHERE id BETWEEN ?*1000 AND ?*1000+999`, first, upto); err != nil {
+				return err
+			}
+			if _, err := c.ExecContext(context.Background(), `DELETE FROM subject_ids WHERE subject_id IN (SELECT subject_id FROM subjects WHERE id BETWEEN ?1 AND ?2) AND subject BETWEEN ?1 AND ?2`, first, upto); err != nil {
+				return err
+			}
+			_, err := c.ExecContext(context.Background(), `DELETE FROM subjects WHERE id BETWEEN ? AND ?`, first, upto)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return s.inTx(ctx, func(c *sql.Conn) error {
+		if _, err := c.ExecContext(context.Background(), `DELETE FROM rejects WHERE batch=?`, b.ID); err != nil {
+			return err
+		}
+		_, err := c.ExecContext(context.Background(), `DELETE FROM batches WHERE id=?`, b.ID)
+		return err
+	})
+}

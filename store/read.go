@@ -1,0 +1,278 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"expunge/store/seal"
+)
+
+// pageSize is how many subjects a reading takes at a time: a cursor that stays open keeps
+// the journal from being folded in.
+const pageSize = 1000
+
+// Row is one line of a report: a task of a subject, or an input row that was refused.
+type Row struct {
+	Batch      int64
+	Line       int
+	SubjectID  string
+	ReceivedAt time.Time
+	DueAt      time.Time
+	Task       *Task   // nil for a refused row
+	Plain      []byte  // the subject's fields, opened; valid during the call
+	Reject     *Reject // nil for a task
+}
+
+// Filter narrows what is read.
+type Filter struct {
+	Batch int64     // 0: all
+	Since time.Time // only requests received, and files taken in, since then
+}
+
+// Rows calls fn for every row in report order: batch, line, then the subject's tasks.
+func (s *Store) Rows(ctx context.Context, f Filter, fn func(*Row) error) error {
+	batches, err := s.Batches(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range batches {
+		if b.Loading || f.Batch != 0 && b.ID != f.Batch {
+			continue
+		}
+		if err := s.batchRows(ctx, b, f.Since, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, fn func(*Row) error) error {
+	rejects := rejectPager{s: s, batch: b.ID}
+	if b.TakenAt.Before(since) {
+		rejects.done = true
+	}
+	emitRejects := func(before int) error {
+		for {
+			r, err := rejects.peek(ctx)
+			if err != nil || r == nil || before >= 0 && r.Line >= before {
+				return err
+			}
+			rejects.page = rejects.page[1:]
+			if err := fn(&Row{Batch: b.ID, Line: r.Line, SubjectID: r.SubjectID, Reject: r}); err != nil {
+				return err
+			}
+		}
+	}
+	page := make([]Row, 0, pageSize)
+	ids := make([]int64, 0, pageSize)
+	for from := b.First; ; {
+		var err error
+		page, ids, err = s.subjectPage(ctx, page[:0], ids[:0], from, b.Last, since)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			return emitRejects(-1)
+		}
+		from = ids[len(ids)-1] + 1
+		i := 0
+		err = s.eachTask(ctx, ids[0], ids[len(ids)-1], func(t *Task) error {
+			for i < len(ids) && ids[i] < t.Subject() {
+				i++
+			}
+			if i == len(ids) || ids[i] != t.Subject() {
+				return nil // left out by since
+			}
+			if err := emitRejects(page[i].Line); err != nil {
+				return err
+			}
+			row := page[i]
+			row.Task = t
+			return fn(&row)
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Store) subjectPage(ctx context.Context, page []Row, ids []int64, from, last int64, since time.Time) ([]Row, []int64, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT id, batch, line, subject_id, received_at, due_at, sealed FROM subjects
+ WHERE id BETWEEN ? AND ? AND received_at >= ? ORDER BY id LIMIT ?`, from, last, millis(since), pageSize)
+	if err != nil {
+		return nil, nil, explain(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r Row
+		var id, received, due int64
+		var sealed sql.RawBytes
+		if err := rows.Scan(&id, &r.Batch, &r.Line, &r.SubjectID, &received, &due, &sealed); err != nil {
+			return nil, nil, explain(err)
+		}
+		r.ReceivedAt, r.DueAt = time.UnixMilli(received).UTC(), time.UnixMilli(due).UTC()
+		if r.Plain, err = s.box.Open(nil, sealed, seal.Place{Table: "subjects", Row: id}); err != nil {
+			return nil, nil, fmt.Errorf("store: subject %d: %w", id, err)
+		}
+		page, ids = append(page, r), append(ids, id)
+	}
+	return page, ids, explain(rows.Err())
+}
+
+func (s *Store) eachTask(ctx context.Context, first, last int64, fn func(*Task) error) error {
+	rows, err := s.read.QueryContext(ctx, `SELECT `+taskColumns+` FROM tasks t WHERE t.id BETWEEN ? AND ? ORDER BY t.id`,
+		first*TasksPerSubject, last*TasksPerSubject+TasksPerSubject-1)
+	if err != nil {
+		return explain(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var t Task
+		var v taskScan
+		if err := rows.Scan(v.into(&t)...); err != nil {
+			return explain(err)
+		}
+		v.finish(&t)
+		if err := fn(&t); err != nil {
+			return err
+		}
+	}
+	return explain(rows.Err())
+}
+
+type rejectPager struct {
+	s     *Store
+	batch int64
+	line  int
+	page  []Reject
+	done  bool
+}
+
+func (p *rejectPager) peek(ctx context.Context) (*Reject, error) {
+	if len(p.page) == 0 && !p.done {
+		rows, err := p.s.read.QueryContext(ctx, `SELECT line, subject_id, state = 'duplicate', reason, message FROM rejects
+ WHERE batch = ? AND line > ? ORDER BY line LIMIT ?`, p.batch, p.line, pageSize)
+		if err != nil {
+			return nil, explain(err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var r Reject
+			if err := rows.Scan(&r.Line, &r.SubjectID, &r.Duplicate, &r.Reason, &r.Message); err != nil {
+				return nil, explain(err)
+			}
+			p.page, p.line = append(p.page, r), r.Line
+		}
+		if err := rows.Err(); err != nil {
+			return nil, explain(err)
+		}
+		p.done = len(p.page) < pageSize
+	}
+	if len(p.page) == 0 {
+		return nil, nil
+	}
+	return &p.page[0], nil
+}
+
+// Tally counts the tasks of a vendor in a state, and when the first of them is due and is
+// looked at next.
+type Tally struct {
+	Vendor  string
+	State   State
+	Tasks   int64
+	DueAt   time.Time // the earliest
+	NextAt  time.Time // the earliest of those scheduled
+	Overdue int64     // due before now
+}
+
+// Tally counts tasks per vendor and state, of all batches or of one.
+func (s *Store) Tally(ctx context.Context, batch int64, now time.Time) ([]Tally, error) {
+	first, last := int64(0), int64(1)<<62
+	if batch != 0 {
+		all, err := s.batches(ctx, `WHERE id = ?`, batch)
+		if err != nil || len(all) == 0 {
+			return nil, err
+		}
+		first, last = all[0].First*TasksPerSubject, all[0].Last*TasksPerSubject+TasksPerSubject-1
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT v.name, t.state, t.n, t.due, t.next, t.overdue FROM
+ (SELECT vendor, state, count(*) AS n, min(due_at) AS due, min(nullif(next_at, 0)) AS next,
+   sum(due_at < ?3 AND state < 6) AS overdue
+  FROM tasks WHERE id BETWEEN ?1 AND ?2 GROUP BY vendor, state) t JOIN vendors v ON v.id = t.vendor ORDER BY v.name, t.state`,
+		first, last, now.UnixMilli())
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer rows.Close()
+	var all []Tally
+	for rows.Next() {
+		var t Tally
+		var due, next sql.NullInt64
+		if err := rows.Scan(&t.Vendor, &t.State, &t.Tasks, &due, &next, &t.Overdue); err != nil {
+			return nil, explain(err)
+		}
+		t.DueAt, t.NextAt = fromMillis(due), fromMillis(next)
+		all = append(all, t)
+	}
+	return all, explain(rows.Err())
+}
+
+// HasOpen reports whether any task of the batch is not final.
+func (s *Store) HasOpen(ctx context.Context, b Batch) (bool, error) {
+	var open bool
+	err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM tasks WHERE id BETWEEN ? AND ? AND state < 6)`,
+		b.First*TasksPerSubject, b.Last*TasksPerSubject+TasksPerSubject-1).Scan(&open)
+	return open, explain(err)
+}
+
+// Run is one execution of the program, for the reports' provenance.
+type Run struct {
+	ID        int64
+	StartedAt time.Time
+	EndedAt   time.Time
+	ExitCode  int
+	Version   string
+	Config    []byte // SHA-256 of the configuration file
+}
+
+// BeginRun records that a run has started.
+func (s *Store) BeginRun(ctx context.Context, r Run) (int64, error) {
+	err := s.inTx(ctx, func(c *sql.Conn) error {
+		res, err := c.ExecContext(context.Background(), `INSERT INTO runs (started_at, version, config) VALUES (?, ?, ?)`, millis(r.StartedAt), r.Version, r.Config)
+		if err == nil {
+			r.ID, err = res.LastInsertId()
+		}
+		return err
+	})
+	return r.ID, err
+}
+
+// EndRun records how a run ended.
+func (s *Store) EndRun(ctx context.Context, id int64, at time.Time, exit int) error {
+	return s.inTx(context.WithoutCancel(ctx), func(c *sql.Conn) error {
+		_, err := c.ExecContext(context.Background(), `UPDATE runs SET ended_at=?, exit_code=? WHERE id=?`, millis(at), exit, id)
+		return err
+	})
+}
+
+// Runs returns the runs since a time, the oldest first.
+func (s *Store) Runs(ctx context.Context, since time.Time) ([]Run, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT id, started_at, ended_at, coalesce(exit_code, -1), version, config FROM runs WHERE started_at >= ? ORDER BY id`, millis(since))
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer rows.Close()
+	var all []Run
+	for rows.Next() {
+		var r Run
+		var start, end sql.NullInt64
+		if err := rows.Scan(&r.ID, &start, &end, &r.ExitCode, &r.Version, &r.Config); err != nil {
+			return nil, explain(err)
+		}
+		r.StartedAt, r.EndedAt = fromMillis(start), fromMillis(end)
+		all = append(all, r)
+	}
+	return all, explain(rows.Err())
+}

@@ -1,0 +1,212 @@
+// Package seal keeps identifiers unreadable without the key.
+//
+// A key file holds 32 random bytes. From them a store derives, with HKDF-SHA-256 and its
+// own random id as salt, one AES-256-GCM key for sealing. Every sealed value is bound to
+// the place it belongs to (its row) as additional data, so that it cannot be moved to
+// another row. Equality of identifiers is compared by HMAC-SHA-256 under a lookup key of
+// its own, which the store keeps sealed: it survives a rotation of the key, since digests
+// of identifiers that have been dropped could not be computed again.
+//
+// The package reads and writes key files; it knows nothing of the store's tables.
+package seal
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// KeySize is the length of a key in bytes.
+const KeySize = 32
+
+// prefix marks a key file and its version, so that a wrong file is told from a wrong key.
+const prefix = "expunge-key-1:"
+
+var (
+	// ErrWrongKey says that a value was sealed under another key, or for another place.
+	ErrWrongKey = errors.New("the key does not open this store")
+	// ErrNoKey says that there is no key where one must be.
+	ErrNoKey = errors.New("no key")
+	// ErrBadKey says that the text is not a key.
+	ErrBadKey = errors.New("not an expunge key")
+)
+
+// Key is the secret that everything else is derived from.
+type Key struct{ b [KeySize]byte }
+
+// NewKey makes a random key.
+func NewKey() Key {
+	var k Key
+	rand.Read(k.b[:])
+	return k
+}
+
+// String keeps the key out of whatever prints it.
+func (Key) String() string { return "[key]" }
+
+// GoString keeps the key out of %#v.
+func (Key) GoString() string { return "[key]" }
+
+// ParseKey reads the text of a key file or of a key_env variable.
+func ParseKey(text string) (Key, error) {
+	var k Key
+	body, ok := strings.CutPrefix(strings.TrimSpace(text), prefix)
+	if !ok {
+		return k, fmt.Errorf("%w: it must begin with %q", ErrBadKey, prefix)
+	}
+	b, err := base64.StdEncoding.DecodeString(body)
+	if err != nil || len(b) != KeySize {
+		return k, fmt.Errorf("%w: it must hold %d bytes in base64", ErrBadKey, KeySize)
+	}
+	copy(k.b[:], b)
+	return k, nil
+}
+
+// Text is the form in which a key is kept in its file.
+func (k Key) Text() string { return prefix + base64.StdEncoding.EncodeToString(k.b[:]) + "\n" }
+
+// LoadFile reads the key file. A missing file is ErrNoKey.
+func LoadFile(path string) (Key, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return Key{}, fmt.Errorf("%w: key file %s does not exist", ErrNoKey, path)
+	}
+	if err != nil {
+		return Key{}, fmt.Errorf("key file: %w", err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return Key{}, fmt.Errorf("key file: %w", err)
+	}
+	if perm := st.Mode().Perm(); perm&0o077 != 0 {
+		return Key{}, fmt.Errorf("%w: key file %s can be read by others (mode %04o): chmod 600 it", ErrBadKey, path, perm)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, 4096))
+	if err != nil {
+		return Key{}, fmt.Errorf("key file: %w", err)
+	}
+	k, err := ParseKey(string(text))
+	if err != nil {
+		return Key{}, fmt.Errorf("key file %s: %w", path, err)
+	}
+	return k, nil
+}
+
+// WriteFile writes the key to a new file of mode 0600, durably. It never replaces a file.
+func WriteFile(path string, k Key) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("key file: %w", err)
+	}
+	_, err = f.WriteString(k.Text())
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		os.Remove(path)
+		return fmt.Errorf("key file: %w", err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Box seals and opens values for one store. It is safe for concurrent use.
+type Box struct{ aead cipher.AEAD }
+
+// NewBox derives the sealing key of the store with the given id.
+func NewBox(k Key, storeID []byte) (*Box, error) {
+	derived, err := hkdf.Key(sha256.New, k.b[:], storeID, "expunge seal v1", KeySize)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(derived)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, err
+	}
+	return &Box{aead}, nil
+}
+
+// Place is where a sealed value belongs: a table and a row of it.
+type Place struct {
+	Table string
+	Row   int64
+}
+
+func (p Place) bytes(b []byte) []byte {
+	b = append(b, p.Table...)
+	b = append(b, 0)
+	return binary.BigEndian.AppendUint64(b, uint64(p.Row))
+}
+
+// Seal appends the sealed form of plain to dst. It adds 28 bytes.
+func (b *Box) Seal(dst, plain []byte, p Place) []byte {
+	var ad [64]byte
+	return b.aead.Seal(dst, nil, plain, p.bytes(ad[:0]))
+}
+
+// Open appends to dst what was sealed for this place, or returns ErrWrongKey.
+func (b *Box) Open(dst, sealed []byte, p Place) ([]byte, error) {
+	var ad [64]byte
+	plain, err := b.aead.Open(dst, nil, sealed, p.bytes(ad[:0]))
+	if err != nil {
+		return nil, ErrWrongKey
+	}
+	return plain, nil
+}
+
+// LookupKey is the key of the digests by which identifiers are compared.
+type LookupKey [KeySize]byte
+
+// DeriveLookupKey makes the lookup key of a new store.
+func DeriveLookupKey(k Key, storeID []byte) (LookupKey, error) {
+	var l LookupKey
+	b, err := hkdf.Key(sha256.New, k.b[:], storeID, "expunge lookup v1", KeySize)
+	copy(l[:], b)
+	return l, err
+}
+
+// Digester computes keyed digests. It is not safe for concurrent use.
+type Digester struct {
+	mac hash.Hash
+	sum [sha256.Size]byte
+}
+
+// NewDigester returns a digester under the lookup key.
+func NewDigester(l LookupKey) *Digester { return &Digester{mac: hmac.New(sha256.New, l[:])} }
+
+// Sum64 returns the first 64 bits of the HMAC-SHA-256 of the parts, each preceded by its
+// length. Equal digests of different values are possible, if improbable: who acts on
+// equality compares the values too.
+func (d *Digester) Sum64(parts ...string) int64 {
+	d.mac.Reset()
+	var n [8]byte
+	for _, p := range parts {
+		binary.BigEndian.PutUint64(n[:], uint64(len(p)))
+		d.mac.Write(n[:])
+		io.WriteString(d.mac, p)
+	}
+	d.mac.Sum(d.sum[:0])
+	return int64(binary.BigEndian.Uint64(d.sum[:8]))
+}

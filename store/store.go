@@ -1,0 +1,392 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/mattn/go-sqlite3"
+	"github.com/pressly/goose/v3"
+
+	"expunge/store/seal"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+var (
+	// ErrLocked: another run holds this store.
+	ErrLocked = errors.New("another run holds this store")
+	// ErrNoStore: there is no store at this path.
+	ErrNoStore = errors.New("there is no store here yet")
+	// ErrNewerSchema: a newer program wrote this store.
+	ErrNewerSchema = errors.New("the store was written by a newer version of expunge")
+	// ErrConflict: the task is not in the state that the change starts from.
+	ErrConflict = errors.New("the task has moved on")
+	// ErrGone: the store's file was removed or replaced while we had it open.
+	ErrGone = errors.New("the store's file was removed or replaced while in use")
+	// ErrTransition: the table has no such transition.
+	ErrTransition = errors.New("this transition is not in the table")
+)
+
+// Options say how a store is opened.
+type Options struct {
+	// Key returns the key. create is true for a store that is new, where a missing key
+	// may be made.
+	Key func(create bool) (seal.Key, error)
+	// ReadOnly opens an existing store without the run lock and without writing.
+	ReadOnly bool
+	// Now is the clock.
+	Now func() time.Time
+	// Forget returns the subject's plain bytes without the fields outside keep (a bit
+	// set), masked forms left behind. It is how the store drops what is no longer needed
+	// without knowing what a field is.
+	Forget func(plain []byte, keep uint32) ([]byte, error)
+}
+
+// Store is an open store. All methods are safe for concurrent use.
+type Store struct {
+	path   string
+	o      Options
+	id     []byte
+	box    *seal.Box
+	lookup seal.LookupKey
+	lock   *flock.Flock
+	file   os.FileInfo
+	write  *sql.DB // one connection, owned by the writer goroutine; nil when read-only
+	read   *sql.DB
+
+	ops     chan *op
+	writer  sync.WaitGroup
+	workers atomic.Int64 // see Working
+	failed  atomic.Pointer[error]
+	lag     time.Duration // longest wait for company before a commit
+}
+
+// Open opens the store at path, making it first if need be (mode 0600), and takes the run
+// lock. Errors: ErrLocked, ErrNoStore (read-only), ErrNewerSchema, seal.ErrNoKey,
+// seal.ErrWrongKey, or what the file system or SQLite says.
+func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Store{path: path, o: o, ops: make(chan *op, 1024), lag: 2 * time.Millisecond}
+	defer func() {
+		if err != nil {
+			s.release()
+		}
+	}()
+	fresh, err := s.prepareFile()
+	if err != nil {
+		return nil, err
+	}
+	if s.read, err = open(path, "mode=ro&_query_only=on"); err != nil {
+		return nil, err
+	}
+	s.read.SetMaxOpenConns(4)
+	if o.ReadOnly {
+		if err := s.checkSchema(ctx); err != nil {
+			return nil, err
+		}
+		return s, s.loadKeys(ctx, false)
+	}
+	// The key comes before the schema, so that a key that cannot be had leaves a new
+	// store's file empty and an old one untouched.
+	if !fresh {
+		if err := s.loadKeys(ctx, false); err != nil && !errors.Is(err, errNoMeta) {
+			return nil, err
+		}
+		fresh = s.box == nil
+	}
+	if s.write, err = open(path, "mode=rw&_txlock=immediate&_synchronous=FULL&_secure_delete=on"); err != nil {
+		return nil, err
+	}
+	s.write.SetMaxOpenConns(1)
+	if err := s.migrate(ctx); err != nil {
+		return nil, err
+	}
+	if fresh {
+		if err := s.initKeys(ctx); err != nil {
+			return nil, err
+		}
+	}
+	w, err := newWriter(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	s.writer.Go(w.loop)
+	return s, nil
+}
+
+func open(path, params string) (*sql.DB, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	dsn := "file:" + (&url.URL{Path: abs}).EscapedPath() +
+		"?_busy_timeout=5000&_foreign_keys=on&_journal_mode=WAL&_cache_size=-8000&" + params
+	if params[:7] == "mode=ro" {
+		// A read-only connection cannot switch the journal mode; the file says it is WAL.
+		dsn = "file:" + (&url.URL{Path: abs}).EscapedPath() + "?_busy_timeout=5000&_cache_size=-8000&" + params
+	}
+	return sql.Open("sqlite3", dsn)
+}
+
+// prepareFile checks or makes the file and takes the lock.
+func (s *Store) prepareFile() (fresh bool, err error) {
+	st, err := os.Lstat(s.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if s.o.ReadOnly {
+			return false, fmt.Errorf("%w: %s", ErrNoStore, s.path)
+		}
+		fresh = true
+	case err != nil:
+		return false, fmt.Errorf("store: %w", err)
+	case !st.Mode().IsRegular():
+		return false, fmt.Errorf("store: %s is not a regular file (links are not followed)", s.path)
+	}
+	if s.o.ReadOnly {
+		if st.Size() == 0 {
+			return false, fmt.Errorf("%w: %s", ErrNoStore, s.path)
+		}
+		return false, nil
+	}
+	lockPath := s.path + ".lock"
+	if st, err := os.Lstat(lockPath); err == nil && !st.Mode().IsRegular() {
+		return false, fmt.Errorf("store: %s is not a regular file (links are not followed)", lockPath)
+	}
+	s.lock = flock.New(lockPath, flock.SetPermissions(0o600))
+	ok, err := s.lock.TryLock()
+	if err != nil {
+		return false, fmt.Errorf("store lock: %w", err)
+	}
+	if !ok {
+		return false, ErrLocked
+	}
+	if fresh {
+		f, err := os.OpenFile(s.path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+		if err != nil {
+			return false, fmt.Errorf("store: %w", err)
+		}
+		if err := f.Close(); err != nil {
+			return false, fmt.Errorf("store: %w", err)
+		}
+	}
+	if s.file, err = os.Lstat(s.path); err != nil {
+		return false, fmt.Errorf("store: %w", err)
+	}
+	return fresh || s.file.Size() == 0, nil
+}
+
+func (s *Store) provider(db *sql.DB) (*goose.Provider, error) {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectSQLite3, db, dir, goose.WithDisableGlobalRegistry(true))
+}
+
+func (s *Store) migrate(ctx context.Context) error {
+	p, err := s.provider(s.write)
+	if err != nil {
+		return fmt.Errorf("store: migrations: %w", err)
+	}
+	have, want, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("store: %w", explain(err))
+	}
+	if have > want {
+		return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, have, want)
+	}
+	if have == want {
+		return nil
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("store: migration: %w", explain(err))
+	}
+	return nil
+}
+
+func (s *Store) checkSchema(ctx context.Context) error {
+	var have int64
+	err := s.read.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&have)
+	if err != nil {
+		return fmt.Errorf("store: %w", explain(err))
+	}
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return err
+	}
+	if have > int64(len(files)) {
+		return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, have, len(files))
+	}
+	if have < int64(len(files)) {
+		return fmt.Errorf("store: the schema is older than this program: the next run brings it up to date")
+	}
+	return nil
+}
+
+var errNoMeta = errors.New("the store has no key yet")
+
+// loadKeys opens the lookup key that the store keeps sealed, which tells whether the key
+// is the right one.
+func (s *Store) loadKeys(ctx context.Context, create bool) error {
+	var sealed []byte
+	var tables int
+	if err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'meta'`).Scan(&tables); err != nil {
+		return fmt.Errorf("store: %w", explain(err))
+	}
+	if tables == 0 {
+		return errNoMeta
+	}
+	err := s.read.QueryRowContext(ctx, `SELECT (SELECT value FROM meta WHERE name = 'store_id'), (SELECT value FROM meta WHERE name = 'lookup_key')`).
+		Scan(&s.id, &sealed)
+	if err != nil {
+		return fmt.Errorf("store: %w", explain(err))
+	}
+	if s.id == nil || sealed == nil {
+		return errNoMeta
+	}
+	key, err := s.o.Key(create)
+	if err != nil {
+		return err
+	}
+	box, err := seal.NewBox(key, s.id)
+	if err != nil {
+		return err
+	}
+	plain, err := box.Open(nil, sealed, seal.Place{Table: "lookup_key"})
+	if err != nil {
+		return err
+	}
+	copy(s.lookup[:], plain)
+	s.box = box
+	return nil
+}
+
+// initKeys gives a new store its id and its sealed lookup key.
+func (s *Store) initKeys(ctx context.Context) error {
+	key, err := s.o.Key(true)
+	if err != nil {
+		return err
+	}
+	s.id = make([]byte, 16)
+	rand.Read(s.id)
+	if s.lookup, err = seal.DeriveLookupKey(key, s.id); err != nil {
+		return err
+	}
+	if s.box, err = seal.NewBox(key, s.id); err != nil {
+		return err
+	}
+	_, err = s.write.ExecContext(ctx, `INSERT INTO meta VALUES ('store_id', ?), ('lookup_key', ?)`,
+		s.id, s.box.Seal(nil, s.lookup[:], seal.Place{Table: "lookup_key"}))
+	return explain(err)
+}
+
+// Digester returns a new digester under the store's lookup key.
+func (s *Store) Digester() *seal.Digester { return seal.NewDigester(s.lookup) }
+
+// Path is where the store is.
+func (s *Store) Path() string { return s.path }
+
+// Now is the store's clock.
+func (s *Store) Now() time.Time { return s.o.Now() }
+
+// Close commits what is queued, folds the journal into the file so that nothing dropped
+// survives in it, and releases the lock.
+func (s *Store) Close() error {
+	var errs []error
+	if s.write != nil {
+		close(s.ops)
+		s.writer.Wait()
+		if p := s.failed.Load(); p != nil {
+			errs = append(errs, *p)
+		}
+	}
+	if s.read != nil {
+		errs = append(errs, s.read.Close())
+		s.read = nil
+	}
+	if s.write != nil && len(errs) > 0 && errs[0] == nil {
+		// The readers are gone, so that the checkpoint can truncate.
+		if _, err := s.write.Exec(`PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
+			errs = append(errs, fmt.Errorf("store: checkpoint: %w", explain(err)))
+		}
+	}
+	s.release()
+	return errors.Join(errs...)
+}
+
+func (s *Store) release() {
+	if s.read != nil {
+		s.read.Close()
+	}
+	if s.write != nil {
+		s.write.Close()
+	}
+	if s.lock != nil {
+		s.lock.Unlock()
+	}
+}
+
+// checkFile tells whether the path still leads to the file that we write to. Writing on
+// into a removed file would lose everything at exit.
+func (s *Store) checkFile() error {
+	st, err := os.Lstat(s.path)
+	if err != nil || !os.SameFile(st, s.file) {
+		return ErrGone
+	}
+	return nil
+}
+
+// explain turns SQLite's codes into words that say what to do.
+func explain(err error) error {
+	var e sqlite3.Error
+	if err == nil || !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code {
+	case sqlite3.ErrFull:
+		return fmt.Errorf("the disk is full: free some space and run again, nothing is lost: %w", err)
+	case sqlite3.ErrReadonly, sqlite3.ErrPerm, sqlite3.ErrCantOpen:
+		return fmt.Errorf("the store cannot be written: check the permissions of the file and of its folder: %w", err)
+	case sqlite3.ErrCorrupt, sqlite3.ErrNotADB:
+		return fmt.Errorf("the store is damaged or not a store: put back the last backup: %w", err)
+	case sqlite3.ErrIoErr:
+		return fmt.Errorf("the disk reports an error: %w", err)
+	}
+	return err
+}
+
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func nullMillis(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMilli()
+}
+
+func fromMillis(n sql.NullInt64) time.Time {
+	if !n.Valid || n.Int64 == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(n.Int64).UTC()
+}

@@ -1,0 +1,475 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"expunge/store/seal"
+)
+
+// TasksPerSubject is the factor between a subject's id and its tasks' ids, and so the
+// number of tasks that one subject may have.
+const TasksPerSubject = 1000
+
+// Task is one subject at one vendor by one identifier.
+type Task struct {
+	ID     int64
+	Vendor int64 // id of the vendor in the store
+	Field  int   // which of the subject's fields the identifier is
+	Nth    int   // which of that field's values
+	DueAt  time.Time
+	Leads  bool  // other tasks of the batch have the same identifier and follow this one
+	Follow int64 // the task that this one follows; 0: none
+
+	State        State
+	Reason       string
+	Message      string // for people; without personal data
+	Evidence     Evidence
+	NextAt       time.Time // when it is looked at next; zero: see Ready
+	Ready        bool      // to be looked at now
+	Attempts     int       // tries of the call it is at, or ended with
+	Uncertain    int       // submissions whose outcome is unknown
+	Lost         int       // jobs that the vendor lost or that failed, and that were submitted again
+	Records      Count     // what the preview found
+	RecordsAfter Count     // what verification found
+	RecordRefs   string    // the vendor's numbers of the previewed records, ";"-separated
+	Reference    string    // the vendor's id for what was submitted
+	Hint         string    // the vendor's, see vendors.Preview
+	Approval     string    // what a person approved to see, see batch
+	PreviewedAt  time.Time
+	SubmittedAt  time.Time
+	CompletedAt  time.Time
+	VerifiedAt   time.Time
+}
+
+// Subject is the id of the task's subject.
+func (t *Task) Subject() int64 { return t.ID / TasksPerSubject }
+
+// Count is a number that may be unknown.
+type Count struct {
+	N     int
+	Known bool
+}
+
+// Counted is a known number.
+func Counted(n int) Count { return Count{N: n, Known: true} }
+
+// Work is a task together with what the store holds, sealed, of its subject.
+type Work struct {
+	Task
+	SubjectID string // the request's ticket number
+	Plain     []byte // the subject's fields, opened
+}
+
+// Change moves a task from a state to what Task says.
+type Change struct {
+	From State
+	Task
+}
+
+const taskColumns = `t.id, t.vendor, t.field, t.nth, t.due_at, t.leads, t.follows, t.state, t.reason, t.message, t.evidence,
+ t.next_at, t.attempts, t.uncertain, t.lost, t.records, t.records_after, t.record_refs, t.reference, t.hint, t.approval,
+ t.previewed_at, t.submitted_at, t.completed_at, t.verified_at`
+
+type taskScan struct {
+	due                                                      int64
+	follows, next, previewed, submitted, completed, verified sql.NullInt64
+	records, after                                           sql.NullInt64
+	reason, message, refs, reference, hint, approval         sql.NullString
+}
+
+func (v *taskScan) into(t *Task) []any {
+	return []any{&t.ID, &t.Vendor, &t.Field, &t.Nth, &v.due, &t.Leads, &v.follows, &t.State, &v.reason, &v.message, &t.Evidence,
+		&v.next, &t.Attempts, &t.Uncertain, &t.Lost, &v.records, &v.after, &v.refs, &v.reference, &v.hint, &v.approval,
+		&v.previewed, &v.submitted, &v.completed, &v.verified}
+}
+
+func (v *taskScan) finish(t *Task) {
+	t.DueAt = time.UnixMilli(v.due).UTC()
+	t.Follow = v.follows.Int64
+	t.NextAt, t.Ready = fromMillis(v.next), v.next.Valid && v.next.Int64 == 0
+	t.Reason, t.Message = v.reason.String, v.message.String
+	t.Records = Count{int(v.records.Int64), v.records.Valid}
+	t.RecordsAfter = Count{int(v.after.Int64), v.after.Valid}
+	t.RecordRefs, t.Reference, t.Hint, t.Approval = v.refs.String, v.reference.String, v.hint.String, v.approval.String
+	t.PreviewedAt, t.SubmittedAt = fromMillis(v.previewed), fromMillis(v.submitted)
+	t.CompletedAt, t.VerifiedAt = fromMillis(v.completed), fromMillis(v.verified)
+}
+
+// statements are the writer's prepared statements.
+type statements struct {
+	move, former, follow, followers, subject, open, reseal *sql.Stmt
+}
+
+const (
+	sqlMove = `UPDATE tasks SET state=?, reason=?, message=?, evidence=?, next_at=?, attempts=?, uncertain=?, lost=?, records=?,
+ records_after=?, record_refs=?, reference=?, hint=?, approval=?, previewed_at=?, submitted_at=?, completed_at=?, verified_at=?
+ WHERE id=? AND state=?`
+	// The reference that is about to be replaced is kept.
+	sqlFormer = `INSERT OR IGNORE INTO former_references SELECT id, reference, ? FROM tasks
+ WHERE id=? AND state=? AND reference IS NOT NULL AND reference IS NOT ?`
+	// Tasks with the same identifier report what happens to the one that they follow.
+	sqlFollow = `UPDATE tasks SET (state, reason, message, evidence, attempts, uncertain, lost, records, records_after, record_refs,
+ reference, hint, previewed_at, submitted_at, completed_at, verified_at) =
+ (SELECT state, reason, message, evidence, attempts, uncertain, lost, records, records_after, record_refs,
+ reference, hint, previewed_at, submitted_at, completed_at, verified_at FROM tasks l WHERE l.id = tasks.follows)
+ WHERE follows = ?`
+	sqlFollowers = `SELECT id FROM tasks WHERE follows = ?`
+	sqlSubject   = `SELECT sealed FROM subjects WHERE id = ?`
+	// The fields that the subject's open tasks still need: one row per open task.
+	sqlOpen   = `SELECT v.fields FROM tasks t JOIN vendors v ON v.id = t.vendor WHERE t.id BETWEEN ? AND ? AND t.state < 6`
+	sqlReseal = `UPDATE subjects SET sealed = ? WHERE id = ?`
+)
+
+func (st *statements) prepare(c *sql.Conn) error {
+	for _, p := range []struct {
+		into **sql.Stmt
+		text string
+	}{{&st.move, sqlMove}, {&st.former, sqlFormer}, {&st.follow, sqlFollow}, {&st.followers, sqlFollowers},
+		{&st.subject, sqlSubject}, {&st.open, sqlOpen}, {&st.reseal, sqlReseal}} {
+		var err error
+		if *p.into, err = c.PrepareContext(context.Background(), p.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (st *statements) close() {
+	for _, s := range []*sql.Stmt{st.move, st.former, st.follow, st.followers, st.subject, st.open, st.reseal} {
+		if s != nil {
+			s.Close()
+		}
+	}
+}
+
+// Apply makes the change and returns when it is on disk. ErrConflict says that the task
+// was not in state From; nothing has changed then. ErrTransition says that the table has
+// no such step. Apply is not cut short by a context: what it records has happened.
+func (s *Store) Apply(ch Change) error {
+	if err := s.checkChange(&ch); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	s.ops <- &op{change: &ch, wait: true, done: func(err error) { done <- err }}
+	return <-done
+}
+
+// ApplyLater queues the change to ride with the next commit. done is called after that
+// commit, from the writer's goroutine, and must not block.
+func (s *Store) ApplyLater(ch Change, done func(error)) {
+	if err := s.checkChange(&ch); err != nil {
+		done(err)
+		return
+	}
+	s.ops <- &op{change: &ch, done: done}
+}
+
+func (s *Store) checkChange(ch *Change) error {
+	if s.write == nil {
+		return fmt.Errorf("store: opened read-only")
+	}
+	if !MayFollow(ch.From, ch.State) {
+		return fmt.Errorf("%w: task %d from %v to %v", ErrTransition, ch.ID, ch.From, ch.State)
+	}
+	return nil
+}
+
+func nullText(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+func nullCount(c Count) any {
+	if !c.Known {
+		return nil
+	}
+	return c.N
+}
+
+func (t *Task) nextAt() any {
+	switch {
+	case t.Ready:
+		return 0
+	case t.NextAt.IsZero():
+		return nil
+	}
+	return t.NextAt.UnixMilli()
+}
+
+// apply makes one change inside the open transaction.
+func (w *writer) apply(ch *Change) error {
+	ctx := context.Background()
+	t := &ch.Task
+	if ch.From == Waiting || ch.From == Held || ch.From == Submitting {
+		if _, err := w.st.former.ExecContext(ctx, w.s.o.Now().UnixMilli(), t.ID, ch.From, nullText(t.Reference)); err != nil {
+			return err
+		}
+	}
+	res, err := w.st.move.ExecContext(ctx, t.State, nullText(t.Reason), nullText(t.Message), t.Evidence, t.nextAt(), t.Attempts,
+		t.Uncertain, t.Lost, nullCount(t.Records), nullCount(t.RecordsAfter), nullText(t.RecordRefs), nullText(t.Reference),
+		nullText(t.Hint), nullText(t.Approval), nullMillis(t.PreviewedAt), nullMillis(t.SubmittedAt),
+		nullMillis(t.CompletedAt), nullMillis(t.VerifiedAt), t.ID, ch.From)
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return fmt.Errorf("%w: task %d is not %v", ErrConflict, t.ID, ch.From)
+	}
+	subjects := []int64{t.Subject()}
+	if t.Leads {
+		more, err := w.follow(ctx, t.ID)
+		if err != nil {
+			return err
+		}
+		subjects = append(subjects, more...)
+	}
+	if !t.State.Final() || ch.From.Final() {
+		return nil
+	}
+	for _, id := range subjects {
+		if err := w.forget(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow copies the task's outcome to the tasks that follow it and returns their subjects.
+func (w *writer) follow(ctx context.Context, lead int64) ([]int64, error) {
+	if _, err := w.st.follow.ExecContext(ctx, lead); err != nil {
+		return nil, err
+	}
+	rows, err := w.st.followers.QueryContext(ctx, lead)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var subjects []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		subjects = append(subjects, id/TasksPerSubject)
+	}
+	return subjects, rows.Err()
+}
+
+// forget drops from the subject's sealed data what no open task of it needs.
+func (w *writer) forget(ctx context.Context, subject int64) error {
+	keep, err := w.needed(ctx, subject)
+	if err != nil {
+		return err
+	}
+	var sealed sql.RawBytes
+	var plain []byte
+	rows, err := w.st.subject.QueryContext(ctx, subject)
+	if err != nil {
+		return err
+	}
+	place := seal.Place{Table: "subjects", Row: subject}
+	if rows.Next() {
+		if err = rows.Scan(&sealed); err == nil {
+			plain, err = w.s.box.Open(nil, sealed, place)
+		}
+	}
+	if err2 := rows.Close(); err == nil {
+		err = err2
+	}
+	if err != nil {
+		return err
+	}
+	less, err := w.s.o.Forget(plain, keep)
+	if err != nil || len(less) == len(plain) && string(less) == string(plain) {
+		return err
+	}
+	_, err = w.st.reseal.ExecContext(ctx, w.s.box.Seal(nil, less, place), subject)
+	return err
+}
+
+func (w *writer) needed(ctx context.Context, subject int64) (uint32, error) {
+	rows, err := w.st.open.QueryContext(ctx, subject*TasksPerSubject, subject*TasksPerSubject+TasksPerSubject-1)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	var keep uint32
+	for rows.Next() {
+		var fields uint32
+		if err := rows.Scan(&fields); err != nil {
+			return 0, err
+		}
+		keep |= fields
+	}
+	return keep, rows.Err()
+}
+
+// Cursor remembers how far the ready tasks of a vendor have been claimed in this run.
+// The zero Cursor begins at the most urgent one.
+type Cursor struct {
+	due, id int64
+	begun   bool
+}
+
+const sqlClaim = `SELECT ` + taskColumns + `, s.subject_id, s.sealed FROM tasks t JOIN subjects s ON s.id = t.id/1000 WHERE `
+
+// ClaimReady returns up to limit tasks of the vendor that are ready, the most urgent
+// first, from where the cursor stands, and moves the cursor. A claim is not written: the
+// intent to submit is the mark.
+func (s *Store) ClaimReady(ctx context.Context, vendor int64, c *Cursor, limit int) ([]Work, error) {
+	var work []Work
+	var err error
+	if !c.begun {
+		work, err = s.claim(ctx, sqlClaim+`t.vendor=? AND t.next_at=0 ORDER BY t.due_at, t.id LIMIT ?`, vendor, limit)
+	} else {
+		// Two ranges instead of a row value: the rest of this due date, then later ones,
+		// each a plain walk along the index.
+		work, err = s.claim(ctx, sqlClaim+`t.vendor=? AND t.next_at=0 AND t.due_at=? AND t.id>? ORDER BY t.due_at, t.id LIMIT ?`,
+			vendor, c.due, c.id, limit)
+		if err == nil && len(work) < limit {
+			var more []Work
+			more, err = s.claim(ctx, sqlClaim+`t.vendor=? AND t.next_at=0 AND t.due_at>? ORDER BY t.due_at, t.id LIMIT ?`,
+				vendor, c.due, limit-len(work))
+			work = append(work, more...)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n := len(work); n > 0 {
+		*c = Cursor{due: work[n-1].DueAt.UnixMilli(), id: work[n-1].ID, begun: true}
+	}
+	return work, nil
+}
+
+// ClaimDue returns up to limit tasks of the vendor whose time has come, the earliest
+// first.
+func (s *Store) ClaimDue(ctx context.Context, vendor int64, now time.Time, limit int) ([]Work, error) {
+	return s.claim(ctx, sqlClaim+`t.vendor=? AND t.next_at>0 AND t.next_at<=? ORDER BY t.next_at, t.id LIMIT ?`,
+		vendor, now.UnixMilli(), limit)
+}
+
+func (s *Store) claim(ctx context.Context, query string, args ...any) ([]Work, error) {
+	rows, err := s.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("store: claim: %w", explain(err))
+	}
+	defer rows.Close()
+	var work []Work
+	for rows.Next() {
+		var w Work
+		var v taskScan
+		var sealed sql.RawBytes
+		if err := rows.Scan(append(v.into(&w.Task), &w.SubjectID, &sealed)...); err != nil {
+			return nil, fmt.Errorf("store: claim: %w", explain(err))
+		}
+		v.finish(&w.Task)
+		if w.Plain, err = s.box.Open(nil, sealed, seal.Place{Table: "subjects", Row: w.Subject()}); err != nil {
+			return nil, fmt.Errorf("store: subject %d: %w", w.Subject(), err)
+		}
+		work = append(work, w)
+	}
+	return work, explain(rows.Err())
+}
+
+// NextAt returns the first time after the given one at which a task of the vendor is due;
+// ok is false when none is.
+func (s *Store) NextAt(ctx context.Context, vendor int64, after time.Time) (next time.Time, ok bool, err error) {
+	var n sql.NullInt64
+	err = s.read.QueryRowContext(ctx, `SELECT min(next_at) FROM tasks WHERE vendor=? AND next_at>?`, vendor, max(0, after.UnixMilli())).Scan(&n)
+	return fromMillis(n), n.Valid, explain(err)
+}
+
+// OpenTasks counts what is left for the vendor's lane: ready, and scheduled.
+func (s *Store) OpenTasks(ctx context.Context, vendor int64) (ready, scheduled int64, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM tasks WHERE vendor=?1 AND next_at=0),
+ (SELECT count(*) FROM tasks WHERE vendor=?1 AND next_at>0)`, vendor).Scan(&ready, &scheduled)
+	return ready, scheduled, explain(err)
+}
+
+// Vendor is a configured account as the store knows it.
+type Vendor struct {
+	ID          int64
+	Name, Kind  string
+	PausedUntil time.Time
+}
+
+// VendorSpec is what the configuration says of a vendor.
+type VendorSpec struct {
+	Name, Kind string
+	Fields     uint32 // the subject's fields it needs
+}
+
+// SyncVendors makes the configured vendors known to the store and returns all that it
+// knows, by name; those that are no longer configured are among them.
+func (s *Store) SyncVendors(ctx context.Context, specs []VendorSpec) (map[string]Vendor, error) {
+	have, err := s.Vendors(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s.write == nil {
+		return have, nil
+	}
+	err = s.inTx(ctx, func(c *sql.Conn) error {
+		for _, v := range specs {
+			if old, ok := have[v.Name]; ok && old.Kind != v.Kind {
+				return fmt.Errorf("vendor %s was of kind %s when the store met it and is now %s: give the new account another name", v.Name, old.Kind, v.Kind)
+			}
+			if _, err := c.ExecContext(ctx, `INSERT INTO vendors (name, kind, fields) VALUES (?, ?, ?)
+ ON CONFLICT (name) DO UPDATE SET fields = excluded.fields WHERE fields <> excluded.fields`, v.Name, v.Kind, v.Fields); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.Vendors(ctx)
+}
+
+// Vendors returns the vendors that the store knows, by name.
+func (s *Store) Vendors(ctx context.Context) (map[string]Vendor, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT id, name, kind, paused_until FROM vendors`)
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer rows.Close()
+	all := map[string]Vendor{}
+	for rows.Next() {
+		var v Vendor
+		var paused sql.NullInt64
+		if err := rows.Scan(&v.ID, &v.Name, &v.Kind, &paused); err != nil {
+			return nil, explain(err)
+		}
+		v.PausedUntil = fromMillis(paused)
+		all[v.Name] = v
+	}
+	return all, explain(rows.Err())
+}
+
+// PauseVendor records until when a vendor asked to be left alone.
+func (s *Store) PauseVendor(ctx context.Context, vendor int64, until time.Time) error {
+	return s.inTx(context.WithoutCancel(ctx), func(c *sql.Conn) error {
+		_, err := c.ExecContext(context.Background(), `UPDATE vendors SET paused_until=? WHERE id=?`, millis(until), vendor)
+		return err
+	})
+}
+
+// SplitRefs is the list form of Task.RecordRefs.
+func SplitRefs(refs string) []string {
+	if refs == "" {
+		return nil
+	}
+	return strings.Split(refs, ";")
+}
