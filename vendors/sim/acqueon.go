@@ -1,0 +1,250 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// firstTicket is the first request id, that of the vendor's sample.
+const firstTicket = 10089
+
+// acqVendor is Acqueon: each request makes a ticket, which a person works on.
+// (VENDORS.md; vendor-docs/acqueon-pseudonymization-request.txt)
+type acqVendor struct {
+	s        *Sim
+	accounts []*acqAccount
+}
+
+type acqAccount struct {
+	name    string
+	tickets []*Ticket
+}
+
+// Ticket is one request that an agent raised.
+type Ticket struct {
+	Reference     string     `json:"reference"`
+	AccountNumber string     `json:"account_number"`
+	CustomerName  string     `json:"customer_name"`
+	Email         string     `json:"email"`
+	Telephone     string     `json:"telephone"`
+	AgentID       string     `json:"agent_id"`
+	CreatedAt     time.Time  `json:"created_at"`
+	CompletedAt   *time.Time `json:"completed_at,omitempty"`
+}
+
+func newAcqueon(s *Sim, seeds []AcqueonAccount) *acqVendor {
+	v := &acqVendor{s: s}
+	for _, seed := range seeds {
+		v.accounts = append(v.accounts, &acqAccount{name: seed.Name})
+	}
+	return v
+}
+
+func (v *acqVendor) account(r *http.Request) *acqAccount {
+	want := r.Header.Get("X-Account")
+	if want == "" {
+		want = r.URL.Query().Get("account")
+	}
+	if want == "" {
+		return v.accounts[0]
+	}
+	for _, a := range v.accounts {
+		if a.name == want {
+			return a
+		}
+	}
+	return nil
+}
+
+// message is the bus's packet. encoding/json matches names without case, which serves the
+// documents' two spellings of subtopic and of the call id.
+type message struct {
+	Channel  string          `json:"channel"`
+	Topic    string          `json:"topic"`
+	Subtopic string          `json:"subtopic"`
+	Message  json.RawMessage `json:"message"`
+	Data     json.RawMessage `json:"data"`
+}
+
+type pseudonymization struct {
+	CustomerName, PhoneNumber, OtherPhoneNumber, EmailID, OtherEmailID *string
+	AgentComments, AccountNumber, CallID, AgentID, RequestType         *string
+	IsPseudonymize                                                     *bool
+}
+
+// read understands a request message in either dialect. The answer is given in the same one.
+func read(body []byte) (p pseudonymization, payload string, problem string) {
+	var m message
+	if err := json.Unmarshal(body, &m); err != nil {
+		return p, "", "not a JSON message"
+	}
+	payload = "message"
+	raw := m.Message
+	if raw == nil {
+		payload, raw = "data", m.Data
+	}
+	switch {
+	case !strings.EqualFold(m.Channel, "LCM"):
+		return p, payload, "channel must be LCM"
+	case !strings.EqualFold(m.Topic, "WebService"):
+		return p, payload, "topic must be WebService"
+	case m.Subtopic != "CreatePseudonymizationRequest":
+		return p, payload, "subtopic must be CreatePseudonymizationRequest"
+	case raw == nil:
+		return p, payload, "no payload under message or data"
+	}
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return p, payload, "the payload has a field of the wrong type"
+	}
+	for _, f := range []struct {
+		name  string
+		value *string
+	}{
+		{"CustomerName", p.CustomerName}, {"PhoneNumber", p.PhoneNumber}, {"OtherPhoneNumber", p.OtherPhoneNumber},
+		{"EmailID", p.EmailID}, {"OtherEmailID", p.OtherEmailID}, {"AgentComments", p.AgentComments},
+		{"AccountNumber", p.AccountNumber}, {"CallId", p.CallID}, {"AgentID", p.AgentID}, {"RequestType", p.RequestType},
+	} {
+		if f.value == nil {
+			return p, payload, f.name + " is missing"
+		}
+	}
+	switch {
+	case p.IsPseudonymize == nil:
+		return p, payload, "IsPseudonymize is missing"
+	case !*p.IsPseudonymize:
+		return p, payload, "IsPseudonymize is false"
+	case *p.RequestType != "Pseudonymization":
+		return p, payload, "RequestType must be Pseudonymization"
+	case *p.AccountNumber == "":
+		return p, payload, "AccountNumber is empty"
+	}
+	return p, payload, ""
+}
+
+// messageCall is one request message, over either transport.
+func (v *acqVendor) messageCall(r *http.Request, body []byte) *call {
+	c := &call{Entry: Entry{Kind: Acqueon, Op: opRequest, Changes: true}}
+	p, payload, problem := read(body)
+	if p.AccountNumber != nil {
+		c.AccountNumber = *p.AccountNumber
+	}
+	account := v.account(r)
+	if account != nil {
+		c.Account = account.name
+	}
+	c.do = func() reply {
+		switch {
+		case account == nil:
+			return jsonReply(http.StatusForbidden, map[string]string{"error": "no such account"})
+		case problem != "":
+			return jsonReply(http.StatusBadRequest, map[string]string{"error": problem})
+		}
+		t := &Ticket{
+			Reference:     itoa(firstTicket + len(account.tickets)),
+			AccountNumber: *p.AccountNumber, CustomerName: *p.CustomerName,
+			Email: *p.EmailID, Telephone: *p.PhoneNumber, AgentID: *p.AgentID,
+			CreatedAt: v.s.now().UTC(),
+		}
+		account.tickets = append(account.tickets, t)
+		rep := jsonReply(http.StatusOK, map[string]any{
+			"channel": "LCM", "topic": "WebService", "subtopic": "SetPseudonymizationResponse",
+			payload: map[string]string{"response": t.Reference},
+		})
+		rep.effect, rep.reference = true, t.Reference
+		return rep
+	}
+	return c
+}
+
+// serveWS is the bus over a websocket: one message in, one message out, in order.
+func (s *Sim) serveWS(w http.ResponseWriter, r *http.Request) {
+	rep := s.serve(r, func() *call {
+		c := &call{Entry: Entry{Kind: Acqueon, Op: opConnect}}
+		account := s.acq.account(r)
+		if account != nil {
+			c.Account = account.name
+		}
+		c.do = func() reply {
+			if account == nil {
+				return jsonReply(http.StatusForbidden, map[string]string{"error": "no such account"})
+			}
+			return reply{status: http.StatusSwitchingProtocols}
+		}
+		return c
+	})
+	switch {
+	case rep.abort:
+		panic(http.ErrAbortHandler)
+	case rep.status != http.StatusSwitchingProtocols:
+		for k, v := range rep.header {
+			w.Header().Set(k, v)
+		}
+		w.WriteHeader(rep.status)
+		_, _ = w.Write(rep.body) // a client that has left misses nothing
+		return
+	}
+	conn, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return // Accept has answered
+	}
+	defer conn.CloseNow()
+	conn.SetReadLimit(maxBody)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	go func() {
+		select {
+		case <-s.closed:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	for {
+		kind, body, err := conn.Read(ctx)
+		if err != nil {
+			return
+		}
+		rep := s.serve(r, func() *call { return s.acq.messageCall(r, body) })
+		switch {
+		case rep.abort:
+			return
+		case rep.status == http.StatusBadRequest:
+			// A bus has no error answers: say why and hang up.
+			_ = conn.Close(websocket.StatusInvalidFramePayloadData, string(bytes.TrimSpace(rep.body)))
+			return
+		case rep.status != http.StatusOK:
+			_ = conn.Close(websocket.StatusTryAgainLater, fmt.Sprintf("status %d", rep.status))
+			return
+		}
+		if err := conn.Write(ctx, kind, rep.body); err != nil {
+			return
+		}
+	}
+}
+
+// Complete makes the simulated admin finish open tickets: all of them, or those of one
+// account, or one by its reference. It returns how many.
+func (s *Sim) Complete(account, reference string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now().UTC()
+	n := 0
+	for _, a := range s.acq.accounts {
+		if account != "" && a.name != account {
+			continue
+		}
+		for _, t := range a.tickets {
+			if t.CompletedAt == nil && (reference == "" || t.Reference == reference) {
+				t.CompletedAt = &now
+				n++
+			}
+		}
+	}
+	return n
+}

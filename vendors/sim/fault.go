@@ -1,0 +1,162 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// FaultKind names what goes wrong with a request; the package comment lists them all.
+type FaultKind string
+
+// The faults.
+const (
+	NoFault     FaultKind = ""
+	RateLimited FaultKind = "429"
+	ServerError FaultKind = "5xx"
+	Down        FaultKind = "down"
+	Cut         FaultKind = "cut"
+	Lost        FaultKind = "lost"
+	Garbage     FaultKind = "garbage"
+	Truncated   FaultKind = "truncated"
+	TokenExpiry FaultKind = "token_expiry"
+	JobError    FaultKind = "job_error"
+	JobLost     FaultKind = "job_lost"
+	JobPaused   FaultKind = "job_paused"
+	JobStuck    FaultKind = "job_stuck"
+	WrongJID    FaultKind = "wrong_jid"
+)
+
+const latency FaultKind = "latency" // has a duration instead of a probability
+
+var faultKinds = []FaultKind{
+	latency, RateLimited, ServerError, Down, Cut, Lost, Garbage, Truncated,
+	TokenExpiry, JobError, JobLost, JobPaused, JobStuck, WrongJID,
+}
+
+// Fault is what happens to one request. The zero value is none.
+type Fault struct {
+	Kind       FaultKind
+	Latency    time.Duration // waited before anything else, whatever the kind
+	RetryAfter string        // with RateLimited, ServerError and Down: the header, "" for the default
+	Status     int           // with ServerError: 0 for 500, 502, 503 in turn
+}
+
+// RequestInfo is what a script knows of a request before it is answered.
+type RequestInfo struct {
+	Seq        int64
+	Kind       string
+	Account    string // "" when the credentials are wrong
+	Op         string
+	Changes    bool
+	Identifier string // the email, telephone, key, account number or job id that it names
+}
+
+// rule makes a fault happen to some requests.
+type rule struct {
+	text   string // as it was written
+	kind   string // a vendor kind, or "all"
+	op     string // or "" for all
+	fault  FaultKind
+	prob   float64
+	budget int // with times: how many are left
+	times  bool
+	delay  time.Duration
+}
+
+// parseFaults reads one TARGET:NAME=VALUE,... text.
+func parseFaults(text string) ([]rule, error) {
+	target, list, ok := strings.Cut(text, ":")
+	if !ok {
+		return nil, fmt.Errorf("fault %q: want TARGET:NAME=VALUE, such as all:lost=0.03", text)
+	}
+	kind, op, _ := strings.Cut(target, ".")
+	if !slices.Contains([]string{"all", CustomerGauge, Voyado, Acqueon}, kind) {
+		return nil, fmt.Errorf("fault %q: the target must be customergauge, voyado, acqueon or all", text)
+	}
+	if op != "" && !slices.Contains(ops, op) {
+		return nil, fmt.Errorf("fault %q: no such operation, know %s", text, strings.Join(ops, ", "))
+	}
+	var rules []rule
+	for part := range strings.SplitSeq(list, ",") {
+		name, value, given := strings.Cut(strings.TrimSpace(part), "=")
+		r := rule{text: target + ":" + strings.TrimSpace(part), kind: kind, op: op, fault: FaultKind(name), prob: 1}
+		if !slices.Contains(faultKinds, r.fault) {
+			return nil, fmt.Errorf("fault %q: no fault is named %q", text, name)
+		}
+		count, isCount := strings.CutSuffix(value, "x")
+		var err error
+		switch {
+		case r.fault == latency:
+			r.delay, err = time.ParseDuration(value)
+		case !given:
+		case isCount:
+			r.times = true
+			r.budget, err = strconv.Atoi(count)
+		default:
+			r.prob, err = strconv.ParseFloat(value, 64)
+		}
+		if err != nil || r.delay < 0 || r.budget < 0 || !(r.prob >= 0 && r.prob <= 1) {
+			return nil, fmt.Errorf("fault %q: %q is no probability, count (2x) or duration", text, value)
+		}
+		rules = append(rules, r)
+	}
+	return rules, nil
+}
+
+func parseAllFaults(texts []string) ([]rule, error) {
+	var all []rule
+	for _, t := range texts {
+		rules, err := parseFaults(t)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rules...)
+	}
+	return all, nil
+}
+
+// possible says whether a fault makes sense for an operation.
+func (k FaultKind) possible(kind, op string) bool {
+	switch k {
+	case TokenExpiry:
+		return kind == CustomerGauge && op != opToken
+	case JobError, JobLost, JobPaused, JobStuck:
+		return op == opRemoval || op == opExport
+	case WrongJID:
+		return op == opStatus
+	}
+	return true
+}
+
+// decide rolls the rules for one request: latencies add up, of the others the first that
+// hits wins.
+func decide(rules []rule, rng *rand.Rand, kind, op string) Fault {
+	var f Fault
+	for i := range rules {
+		r := &rules[i]
+		if r.kind != "all" && r.kind != kind || r.op != "" && r.op != op || !r.fault.possible(kind, op) {
+			continue
+		}
+		if r.fault == latency {
+			f.Latency += r.delay
+			continue
+		}
+		if f.Kind != NoFault {
+			continue
+		}
+		if r.times {
+			if r.budget == 0 {
+				continue
+			}
+			r.budget--
+		} else if rng.Float64() >= r.prob {
+			continue
+		}
+		f.Kind = r.fault
+	}
+	return f
+}
