@@ -1,0 +1,578 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nyaruka/phonenumbers"
+	"go.yaml.in/yaml/v4"
+
+	"expunge/vendors"
+)
+
+// The two values of `approval`.
+const (
+	ApprovalAuto   = "auto"   // a previewed task is submitted
+	ApprovalManual = "manual" // a previewed task is held until a person approves it
+)
+
+// Config is a config file that has been read, checked and completed with the defaults.
+type Config struct {
+	Path string // the file, as it was named
+	Dir  string // its folder: paths in the file are relative to it, paths below include it
+
+	Store         string            // the database
+	KeyFile       string            // holds the key that seals the store; "" if KeyEnv is set
+	KeyEnv        string            // name of the environment variable that holds that key
+	Report        string            // where a run writes its report; "-" is standard output
+	Deadline      Deadline          // from receipt to due date
+	AtRisk        vendors.Duration  // an open task is at_risk this long before it is due, at the least
+	Approval      string            // ApprovalAuto or ApprovalManual
+	MaxSubjects   int               // a larger input file is refused unless told otherwise
+	Columns       map[string]string // our column name to the header that the input has for it
+	DefaultRegion string            // ISO 3166 code for telephone numbers without a country, or ""
+	Linger        time.Duration     // a run waits for work that is due within this time
+	ConfirmAfter  vendors.Duration  // key unconfirmed_after: a ticket is reported when open for longer
+	Metrics       string            // where a run writes Prometheus metrics; "" is nowhere
+	Notify        Notify
+
+	Vendors  []Vendor // by name
+	Warnings []string // what is allowed but unwise, with file and line
+	SHA256   [32]byte // of the file as it was read
+}
+
+// Notify holds the URLs that a run calls so that somebody notices when it does not run:
+// at its start, and at its end. "" is no call.
+type Notify struct {
+	Start   string `yaml:"start"`
+	Success string `yaml:"success"`
+	Failure string `yaml:"failure"`
+}
+
+// Vendor is one configured account.
+type Vendor struct {
+	Name   string // the user's name for it
+	Line   int    // where it stands in the file
+	Config vendors.Config
+}
+
+// Options are what a config is read with.
+type Options struct {
+	Kinds  []vendors.Kind                   // the kinds that this program speaks
+	Getenv func(name string) (string, bool) // os.LookupEnv if nil
+}
+
+// file is the top level of the YAML.
+type file struct {
+	Store            string            `yaml:"store"`
+	KeyFile          string            `yaml:"key_file"`
+	KeyEnv           string            `yaml:"key_env"`
+	Report           string            `yaml:"report"`
+	Deadline         Deadline          `yaml:"deadline"`
+	AtRisk           vendors.Duration  `yaml:"at_risk"`
+	Approval         string            `yaml:"approval"`
+	MaxSubjects      int               `yaml:"max_subjects"`
+	Columns          map[string]string `yaml:"columns"`
+	DefaultRegion    string            `yaml:"default_region"`
+	Linger           time.Duration     `yaml:"linger"`
+	UnconfirmedAfter vendors.Duration  `yaml:"unconfirmed_after"`
+	Metrics          string            `yaml:"metrics"`
+	Notify           Notify            `yaml:"notify"`
+	Vendors          yaml.Node         `yaml:"vendors"`
+}
+
+const defaultKeyFile = "expunge.key"
+
+func defaults() file {
+	return file{
+		Store:            "expunge.db",
+		Report:           "report.csv",
+		Deadline:         Deadline{Months: 1},
+		AtRisk:           vendors.Duration(7 * 24 * time.Hour),
+		Approval:         ApprovalAuto,
+		MaxSubjects:      10_000,
+		Linger:           time.Minute,
+		UnconfirmedAfter: vendors.Duration(14 * 24 * time.Hour),
+	}
+}
+
+// Load reads and checks a config file. Its errors are those of Parse, and that the file
+// cannot be read, or that it holds a secret and can be read by others than its owner.
+func Load(path string, o Options) (*Config, error) {
+	data, mode, err := readConfig(path)
+	if err != nil {
+		e := &Error{Path: path, Problem: cause(err), err: err}
+		if errors.Is(err, fs.ErrNotExist) {
+			e.Hint = "write one with `expunge init`, or name another with --config"
+		}
+		return nil, e
+	}
+	return parse(newDecoder(path, o), data, mode, o.Kinds)
+}
+
+func readConfig(path string) ([]byte, fs.FileMode, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	data, err := readSmall(f)
+	return data, info.Mode(), err
+}
+
+// Parse checks a config that has been read from path, which serves messages and relative
+// paths only. Every error is an *Error, or several joined in line order: see Problems.
+func Parse(data []byte, path string, o Options) (*Config, error) {
+	return parse(newDecoder(path, o), data, 0, o.Kinds)
+}
+
+func newDecoder(path string, o Options) *decoder {
+	d := &decoder{
+		path: path, dir: filepath.Dir(path), getenv: o.Getenv, readFile: readRegular,
+		failed: map[string]bool{}, keys: map[string]*yaml.Node{},
+	}
+	if d.getenv == nil {
+		d.getenv = os.LookupEnv
+	}
+	return d
+}
+
+func parse(d *decoder, data []byte, mode fs.FileMode, kinds []vendors.Kind) (*Config, error) {
+	root, err := d.document(data)
+	if err != nil {
+		return nil, err
+	}
+	f := defaults()
+	if d.plain(root, "") {
+		d.structure(root, "", reflect.ValueOf(&f).Elem())
+	}
+	if root.Kind != yaml.MappingNode {
+		return nil, join(d.problems)
+	}
+	c := &Config{
+		Path: d.path, Dir: d.dir,
+		Store: d.resolve(f.Store), KeyFile: d.resolve(f.KeyFile), KeyEnv: f.KeyEnv,
+		Report: f.Report, Deadline: f.Deadline, AtRisk: f.AtRisk, Approval: f.Approval,
+		MaxSubjects: f.MaxSubjects, Columns: f.Columns,
+		DefaultRegion: strings.ToUpper(f.DefaultRegion),
+		Linger:        f.Linger, ConfirmAfter: f.UnconfirmedAfter, Metrics: d.resolve(f.Metrics),
+		Notify: f.Notify,
+		SHA256: sha256.Sum256(data),
+	}
+	if c.Report != "-" {
+		c.Report = d.resolve(c.Report)
+	}
+	if c.KeyFile == "" && c.KeyEnv == "" {
+		c.KeyFile = d.resolve(defaultKeyFile)
+	}
+	d.check(c)
+	c.Vendors = d.vendors(&f.Vendors, kinds)
+	if mode&0o077 != 0 {
+		for _, l := range d.literals {
+			d.fail(l.node, l.key, &trouble{
+				problem: fmt.Sprintf("is a secret in a file that others can read (mode %04o)", mode.Perm()),
+				hint:    fmt.Sprintf("chmod 600 %s, or write ${NAME} to take it from the environment", show(d.path)),
+			})
+		}
+	}
+	if len(d.problems) > 0 {
+		return nil, join(d.problems)
+	}
+	c.Warnings = d.warnings
+	return c, nil
+}
+
+// document reads the YAML, without any meaning yet.
+func (d *decoder) document(data []byte) (*yaml.Node, error) {
+	empty := &Error{Path: d.path, Problem: "is empty", Hint: "`expunge init` writes a config to start from"}
+	if line := badLine(data); line > 0 {
+		return nil, &Error{Path: d.path, Line: line, Problem: "is not UTF-8 text"}
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, empty
+	}
+	docs := []yaml.Node{}
+	if err := yaml.Load(data, &docs, yaml.WithAllDocuments()); err != nil {
+		return nil, d.syntax(err)
+	}
+	switch {
+	case len(docs) > 1:
+		return nil, &Error{
+			Path: d.path, Line: docs[1].Line, Column: docs[1].Column,
+			Problem: "a second YAML document begins here", Hint: "keep everything above the line ---",
+		}
+	case len(docs) == 0 || len(docs[0].Content) == 0 || docs[0].Content[0].ShortTag() == "!!null":
+		return nil, empty
+	}
+	return docs[0].Content[0], nil
+}
+
+// syntax makes an Error of what yaml says. Its words are kept where they cannot quote the
+// file, which may hold secrets.
+func (d *decoder) syntax(err error) error {
+	e := &Error{Path: d.path, Problem: "is not YAML"}
+	var le *yaml.LoadError
+	if !errors.As(err, &le) {
+		return e
+	}
+	e.Line, e.Column = le.Mark.Line, le.Mark.Column
+	switch le.Stage {
+	case yaml.ReaderStage, yaml.ScannerStage, yaml.ParserStage:
+		e.Problem = "is not YAML: " + le.Message
+		if le.ContextMsg != "" {
+			e.Problem += " " + le.ContextMsg
+			if le.ContextMark.Line != le.Mark.Line {
+				e.Problem += fmt.Sprintf(" that begins on line %d", le.ContextMark.Line)
+			}
+		}
+		e.Hint = "put a value in quotes if it has one of : # { } [ ] , & * ! | > ' \" % @ ` in it"
+	case yaml.ComposerStage:
+		e.Problem = "uses an alias (*), which is not supported"
+		e.Hint = "put a text that begins with * in quotes"
+	}
+	return e
+}
+
+// badLine returns the line of the first byte that is not UTF-8 text, or 0.
+func badLine(data []byte) int {
+	line := 1
+	for i := 0; i < len(data); {
+		r, size := utf8.DecodeRune(data[i:])
+		switch {
+		case r == utf8.RuneError && size == 1, r < ' ' && r != '\n' && r != '\r' && r != '\t', r == 0x7f:
+			return line
+		case r == '\n':
+			line++
+		}
+		i += size
+	}
+	return 0
+}
+
+// check checks the top-level keys.
+func (d *decoder) check(c *Config) {
+	fail := func(key, problem, hint string) {
+		if !d.failed[key] {
+			d.failKey(key, problem, hint)
+		}
+	}
+	for _, k := range []struct{ key, value string }{{"store", c.Store}, {"report", c.Report}} {
+		if k.value == "" {
+			fail(k.key, "must not be empty", "")
+		}
+	}
+	d.checkKey(c, fail)
+	d.checkPaths(c, fail)
+	if c.Approval != ApprovalAuto && c.Approval != ApprovalManual {
+		fail("approval", "must be auto or manual", "")
+	}
+	if c.MaxSubjects < 1 {
+		fail("max_subjects", "must be at least 1", "")
+	}
+	if r := c.DefaultRegion; r != "" && phonenumbers.GetCountryCodeForRegion(r) == 0 {
+		hint := "it is the two-letter ISO 3166 code, such as SE, DE or US"
+		if r == "UK" {
+			hint = "the code of the United Kingdom is GB"
+		}
+		fail("default_region", "is not a country code", hint)
+	}
+	if least := time.Duration(c.Deadline.Days+28*c.Deadline.Months) * 24 * time.Hour; time.Duration(c.AtRisk) >= least {
+		if n := d.keys["at_risk"]; n != nil {
+			d.warn(n, "at_risk", "is no shorter than the deadline, so every open task is at risk from its first day")
+		}
+	}
+	d.checkColumns(c.Columns, fail)
+	for _, k := range []struct{ key, value string }{
+		{"notify.start", c.Notify.Start}, {"notify.success", c.Notify.Success}, {"notify.failure", c.Notify.Failure},
+	} {
+		if k.value != "" {
+			if problem := pingProblem(k.value); problem != "" {
+				fail(k.key, problem, "")
+			}
+		}
+	}
+}
+
+func (d *decoder) checkKey(c *Config, fail func(key, problem, hint string)) {
+	switch {
+	case c.KeyEnv == "":
+		return
+	case c.KeyFile != "":
+		fail("key_env", "is given beside key_file", "keep one of the two")
+	case !envName.MatchString(c.KeyEnv):
+		// Somebody may have written the key itself: it is not quoted.
+		fail("key_env", "must be the name of an environment variable", "write the name alone, without $ or braces")
+	default:
+		if v, ok := d.getenv(c.KeyEnv); !ok || v == "" {
+			fail("key_env", "the environment variable that it names is not set", "set it for this process, or use key_file")
+		}
+	}
+}
+
+// checkPaths refuses two keys that name one file: the report would replace the store.
+func (d *decoder) checkPaths(c *Config, fail func(key, problem, hint string)) {
+	taken := map[string]string{filepath.Clean(c.Path): "the config"}
+	for _, k := range []struct{ key, path string }{
+		{"store", c.Store}, {"key_file", c.KeyFile}, {"report", c.Report}, {"metrics", c.Metrics},
+	} {
+		if k.path == "" || k.path == "-" {
+			continue
+		}
+		path := filepath.Clean(k.path)
+		if other, ok := taken[path]; ok {
+			fail(k.key, "names the same file as "+other, "")
+		}
+		taken[path] = k.key
+	}
+}
+
+// inputColumns lists what `columns` can name.
+func inputColumns() []string {
+	all := []string{"subject_id"}
+	for _, f := range vendors.Fields() {
+		all = append(all, f.String())
+	}
+	return append(all, "received_at", "vendors")
+}
+
+func (d *decoder) checkColumns(columns map[string]string, fail func(key, problem, hint string)) {
+	known := inputColumns()
+	for _, name := range slices.Sorted(maps.Keys(columns)) {
+		key := under("columns", show(name))
+		switch {
+		case !slices.Contains(known, name):
+			hint := "known here: " + strings.Join(known, ", ")
+			if near := nearest(name, known); near != "" {
+				hint = fmt.Sprintf("did you mean %s?", near)
+			}
+			fail(key, "is not a column that expunge knows", hint)
+		case strings.TrimSpace(columns[name]) == "":
+			fail(key, "must be the header of a column in the input", "")
+		}
+	}
+}
+
+// pingProblem says what is wrong with a URL to be called; unlike a vendor's base URL it
+// may have a query.
+func pingProblem(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return "is not a URL such as https://hc.example.com/ping"
+	}
+	u.RawQuery = ""
+	if _, err := vendors.ParseBaseURL(u.String()); err != nil {
+		return errorText(err)
+	}
+	return ""
+}
+
+// errorText is an error of ParseBaseURL without its sentinel's text.
+func errorText(err error) string {
+	return strings.TrimSuffix(err.Error(), ": "+vendors.ErrInsecure.Error())
+}
+
+var vendorName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,40}$`)
+
+// vendors reads the accounts.
+func (d *decoder) vendors(n *yaml.Node, kinds []vendors.Kind) []Vendor {
+	if d.failed["vendors"] {
+		return nil
+	}
+	if n.IsZero() || n.ShortTag() == "!!null" || n.Kind == yaml.MappingNode && len(n.Content) == 0 {
+		d.failKey("vendors", "no vendor is configured", "`expunge init` writes a config that shows how")
+		return nil
+	}
+	var all []Vendor
+	d.pairs(n, "vendors", func(name string, k, v *yaml.Node) {
+		key := under("vendors", show(name))
+		if !vendorName.MatchString(name) {
+			d.fail(k, key, &trouble{
+				problem: "is not a name for a vendor",
+				hint:    "use small letters, digits and hyphens, at most 41, and begin with a letter or a digit",
+			})
+		}
+		if c := d.vendor(key, k, v, kinds); c != nil {
+			all = append(all, Vendor{Name: name, Line: k.Line, Config: c})
+		}
+	})
+	slices.SortFunc(all, func(a, b Vendor) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// vendor reads one account, or returns nil after recording why it cannot be read.
+func (d *decoder) vendor(key string, k, n *yaml.Node, kinds []vendors.Kind) vendors.Config {
+	if !d.plain(n, key) {
+		return nil
+	}
+	var names []string
+	for _, kind := range kinds {
+		names = append(names, kind.Name)
+	}
+	slices.Sort(names)
+	list := "known kinds: " + strings.Join(names, ", ")
+
+	at := under(key, "kind")
+	kn := lookup(n, "kind")
+	if n.Kind != yaml.MappingNode || kn == nil {
+		d.fail(k, at, &trouble{problem: "is missing", hint: list})
+		return nil
+	}
+	// The vendor's own values must not show in what its kind says about them.
+	d.hidden = nil
+	var name string
+	d.value(kn, at, reflect.ValueOf(&name).Elem())
+	if d.failed[at] {
+		return nil
+	}
+	i := slices.IndexFunc(kinds, func(kind vendors.Kind) bool { return kind.Name == name })
+	if i < 0 {
+		if near := nearest(name, names); near != "" {
+			list = fmt.Sprintf("did you mean %s? %s", near, list)
+		}
+		d.fail(kn, at, &trouble{problem: show(kn.Value) + " is not a known kind", hint: list})
+		return nil
+	}
+	c := kinds[i].New()
+	v := reflect.ValueOf(c).Elem()
+	before := len(d.problems)
+	d.structure(n, key, v)
+	complete := len(d.problems) == before
+	d.paths(v)
+	d.checkCommon(key, c.Shared())
+	if complete { // or the kind would miss what could only not be read
+		d.validate(key, c)
+	}
+	return c
+}
+
+// lookup returns the value of a key of a mapping, or nil.
+func lookup(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if k := n.Content[i]; k.Kind == yaml.ScalarNode && k.Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// paths makes the paths of a vendor's config relative to the file's folder: by convention
+// the keys that end in _file or _dir.
+func (d *decoder) paths(v reflect.Value) {
+	index, names := fieldsOf(v.Type())
+	for _, name := range names {
+		f := v.FieldByIndex(index[name])
+		if f.Kind() == reflect.String && (strings.HasSuffix(name, "_file") || strings.HasSuffix(name, "_dir")) {
+			f.SetString(d.resolve(f.String()))
+		}
+	}
+}
+
+// maxConcurrency bounds the calls in flight to one vendor. The rate is the limit that
+// counts; this one only keeps a slip of the finger from opening a million connections.
+const maxConcurrency = 1024
+
+// checkCommon checks the keys that every vendor has, and fills in the burst.
+func (d *decoder) checkCommon(key string, c *vendors.Common) {
+	fail := func(name, problem string) {
+		if at := under(key, name); !d.failed[at] {
+			d.failKey(at, problem, "")
+		}
+	}
+	if c.BaseURL != "" {
+		if _, err := vendors.ParseBaseURL(c.BaseURL); err != nil {
+			fail("base_url", errorText(err))
+		}
+	}
+	if d.keys[under(key, "burst")] == nil && c.Burst == 0 {
+		c.Burst = vendors.DefaultBurst(c.Rate)
+	}
+	if c.Burst < 1 {
+		fail("burst", "must be at least 1")
+	}
+	if c.Concurrency < 1 || c.Concurrency > maxConcurrency {
+		fail("concurrency", fmt.Sprintf("must be from 1 to %d", maxConcurrency))
+	}
+	if c.Timeout <= 0 {
+		fail("timeout", "must be more than 0")
+	}
+	if c.MaxAttempts < 1 {
+		fail("max_attempts", "must be at least 1")
+	}
+	if c.RetryBase <= 0 {
+		fail("retry_base", "must be more than 0")
+	}
+	switch {
+	case c.RetryCap >= c.RetryBase || d.failed[under(key, "retry_base")]:
+	case d.keys[under(key, "retry_cap")] != nil:
+		fail("retry_cap", fmt.Sprintf("must not be shorter than retry_base (%v)", c.RetryBase))
+	default:
+		fail("retry_base", fmt.Sprintf("must not be longer than retry_cap (%v)", c.RetryCap))
+	}
+	if c.CAFile != "" {
+		if pem, _, err := d.readFile(c.CAFile); err != nil {
+			fail("ca_file", "names a file that "+cause(err))
+		} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+			fail("ca_file", "names a file that holds no PEM certificate")
+		}
+	}
+}
+
+// validate asks the kind, and gives its problem a place. A key that checkCommon has found
+// wrong is not reported again.
+func (d *decoder) validate(key string, c vendors.Config) {
+	for _, err := range flatten(c.Validate()) {
+		var ke *vendors.KeyError
+		if !errors.As(err, &ke) {
+			d.failKey(key, d.scrub(err.Error()), "")
+			continue
+		}
+		if at := under(key, ke.Key); !d.failed[at] {
+			d.failKey(at, d.scrub(ke.Problem), d.scrub(ke.Hint))
+		}
+	}
+}
+
+func flatten(err error) []error {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case interface{ Unwrap() []error }:
+		var all []error
+		for _, one := range e.Unwrap() {
+			all = append(all, flatten(one)...)
+		}
+		return all
+	}
+	return []error{err}
+}
+
+// scrub is the net under the rule that a kind's text quotes no value that came from
+// outside the file: such a text is replaced as a whole. Values of three letters and less
+// are no secrets, and stand in texts such as "must be eu, us or au" by chance.
+func (d *decoder) scrub(text string) string {
+	for _, value := range d.hidden {
+		if len(value) > 3 && strings.Contains(text, value) {
+			return "is not valid"
+		}
+	}
+	return text
+}

@@ -1,0 +1,174 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// fileMax bounds the config and every file that it names: they are meant to be a few
+// kilobytes, and a mistaken path must not fill the memory.
+const fileMax = 1 << 20
+
+const filePrefix = "file:"
+
+var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// trouble is a problem that does not know its place yet.
+type trouble struct {
+	problem, hint string
+	err           error
+}
+
+// origin says where a value's text comes from.
+type origin struct {
+	outside bool   // from the environment or a file: never shown
+	warning string // what to tell about it, may be ""
+}
+
+// expand replaces what raw takes from outside the file.
+func (d *decoder) expand(raw string) (string, origin, *trouble) {
+	if rest, ok := strings.CutPrefix(raw, filePrefix); ok {
+		text, warning, t := d.fromFile(raw, rest)
+		return text, origin{outside: true, warning: warning}, t
+	}
+	text, outside, t := d.fromEnv(raw)
+	return text, origin{outside: outside}, t
+}
+
+// fromEnv replaces each ${NAME}; $${ stands for ${ itself.
+func (d *decoder) fromEnv(raw string) (text string, outside bool, t *trouble) {
+	var b strings.Builder
+	for rest := raw; ; {
+		at := strings.Index(rest, "${")
+		if at < 0 {
+			b.WriteString(rest)
+			return b.String(), outside, nil
+		}
+		if at > 0 && rest[at-1] == '$' {
+			b.WriteString(rest[:at-1] + "${")
+			rest = rest[at+2:]
+			continue
+		}
+		b.WriteString(rest[:at])
+		name, after, closed := strings.Cut(rest[at+2:], "}")
+		if !closed || !envName.MatchString(name) {
+			// What stands there may be a piece of a secret: it is not quoted.
+			return "", outside, &trouble{
+				problem: "has a ${ that does not begin the name of an environment variable",
+				hint:    "write ${NAME}, or $${ for the two characters ${",
+			}
+		}
+		value, set := d.getenv(name)
+		switch {
+		case !set:
+			return "", true, &trouble{
+				problem: fmt.Sprintf("environment variable %s is not set", name),
+				hint:    fmt.Sprintf("set %s for this process, or use file:PATH", name),
+			}
+		case value == "":
+			return "", true, &trouble{
+				problem: fmt.Sprintf("environment variable %s is empty", name),
+				hint:    fmt.Sprintf("set %s for this process, or use file:PATH", name),
+			}
+		}
+		b.WriteString(value)
+		outside, rest = true, after
+	}
+}
+
+// fromFile reads the file that path names, after expanding the environment in it. raw is
+// the value as the config has it, for messages.
+func (d *decoder) fromFile(raw, path string) (text, warning string, t *trouble) {
+	path, _, t = d.fromEnv(path)
+	if t != nil {
+		return "", "", t
+	}
+	if path == "" {
+		return "", "", &trouble{problem: "file: names no file", hint: "write file:PATH"}
+	}
+	content, mode, err := d.readFile(d.resolve(path))
+	if err != nil {
+		return "", "", &trouble{problem: show(raw) + " " + cause(err), err: err}
+	}
+	text = strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
+	if text == "" {
+		return "", "", &trouble{problem: show(raw) + " is empty"}
+	}
+	if mode&0o077 != 0 && !d.credential(path) {
+		warning = fmt.Sprintf("%s can be read by others (mode %04o): chmod 600 it", show(raw), mode.Perm())
+	}
+	return text, warning, nil
+}
+
+// credential reports whether path is one that systemd handed to this service. Access to
+// these is by an access control list, whose mask stands where the group's bits are.
+func (d *decoder) credential(path string) bool {
+	dir, ok := d.getenv("CREDENTIALS_DIRECTORY")
+	if !ok || dir == "" {
+		return false
+	}
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// resolve makes a path of the file relative to the file's folder.
+func (d *decoder) resolve(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(d.dir, path)
+}
+
+var (
+	errNotRegular = errors.New("is not a regular file")
+	errTooLarge   = fmt.Errorf("is larger than %d bytes", fileMax)
+)
+
+// cause words an error of readFile without the path, which may hold the environment's.
+func cause(err error) string {
+	var pe *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "does not exist"
+	case errors.Is(err, fs.ErrPermission):
+		return "cannot be read: permission denied"
+	case errors.Is(err, errNotRegular), errors.Is(err, errTooLarge):
+		return err.Error()
+	case errors.As(err, &pe):
+		return "cannot be read: " + pe.Err.Error()
+	}
+	return "cannot be read"
+}
+
+// readRegular reads a small regular file. Anything else (a pipe, a device) could block
+// for ever.
+func readRegular(path string) ([]byte, fs.FileMode, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, errNotRegular
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	content, err := readSmall(f)
+	return content, info.Mode(), err
+}
+
+func readSmall(r io.Reader) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(r, fileMax+1))
+	if err == nil && len(content) > fileMax {
+		err = errTooLarge
+	}
+	return content, err
+}
