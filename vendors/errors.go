@@ -24,7 +24,8 @@ var (
 	ErrTimeout  = errors.New("timed out")
 	ErrRedirect = errors.New("the vendor answered with a redirect, which is not followed")
 	ErrInsecure = errors.New("not https")
-	ErrStopped  = errors.New("stopping") // the run ends: no new call leaves
+	ErrPaused   = errors.New("paused, as the vendor or a daily limit asks") // no call may leave for a while
+	ErrStopped  = errors.New("stopping")                                    // the run ends: no new call leaves
 )
 
 // Error is a failed call. Its text holds no identifier, no URL and nothing of the

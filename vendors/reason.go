@@ -15,4 +15,5 @@ const (
 	KeyLooksLikeEmail  Reason = "key_looks_like_email" // warning: Voyado advises against such keys
 	MalformedKey       Reason = "malformed_key"        // held: the identifier cannot be what the vendor knows
 	InconsistentAnswer Reason = "inconsistent_answer"  // held: the total and the records of a preview disagree
+	NoAgent            Reason = "no_agent"             // held: neither the row nor the config names the agent who raises the request
 )

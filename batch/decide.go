@@ -1,0 +1,364 @@
+package batch
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"expunge/store"
+	"expunge/vendors"
+)
+
+// previewAge is how old a preview may be when the submission rests on it (DESIGN.md,
+// invariant 8).
+const previewAge = time.Hour
+
+// policy is what decisions depend on besides the task and the answer.
+type policy struct {
+	vendors.Traits
+	manual      bool // every preview needs an approval
+	dryRun      bool
+	maxAttempts int
+	retryBase   time.Duration
+	retryCap    time.Duration
+	rand        func(n int64) int64 // uniform in [0, n)
+}
+
+// step is the call that a task needs next.
+type step uint8
+
+const (
+	stepNone    step = iota
+	stepPreview      // look, and then perhaps submit
+	stepSubmit       // a preview that still holds: submit
+	stepResolve      // an intent without an outcome
+	stepPoll
+	stepVerify
+)
+
+// next says which call a task needs.
+func (p *policy) next(t *store.Task, now time.Time) step {
+	switch t.State {
+	case store.Pending:
+		return stepPreview
+	case store.Previewed:
+		age := now.Sub(t.PreviewedAt)
+		fresh := age >= 0 && age <= previewAge && (!p.Remote || t.Records.N > 0)
+		if fresh && !p.dryRun && (!p.manual || p.approves(t, t.Records.N, t.RecordRefs)) {
+			return stepSubmit
+		}
+		return stepPreview
+	case store.Submitting:
+		return stepResolve
+	case store.Waiting:
+		if p.Completion == vendors.ByPoll {
+			return stepPoll
+		}
+	case store.Verifying:
+		return stepVerify
+	}
+	return stepNone
+}
+
+// The functions below return the task as it is to be after an answer. They change nothing
+// else, and know nothing of the store.
+
+// intent is the task at the moment before its submission.
+func (p *policy) intent(t store.Task, now time.Time) store.Task {
+	t.State, t.SubmittedAt, t.Ready, t.NextAt = store.Submitting, now, true, time.Time{}
+	return t
+}
+
+// afterPreview decides what a preview means before a submission: to go on (Submitting: the
+// intent), or what else.
+func (p *policy) afterPreview(t store.Task, pv vendors.Preview, now time.Time) store.Task {
+	refs := strings.Join(pv.Refs, ";")
+	seenBefore := !t.PreviewedAt.IsZero()
+	if p.Remote && pv.Records == 0 {
+		if t.Uncertain > 0 && t.Records.N > 0 {
+			// It was there, a submission may have reached the vendor, and now it is gone.
+			t = erased(t, store.Verified, now)
+			t.VerifiedAt, t.RecordsAfter = now, store.Counted(0)
+			return t
+		}
+		t.Records, t.RecordRefs, t.Hint, t.PreviewedAt = store.Counted(0), "", pv.Hint, now
+		if p.dryRun {
+			// A look ahead finishes nobody's request: the real run looks again.
+			t.Reason, t.Message = string(NothingHeld), ""
+			return ready(t, store.Previewed)
+		}
+		t.Reason, t.Message = "", ""
+		return final(t, store.NotFound, now)
+	}
+	changed := seenBefore && p.Remote && (pv.Records > t.Records.N || !subset(pv.Refs, store.SplitRefs(t.RecordRefs)))
+	approved := t.Approval != "" && p.approves(&t, pv.Records, refs)
+	doubt := pv.Doubt
+	switch {
+	case approved:
+		doubt = ""
+	case t.Approval != "" || changed:
+		doubt, t.Approval = PreviewChanged, ""
+	case doubt == "" && p.manual:
+		doubt = ApprovalRequired
+	}
+	if p.Remote {
+		t.Records, t.RecordRefs = store.Counted(pv.Records), refs
+	}
+	t.Hint, t.PreviewedAt = pv.Hint, now
+	t.Reason, t.Message = string(pv.Warning), ""
+	switch {
+	case doubt != "":
+		return held(t, doubt, "")
+	case p.dryRun:
+		return ready(t, store.Previewed)
+	}
+	return p.intent(t, now)
+}
+
+// approval is what an approval is bound to: the records that were seen.
+func approval(records int, refs string) string { return fmt.Sprintf("%d:%s", records, refs) }
+
+// approves reports whether the task's approval covers what a preview shows: the records
+// that were seen, or fewer of them.
+func (p *policy) approves(t *store.Task, records int, refs string) bool {
+	count, seen, ok := strings.Cut(t.Approval, ":")
+	var n int
+	if _, err := fmt.Sscan(count, &n); !ok || err != nil {
+		return false
+	}
+	return records <= n && subset(store.SplitRefs(refs), store.SplitRefs(seen))
+}
+
+func subset(a, b []string) bool {
+	for _, x := range a {
+		if !slices.Contains(b, x) {
+			return false
+		}
+	}
+	return true
+}
+
+// afterPreviewError decides what a preview without an answer means, before a submission.
+func (p *policy) afterPreviewError(t store.Task, err error, message string, now time.Time) store.Task {
+	switch {
+	case errors.Is(err, vendors.ErrRefused) && t.Uncertain > 0:
+		return held(t, UnknownOutcome, message)
+	case errors.Is(err, vendors.ErrRefused):
+		t.Attempts++
+		return failed(t, Refused, message, now)
+	}
+	return p.retry(t, t.State, err, message, now)
+}
+
+// afterSubmit is the task after the vendor accepted.
+func (p *policy) afterSubmit(t store.Task, rc vendors.Receipt, now time.Time) store.Task {
+	t.Attempts, t.Reference, t.Message = 0, rc.Reference, ""
+	t.Reason = string(rc.Warning)
+	t.Approval = ""
+	switch p.Completion {
+	case vendors.ByPreview:
+		return later(t, store.Verifying, now, p.VerifyAfter)
+	case vendors.ByPoll:
+		return later(t, store.Waiting, now, p.FirstPoll)
+	}
+	t.State, t.Ready, t.NextAt = store.Waiting, false, time.Time{}
+	return t
+}
+
+// afterSubmitError decides what a submission without an acceptance means.
+func (p *policy) afterSubmitError(t store.Task, err error, message string, now time.Time) store.Task {
+	switch {
+	case errors.Is(err, vendors.ErrRefused) && t.Uncertain > 0:
+		return held(t, UnknownOutcome, message)
+	case errors.Is(err, vendors.ErrRefused):
+		t.Attempts++
+		return failed(t, Refused, message, now)
+	case vendors.Harmless(err):
+		return p.retry(t, store.Pending, err, message, now)
+	}
+	return p.uncertain(t, err, message, now)
+}
+
+// uncertain decides what follows a submission whose outcome is unknown: the reply was lost
+// (err), or the program died before it could be recorded (err nil).
+func (p *policy) uncertain(t store.Task, err error, message string, now time.Time) store.Task {
+	t.Uncertain++
+	if p.Traits.Uncertain == vendors.HoldForPerson {
+		return held(t, UncertainSubmission, message)
+	}
+	if err == nil {
+		t.Attempts++
+		if t.Attempts >= p.maxAttempts {
+			return held(t, UnknownOutcome, message)
+		}
+		return ready(t, store.Pending)
+	}
+	return p.retry(t, store.Pending, err, message, now)
+}
+
+// afterPoll decides what a job's status means.
+func (p *policy) afterPoll(t store.Task, pg vendors.Progress, now time.Time) store.Task {
+	t = calm(t)
+	switch pg.Job {
+	case vendors.JobDone:
+		return erased(t, store.VendorDone, now)
+	case vendors.JobFailed, vendors.JobLost:
+		t.Lost++
+		t.Message = "the vendor says: " + pg.Status
+		switch {
+		case t.Lost == 1:
+			// Once more: a repeated removal is harmless. The reference stays known as a
+			// former one.
+			return ready(t, store.Pending)
+		case pg.Job == vendors.JobLost:
+			return held(t, JobLost, t.Message)
+		}
+		return failed(t, JobFailed, t.Message, now)
+	case vendors.JobUnknown:
+		t.Reason, t.Message = string(UnknownStatus), "the vendor says: "+pg.Status
+	case vendors.JobOpen:
+		t.Message = "the vendor says: " + pg.Status
+	}
+	if p.givenUp(&t, now) {
+		return held(t, NotDoneInTime, t.Message)
+	}
+	return later(t, store.Waiting, now, p.PollEvery)
+}
+
+// afterPollError decides what a poll without an answer means: it is asked again, until
+// give_up_after. The vendor has accepted, so that no number of failed polls is a failure
+// of the erasure.
+func (p *policy) afterPollError(t store.Task, err error, message string, now time.Time) store.Task {
+	if errors.Is(err, vendors.ErrRefused) {
+		return held(t, UnknownOutcome, message)
+	}
+	if counts(err) {
+		t.Attempts++
+	}
+	t.Reason, t.Message = string(Retrying), message
+	if p.givenUp(&t, now) {
+		return held(t, NotDoneInTime, message)
+	}
+	return later(t, store.Waiting, now, p.backoff(t.Attempts, err))
+}
+
+func (p *policy) givenUp(t *store.Task, now time.Time) bool {
+	return p.GiveUpAfter > 0 && now.Sub(t.SubmittedAt) > p.GiveUpAfter
+}
+
+// afterVerify decides what a look after the submission means.
+func (p *policy) afterVerify(t store.Task, pv vendors.Preview, now time.Time) store.Task {
+	t = calm(t)
+	t.RecordsAfter = store.Counted(pv.Records)
+	if pv.Records == 0 {
+		t.VerifiedAt = now
+		return erased(t, store.Verified, now)
+	}
+	since := now.Sub(t.SubmittedAt)
+	if since >= p.VerifyPatience {
+		return failed(t, StillPresent, "", now)
+	}
+	// Look again after as long as it took so far, and once more when patience ends.
+	return later(t, store.Verifying, now, min(max(since, time.Second), p.VerifyPatience-since))
+}
+
+// afterVerifyError decides what a look without an answer means. The vendor has accepted:
+// when attempts are used up, a person must look.
+func (p *policy) afterVerifyError(t store.Task, err error, message string, now time.Time) store.Task {
+	if errors.Is(err, vendors.ErrRefused) {
+		return held(t, UnknownOutcome, message)
+	}
+	return p.retry(t, store.Verifying, err, message, now)
+}
+
+// retry schedules the next try, or ends the task when all are used up: failed if surely
+// nothing was submitted, else held.
+func (p *policy) retry(t store.Task, state store.State, err error, message string, now time.Time) store.Task {
+	if counts(err) {
+		t.Attempts++
+	}
+	t.Reason, t.Message = string(Retrying), message
+	if t.Attempts >= p.maxAttempts {
+		if t.Uncertain > 0 || state == store.Verifying {
+			return held(t, UnknownOutcome, message)
+		}
+		return failed(t, AttemptsExhausted, message, now)
+	}
+	return later(t, state, now, p.backoff(t.Attempts, err))
+}
+
+// counts reports whether a failed call uses up an attempt. A request to slow down, and one
+// that was held back on our side, say nothing about the task.
+func counts(err error) bool {
+	return !errors.Is(err, vendors.ErrRateLimited) && !errors.Is(err, vendors.ErrStopped) && !errors.Is(err, vendors.ErrAuth)
+}
+
+// backoff is how long to wait after the nth failure: exponential with full jitter, at most
+// the cap, never less than what the vendor asked for.
+func (p *policy) backoff(n int, err error) time.Duration {
+	ceiling := p.retryCap
+	if n < 30 {
+		ceiling = min(p.retryCap, p.retryBase<<max(n-1, 0))
+	}
+	random := p.rand
+	if random == nil {
+		random = rand.Int64N
+	}
+	wait := time.Duration(random(int64(ceiling) + 1))
+	var e *vendors.Error
+	if errors.As(err, &e) {
+		wait = max(wait, e.RetryAfter)
+	}
+	return wait
+}
+
+// calm clears what was said of trouble that is over. A warning about the identifier stays:
+// it is true of a finished task too.
+func calm(t store.Task) store.Task {
+	t.Attempts, t.Message = 0, ""
+	if t.Reason != string(vendors.KeyLooksLikeEmail) {
+		t.Reason = ""
+	}
+	return t
+}
+
+// later schedules the task; with no wait it is ready at once, which spares the store an
+// index entry.
+func later(t store.Task, state store.State, now time.Time, wait time.Duration) store.Task {
+	if wait <= 0 {
+		return ready(t, state)
+	}
+	t.State, t.Ready, t.NextAt = state, false, now.Add(wait)
+	return t
+}
+
+func ready(t store.Task, state store.State) store.Task {
+	t.State, t.Ready, t.NextAt = state, true, time.Time{}
+	return t
+}
+
+func held(t store.Task, why vendors.Reason, message string) store.Task {
+	t.State, t.Reason, t.Message = store.Held, string(why), message
+	t.Ready, t.NextAt = false, time.Time{}
+	return t
+}
+
+func failed(t store.Task, why vendors.Reason, message string, now time.Time) store.Task {
+	t.Reason, t.Message = string(why), message
+	return final(t, store.Failed, now)
+}
+
+func erased(t store.Task, by store.Evidence, now time.Time) store.Task {
+	t = calm(t)
+	t.Evidence = by
+	return final(t, store.Erased, now)
+}
+
+func final(t store.Task, state store.State, now time.Time) store.Task {
+	t.State, t.Ready, t.NextAt, t.CompletedAt = state, false, time.Time{}, now
+	t.Hint, t.Approval = "", ""
+	return t
+}

@@ -1,0 +1,497 @@
+package batch
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"expunge/store"
+	"expunge/vendors"
+)
+
+// Pacer is what a lane wants to know of its vendor's rate limit. The limit itself is
+// kept where requests leave.
+type Pacer interface {
+	PausedUntil() time.Time
+	Pause(until time.Time)
+}
+
+// Lane is one vendor account with its work. Lanes do not wait for each other.
+type Lane struct {
+	Name        string
+	Vendor      vendors.Vendor
+	Pacer       Pacer
+	Concurrency int
+	MaxAttempts int
+	RetryBase   time.Duration
+	RetryCap    time.Duration
+	PerSecond   float64 // configured rate, for estimates and for how much is claimed at once
+
+	// Counts of what this run did, for progress.
+	Done, Held, Failed, Calls atomic.Int64
+
+	id     int64
+	policy policy
+	r      *runner
+	log    *slog.Logger
+
+	breaker *breaker
+	mu      sync.Mutex
+	flying  map[int64]struct{} // claimed, and the last change not yet on disk
+	back    []store.Work       // claimed, and given back by a worker
+	wake    chan struct{}      // a task has landed
+	stopErr error              // why the lane makes no more calls
+	stopped chan struct{}
+}
+
+// runner is what lanes share.
+type runner struct {
+	store    *store.Store
+	now      func() time.Time
+	linger   time.Duration
+	wait     bool
+	dryRun   bool
+	deadline time.Time // no new work from then on; zero: none
+	fail     func(error)
+}
+
+func (l *Lane) start(r *runner, id int64, manual bool) {
+	l.r, l.id = r, id
+	l.policy = policy{Traits: l.Vendor.Traits(), manual: manual, dryRun: r.dryRun,
+		maxAttempts: l.MaxAttempts, retryBase: l.RetryBase, retryCap: l.RetryCap}
+	l.breaker = newBreaker()
+	l.flying = map[int64]struct{}{}
+	l.wake = make(chan struct{}, 1)
+	l.stopped = make(chan struct{})
+}
+
+// stop ends the lane for this run: no further call is made.
+func (l *Lane) stop(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopErr == nil {
+		l.stopErr = err
+		close(l.stopped)
+	}
+}
+
+func (l *Lane) isStopped() bool {
+	select {
+	case <-l.stopped:
+		return true
+	default:
+		return false
+	}
+}
+
+// upTo is the last state whose tasks this run works on.
+func (l *Lane) upTo() store.State {
+	if l.r.dryRun {
+		return store.Previewed
+	}
+	return store.Verifying
+}
+
+// run works until nothing is due, within linger or, with wait, at all.
+func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
+	work := make(chan store.Work)
+	var workers sync.WaitGroup
+	for range l.Concurrency {
+		workers.Go(func() {
+			for w := range work {
+				l.process(ctx, w)
+			}
+		})
+	}
+	defer workers.Wait()
+	defer close(work)
+
+	var cursor store.Cursor
+	var buf []store.Work
+	exhausted := false // no ready task is left; none becomes ready within a run
+	for {
+		if ctx.Err() != nil || l.isStopped() || l.late() {
+			return time.Time{}, nil
+		}
+		if until := l.pausedUntil(); !until.IsZero() {
+			if !l.worthWaiting(until) {
+				return until, nil
+			}
+			l.sleep(ctx, until)
+			continue
+		}
+		if len(buf) == 0 {
+			if buf, err = l.claim(ctx, &cursor, &exhausted); err != nil {
+				if ctx.Err() != nil {
+					return time.Time{}, nil
+				}
+				return time.Time{}, err
+			}
+		}
+		if len(buf) > 0 {
+			w := buf[0]
+			select {
+			case work <- w:
+				buf = buf[1:]
+			case <-l.stopped:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		next, ok, err := l.r.store.NextAt(ctx, l.id, l.r.now(), l.upTo())
+		if err != nil {
+			if ctx.Err() != nil {
+				return time.Time{}, nil
+			}
+			return time.Time{}, err
+		}
+		switch {
+		case ok && l.worthWaiting(next):
+			l.sleep(ctx, next)
+		case l.inFlight() > 0:
+			// A task in the air may need another look soon, or come back.
+			l.sleep(ctx, time.Time{})
+		default:
+			return time.Time{}, nil
+		}
+	}
+}
+
+// claim takes what is due and what is ready, the most urgent first. As much as a few
+// seconds' worth, so that what becomes due meanwhile does not wait behind a long queue.
+func (l *Lane) claim(ctx context.Context, c *store.Cursor, exhausted *bool) ([]store.Work, error) {
+	limit := max(2*l.Concurrency, min(1000, int(2*l.PerSecond)))
+	l.mu.Lock()
+	flying, back := len(l.flying), l.back
+	l.back = nil
+	l.mu.Unlock()
+	if len(back) > 0 {
+		return back, nil
+	}
+	due, err := l.r.store.ClaimDue(ctx, l.id, l.r.now(), l.upTo(), limit+flying)
+	if err != nil {
+		return nil, err
+	}
+	all := due
+	if !*exhausted && len(due) < limit {
+		ready, err := l.r.store.ClaimReady(ctx, l.id, c, limit)
+		if err != nil {
+			return nil, err
+		}
+		*exhausted = len(ready) < limit
+		all = append(all, ready...)
+	}
+	l.mu.Lock()
+	all = slices.DeleteFunc(all, func(w store.Work) bool {
+		if _, ok := l.flying[w.ID]; ok || w.State > l.upTo() {
+			return true
+		}
+		l.flying[w.ID] = struct{}{}
+		return false
+	})
+	l.mu.Unlock()
+	slices.SortStableFunc(all, func(a, b store.Work) int {
+		return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.ID, b.ID))
+	})
+	return all, nil
+}
+
+func (l *Lane) inFlight() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.flying)
+}
+
+// landed takes the task out of the air: its last change is on disk.
+func (l *Lane) landed(id int64) {
+	l.mu.Lock()
+	delete(l.flying, id)
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (l *Lane) late() bool {
+	return !l.r.deadline.IsZero() && !l.r.now().Before(l.r.deadline)
+}
+
+// pausedUntil is when the vendor wants to be called again: it asked for a pause, or it is
+// down. The zero time means now.
+func (l *Lane) pausedUntil() time.Time {
+	now := l.r.now()
+	until := l.breaker.parked(now)
+	if p := l.Pacer.PausedUntil(); p.After(now) && p.After(until) {
+		until = p
+	}
+	return until
+}
+
+// worthWaiting reports whether the run stays for what happens at t.
+func (l *Lane) worthWaiting(t time.Time) bool {
+	if !l.r.deadline.IsZero() && t.After(l.r.deadline) {
+		return false
+	}
+	return l.r.wait || t.Sub(l.r.now()) <= l.r.linger
+}
+
+// sleep waits until t (the zero time: without end), until a task has landed, or until the
+// lane must stop.
+func (l *Lane) sleep(ctx context.Context, t time.Time) {
+	var timeC <-chan time.Time
+	if !t.IsZero() || !l.r.deadline.IsZero() {
+		if t.IsZero() || !l.r.deadline.IsZero() && l.r.deadline.Before(t) {
+			t = l.r.deadline
+		}
+		// A millisecond more: the store keeps times in milliseconds.
+		timer := time.NewTimer(t.Sub(l.r.now()) + time.Millisecond)
+		defer timer.Stop()
+		timeC = timer.C
+	}
+	select {
+	case <-timeC:
+	case <-l.wake:
+	case <-l.stopped:
+	case <-ctx.Done():
+	}
+}
+
+// process takes a task as far as it goes now, one call after the other.
+func (l *Lane) process(ctx context.Context, w store.Work) {
+	l.r.store.Working(1)
+	defer l.r.store.Working(-1)
+	subject, err := vendors.ParseSubject(w.Plain)
+	if err != nil {
+		l.r.fail(fmt.Errorf("task %d: %w", w.ID, err))
+		l.landed(w.ID)
+		return
+	}
+	t := w.Task
+	target := &vendors.Target{Ref: vendors.Ref{Field: vendors.Field(t.Field), Nth: t.Nth}, Subject: subject}
+	for {
+		if ctx.Err() != nil || l.isStopped() || l.late() {
+			w.Task = t
+			l.giveBack(w)
+			return
+		}
+		target.Hint, target.Reference = t.Hint, t.Reference
+		changed, then := l.step(ctx, &t, target)
+		if then == putBack {
+			w.Task = t
+			l.giveBack(w)
+			return
+		}
+		from := t.State
+		t = changed
+		switch then {
+		case goOn:
+			l.record(from, t, nil)
+		case released:
+			l.record(from, t, nil)
+			w.Task = t
+			l.giveBack(w)
+			return
+		case finished:
+			l.record(from, t, func() { l.landed(t.ID) })
+			return
+		}
+	}
+}
+
+// record hands a change to the store. What carries a reference is on disk before anything
+// else happens to the task; the rest rides with the next commit. landed, if not nil, is
+// called when the change is on disk.
+func (l *Lane) record(from store.State, t store.Task, landed func()) {
+	l.count(from, &t)
+	after := func(err error) {
+		if err != nil {
+			l.r.fail(err)
+		}
+		if landed != nil {
+			landed()
+		}
+	}
+	ch := store.Change{From: from, Task: t}
+	if from == store.Submitting && t.Reference != "" {
+		after(l.r.store.Apply(ch))
+		return
+	}
+	l.r.store.ApplyLater(ch, after)
+}
+
+func (l *Lane) count(from store.State, t *store.Task) {
+	if from == t.State {
+		return
+	}
+	switch {
+	case t.State == store.Held:
+		l.Held.Add(1)
+	case t.State == store.Failed:
+		l.Failed.Add(1)
+		l.Done.Add(1)
+	case t.State.Final():
+		l.Done.Add(1)
+	}
+	l.log.Debug("task", "task", t.ID, "from", from.String(), "state", t.State.String(), "reason", t.Reason)
+}
+
+// what follows a step
+type then uint8
+
+const (
+	finished then = iota // record the change; nothing more to do now
+	goOn                 // record the change; there is more to do at once
+	released             // record the change; the next call could not be made now
+	putBack              // no call could be made now, nothing has changed
+)
+
+// whatNext tells what follows a change that a call led to.
+func (l *Lane) whatNext(t *store.Task) then {
+	if t.Ready && !(l.r.dryRun && t.State == store.Previewed) {
+		return goOn
+	}
+	return finished
+}
+
+// step makes the task's next call and returns what becomes of the task. Where it commits
+// the intent to submit, t becomes the task with that intent.
+func (l *Lane) step(ctx context.Context, t *store.Task, target *vendors.Target) (store.Task, then) {
+	p := &l.policy
+	switch p.next(t, l.r.now()) {
+	case stepResolve:
+		n := p.uncertain(*t, nil, "", l.r.now())
+		return n, l.whatNext(&n)
+	case stepSubmit:
+		return l.submit(ctx, t, p.intent(*t, l.r.now()), target)
+	case stepPreview:
+		pv, err := call(ctx, l, target, l.Vendor.Preview)
+		if err != nil {
+			if l.holdsBack(err) {
+				return *t, putBack
+			}
+			n := p.afterPreviewError(*t, err, messageOf(err, target.Subject), l.r.now())
+			return n, l.whatNext(&n)
+		}
+		n := p.afterPreview(*t, pv, l.r.now())
+		if n.State != store.Submitting {
+			return n, l.whatNext(&n)
+		}
+		target.Hint = n.Hint
+		return l.submit(ctx, t, n, target)
+	case stepPoll:
+		poller, ok := l.Vendor.(vendors.Poller)
+		if !ok {
+			l.r.fail(fmt.Errorf("vendor %s: its kind cannot be polled", l.Name))
+			return *t, putBack
+		}
+		pg, err := call(ctx, l, target, poller.Poll)
+		if err != nil {
+			if l.holdsBack(err) {
+				return *t, putBack
+			}
+			n := p.afterPollError(*t, err, messageOf(err, target.Subject), l.r.now())
+			return n, l.whatNext(&n)
+		}
+		n := p.afterPoll(*t, pg, l.r.now())
+		return n, l.whatNext(&n)
+	case stepVerify:
+		pv, err := call(ctx, l, target, l.Vendor.Preview)
+		if err != nil {
+			if l.holdsBack(err) {
+				return *t, putBack
+			}
+			n := p.afterVerifyError(*t, err, messageOf(err, target.Subject), l.r.now())
+			return n, l.whatNext(&n)
+		}
+		n := p.afterVerify(*t, pv, l.r.now())
+		return n, l.whatNext(&n)
+	}
+	l.r.fail(fmt.Errorf("task %d in state %v was claimed and has nothing to do", t.ID, t.State))
+	return *t, putBack
+}
+
+// submit commits the intent, makes the one call, and decides on its outcome. Nothing that
+// changes data leaves before the intent is on disk.
+func (l *Lane) submit(ctx context.Context, t *store.Task, intent store.Task, target *vendors.Target) (store.Task, then) {
+	if ok, _ := l.breaker.allow(l.r.now()); !ok {
+		return *t, putBack
+	}
+	before := *t
+	if err := l.r.store.Apply(store.Change{From: t.State, Task: intent}); err != nil {
+		l.r.fail(err)
+		return *t, putBack
+	}
+	*t = intent
+	rc, err := l.Vendor.Submit(ctx, target)
+	l.called(err)
+	now := l.r.now()
+	p := &l.policy
+	switch {
+	case err == nil:
+		n := p.afterSubmit(intent, rc, now)
+		return n, l.whatNext(&n)
+	case l.holdsBack(err):
+		// It never left: back to where it was, at no cost.
+		n := ready(intent, store.Pending)
+		n.SubmittedAt = before.SubmittedAt
+		return n, released
+	}
+	n := p.afterSubmitError(intent, err, messageOf(err, target.Subject), now)
+	if vendors.Harmless(err) {
+		n.SubmittedAt = before.SubmittedAt
+	}
+	return n, finished
+}
+
+// call makes one call that changes nothing at the vendor.
+func call[T any](ctx context.Context, l *Lane, target *vendors.Target, fn func(context.Context, *vendors.Target) (T, error)) (T, error) {
+	if ok, _ := l.breaker.allow(l.r.now()); !ok {
+		var none T
+		return none, errParked
+	}
+	v, err := fn(ctx, target)
+	l.called(err)
+	return v, err
+}
+
+// errParked says that the breaker let no call through.
+var errParked = &vendors.Error{Kind: vendors.ErrNotSent, Err: vendors.ErrPaused}
+
+// called takes note of how a call went.
+func (l *Lane) called(err error) {
+	l.breaker.record(err, l.r.now())
+	switch {
+	case err == nil:
+		l.Calls.Add(1)
+	case errors.Is(err, vendors.ErrAuth):
+		l.stop(err)
+	case !errors.Is(err, vendors.ErrStopped) && !errors.Is(err, vendors.ErrPaused):
+		l.Calls.Add(1)
+		l.log.Warn("call failed", "vendor", l.Name, "error", err.Error())
+	}
+}
+
+// holdsBack reports whether a call did not take place for a reason that is not the task's:
+// the run or the lane stops, the vendor asked for a pause, it counts as down, or our
+// credentials were refused.
+func (l *Lane) holdsBack(err error) bool {
+	return errors.Is(err, vendors.ErrStopped) || errors.Is(err, vendors.ErrPaused) || errors.Is(err, vendors.ErrAuth)
+}
+
+// giveBack returns a task to the lane, which takes it up again when calls can be made.
+func (l *Lane) giveBack(w store.Work) {
+	l.mu.Lock()
+	l.back = append(l.back, w)
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
