@@ -1,0 +1,306 @@
+// Package customergauge speaks the anonymize API of CustomerGauge, a survey platform.
+//
+// Facts about the API come from VENDORS.md and the vendor's pages
+// (vendor-docs/customergauge-get-anonymize.txt, customergauge-anonymize-guide.txt). One
+// email or telephone can have many records and anonymizing takes all of them, for good.
+// So the vendor's guide is followed: preview, compare with the person, anonymize by the
+// same identifier, and then preview again, when nothing may match any more.
+//
+// Invariants: a record of somebody else never passes the preview without a doubt; an
+// answer that is not understood is never "no match" and never success; names, emails and
+// telephones of records leave this package in no value, error or log.
+//
+// The package does not schedule, retry or keep anything but one access token. The single
+// repetition it makes is with a fresh token after a 401, which surely had no effect.
+package customergauge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"expunge/vendors"
+)
+
+// Vendor is one CustomerGauge account.
+type Vendor struct {
+	name          string
+	config        Config
+	transport     vendors.Transport
+	auth          credentials
+	defaultRegion string
+	preview       *url.URL
+	anonymize     *url.URL
+}
+
+var (
+	_ vendors.Vendor  = (*Vendor)(nil)
+	_ vendors.Checker = (*Vendor)(nil)
+)
+
+// Traits implements vendors.Vendor.
+func (v *Vendor) Traits() vendors.Traits {
+	t := vendors.Traits{
+		Kind: kindName, Remote: true,
+		Completion: vendors.ByPreview, Uncertain: vendors.AskAgain,
+		Fields:         vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone, vendors.Region),
+		VerifyAfter:    time.Duration(v.config.VerifyAfter),
+		VerifyPatience: time.Duration(v.config.VerifyPatience),
+		// vendor-docs/customergauge-anonymize-guide.txt
+		Anonymizes: []string{
+			"email (replaced by a random one)", "first name", "last name", "telephone", "follow-up details",
+			"customer number", "job level", "job position", "NPS comment", "comment translation",
+			"workflow comment", "direct or automatic reply", "review comment", "additional comment", "input boxes",
+		},
+		Keeps: []string{
+			"email sent date", "survey completed date", "NPS score", "drivers",
+			"whether a follow-up was asked for", "additional rating question",
+			"drop-down, radio button and check-box answers", "CSAT answer", "CES answer",
+		},
+		HowKnown: "After the anonymize call the vendor was asked again for the same email or telephone and no longer had a record of it.",
+	}
+	if v.config.SegmentsAgreed {
+		t.Anonymizes = append(t.Anonymizes, "the segment fields that were agreed with the vendor")
+	} else {
+		t.Keeps = append(t.Keeps, "segment fields (none are recorded here as agreed with the vendor)")
+	}
+	return t
+}
+
+// Identifiers implements vendors.Vendor: every email and telephone once, however often and
+// in whatever spelling the subject has it.
+func (v *Vendor) Identifiers(s vendors.Subject) ([]vendors.Ref, vendors.Reason) {
+	if r := strings.TrimSpace(s.Get(vendors.Region)); r != "" && v.config.Region != "" && !strings.EqualFold(r, v.config.Region) {
+		return nil, vendors.OtherRegion
+	}
+	type normal struct {
+		class vendors.Field
+		text  string
+	}
+	var refs []vendors.Ref
+	seen := make(map[normal]bool)
+	nth := make(map[vendors.Field]int)
+	for _, value := range s {
+		n := nth[value.Field]
+		nth[value.Field]++
+		class, text := vendors.Normal(value.Field, value.Text)
+		if class != vendors.Email && class != vendors.Telephone || value.Masked || text == "" || seen[normal{class, text}] {
+			continue
+		}
+		seen[normal{class, text}] = true
+		refs = append(refs, vendors.Ref{Field: value.Field, Nth: n})
+	}
+	if refs == nil {
+		return nil, vendors.NoIdentifier
+	}
+	return refs, ""
+}
+
+// Preview implements vendors.Vendor. A telephone takes one request for each of its forms;
+// a record that is found by several counts once. The Hint names the forms that matched.
+func (v *Vendor) Preview(ctx context.Context, t *vendors.Target) (vendors.Preview, error) {
+	forms, err := v.forms("preview", t, v.config.TelephoneForms)
+	if err != nil {
+		return vendors.Preview{}, err
+	}
+	if len(forms) == 0 { // none of the configured forms can be made of it
+		forms = []form{{asGiven, t.Identifier()}}
+	}
+	var p vendors.Preview
+	var matched []string
+	more := 0 // records that the vendor counted and did not list
+	for _, f := range forms {
+		found, err := v.look(ctx, t.Ref.Field, f.value)
+		if err != nil {
+			return vendors.Preview{}, err
+		}
+		if len(found.records) == 0 && found.total == 0 {
+			continue
+		}
+		matched = append(matched, f.name)
+		if !found.consistent {
+			p.Doubt = graver(p.Doubt, vendors.InconsistentAnswer)
+			more = max(more, found.total-len(found.records))
+		}
+		for _, r := range found.records {
+			p.Doubt = graver(p.Doubt, owner(r, t.Ref.Field, forms, t.Subject))
+			p.Refs = append(p.Refs, string(r.Number))
+		}
+	}
+	slices.Sort(p.Refs)
+	p.Refs = slices.Compact(p.Refs)
+	p.Records = len(p.Refs) + more
+	if p.Records > v.config.MaxRecords {
+		p.Doubt = graver(p.Doubt, vendors.TooManyRecords)
+	}
+	p.Hint = strings.Join(matched, ",")
+	return p, nil
+}
+
+// look makes one preview request.
+func (v *Vendor) look(ctx context.Context, field vendors.Field, value string) (listing, error) {
+	a, err := v.call(ctx, "preview", func(ctx context.Context) (*http.Request, error) {
+		u := *v.preview
+		u.RawQuery = url.Values{parameter(field): {value}}.Encode()
+		return http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	})
+	if err != nil {
+		return listing{}, err
+	}
+	return readPreview(v.name, a)
+}
+
+// errPartly is the cause of the error when one form of a telephone was anonymized and a
+// later one was not.
+var errPartly = errors.New("one form of the telephone was accepted, another was not")
+
+// Submit implements vendors.Vendor. It anonymizes by each form of a telephone that the
+// preview found (Target.Hint). Where one of them was accepted and a later one fails, the
+// error is never a harmless one: the vendor must be asked what is left.
+func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt, error) {
+	names, ok := hintForms(t.Hint)
+	if !ok {
+		return vendors.Receipt{}, v.notSent("submit", vendors.ErrNoValue)
+	}
+	forms, err := v.forms("submit", t, names)
+	if err == nil && len(forms) == 0 {
+		err = v.notSent("submit", vendors.ErrNoValue)
+	}
+	if err != nil {
+		return vendors.Receipt{}, err
+	}
+	for i, f := range forms {
+		a, err := v.call(ctx, "submit", func(ctx context.Context) (*http.Request, error) {
+			return v.anonymizeRequest(ctx, t.Ref.Field, f.value)
+		})
+		if err == nil {
+			err = readAccepted(v.name, a)
+		}
+		if err == nil {
+			continue
+		}
+		var failed *vendors.Error
+		if i > 0 && vendors.Harmless(err) && errors.As(err, &failed) {
+			err = &vendors.Error{
+				Vendor: v.name, Op: "submit", Kind: vendors.ErrUnavailable, Err: errPartly,
+				Status: failed.Status, RetryAfter: failed.RetryAfter, Message: failed.Message,
+			}
+		}
+		return vendors.Receipt{}, err
+	}
+	return vendors.Receipt{}, nil
+}
+
+// anonymizeRequest builds the one request that cannot be undone.
+func (v *Vendor) anonymizeRequest(ctx context.Context, field vendors.Field, value string) (*http.Request, error) {
+	name, kind := parameter(field), "application/x-www-form-urlencoded"
+	var body string
+	if v.config.API == apiV6 {
+		if name == "telephone" {
+			name = "phone"
+		}
+		b, err := json.Marshal(map[string]string{name: value})
+		if err != nil {
+			return nil, err
+		}
+		body, kind = string(b), "application/json"
+	} else {
+		body = url.Values{name: {value}}.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, v.anonymize.String(), strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", kind)
+	return req, nil
+}
+
+// parameter is the API's name for an identifier.
+func parameter(field vendors.Field) string {
+	if class, _ := vendors.Normal(field, ""); class == vendors.Telephone {
+		return "telephone"
+	}
+	return "email"
+}
+
+// forms lists the spellings of the target's identifier to send; an email has one.
+func (v *Vendor) forms(op string, t *vendors.Target, names []string) ([]form, error) {
+	text := t.Identifier()
+	class, normal := vendors.Normal(t.Ref.Field, text)
+	switch {
+	case normal == "":
+		return nil, v.notSent(op, vendors.ErrNoValue)
+	case class == vendors.Email:
+		return []form{{value: text}}, nil
+	case class == vendors.Telephone:
+		return telephoneForms(text, v.defaultRegion, names), nil
+	}
+	return nil, v.notSent(op, vendors.ErrNoValue)
+}
+
+// call sends one request with credentials. After a 401 it is sent once more with a new
+// token: the first one surely had no effect. A second 401 is the caller's to read.
+func (v *Vendor) call(ctx context.Context, op string, build func(context.Context) (*http.Request, error)) (*vendors.Answer, error) {
+	for again := false; ; again = true {
+		value, err := v.auth.header(ctx)
+		if err != nil {
+			return nil, err
+		}
+		req, err := build(ctx)
+		if err != nil {
+			return nil, v.notSent(op, errRequest)
+		}
+		req.Header.Set("Authorization", value)
+		req.Header.Set("Accept", "application/json")
+		a, err := v.transport.Do(ctx, op, req)
+		if err != nil {
+			return nil, err
+		}
+		if a.Status != http.StatusUnauthorized || again || !v.auth.refused(value) {
+			return a, nil
+		}
+	}
+}
+
+// errRequest stands for an error of net/http that would quote the URL.
+var errRequest = errors.New("the request cannot be built")
+
+func (v *Vendor) notSent(op string, cause error) *vendors.Error {
+	return &vendors.Error{Vendor: v.name, Op: op, Kind: vendors.ErrNotSent, Err: cause}
+}
+
+// preflightAddress belongs to nobody: the name is reserved (RFC 2606).
+const preflightAddress = "expunge-preflight@invalid.example.com"
+
+// Check implements vendors.Checker: it previews an address that nobody can have.
+func (v *Vendor) Check(ctx context.Context) ([]string, error) {
+	var warnings []string
+	if !v.config.SegmentsAgreed {
+		warnings = append(warnings, "segments_agreed is not true: segment fields are anonymized only after you agree on them once with your CustomerGauge customer success manager")
+	}
+	a, err := v.call(ctx, "check", func(ctx context.Context) (*http.Request, error) {
+		u := *v.preview
+		u.RawQuery = url.Values{"email": {preflightAddress}}.Encode()
+		return http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	})
+	if err != nil {
+		return warnings, err
+	}
+	if a.Status == http.StatusNotFound {
+		warnings = append(warnings, "the vendor answered HTTP 404 to the preview of an unknown address: this can mean no match, or a wrong base_url")
+	}
+	_, err = readPreview(v.name, a)
+	var failed *vendors.Error
+	if errors.As(err, &failed) {
+		if errors.Is(err, vendors.ErrRefused) && failed.Message != "" {
+			return warnings, nil // the API understood who asks and disliked the address
+		}
+		failed.Op = "check"
+	}
+	return warnings, err
+}

@@ -1,0 +1,744 @@
+package customergauge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"expunge/vendors"
+	"expunge/vendors/vendortest"
+)
+
+const (
+	secret    = "client-secret-in-a-test"
+	email     = "john.doe@example.com"
+	telephone = "+1-202-555-0143"
+)
+
+func john() vendors.Subject {
+	return vendors.Subject{
+		{Field: vendors.Email, Text: email},
+		{Field: vendors.Telephone, Text: telephone},
+		{Field: vendors.CustomerName, Text: "John Doe"},
+	}
+}
+
+func byEmail() *vendors.Target {
+	return &vendors.Target{Ref: vendors.Ref{Field: vendors.Email}, Subject: john()}
+}
+
+func byTelephone() *vendors.Target {
+	return &vendors.Target{Ref: vendors.Ref{Field: vendors.Telephone}, Subject: john()}
+}
+
+// testConfig is a complete config for a server at base.
+func testConfig(base string) *Config {
+	c := newConfig()
+	c.Region, c.BaseURL = "eu", base
+	c.ClientID, c.ClientSecret = "client-id", vendors.NewSecret(secret)
+	return c
+}
+
+func isToken(req *http.Request) bool { return req.URL.Path == "/oauth2/token" }
+
+// account is a vendor over a server whose token endpoint works and whose calls the test
+// answers.
+type account struct {
+	*vendortest.Server
+	vendor *Vendor
+	clock  *clock
+}
+
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time { c.mu.Lock(); defer c.mu.Unlock(); return c.now }
+func (c *clock) Add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+func open(t testing.TB, config *Config, server *vendortest.Server) *account {
+	t.Helper()
+	a := &account{Server: server, clock: &clock{now: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)}}
+	v, err := config.Open(vendors.Options{
+		Name: "customergauge", Transport: vendortest.NewTransport(t, "customergauge", 0), Now: a.clock.Now, DefaultRegion: "US",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.vendor = v.(*Vendor)
+	return a
+}
+
+func newAccount(t testing.TB, change func(*Config), calls http.HandlerFunc) *account {
+	t.Helper()
+	server := vendortest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if isToken(req) {
+			vendortest.Reply(200, vendortest.Wire(t, "customergauge/token.json"))(w, req)
+			return
+		}
+		calls(w, req)
+	}))
+	config := testConfig(server.URL)
+	if change != nil {
+		change(config)
+	}
+	return open(t, config, server)
+}
+
+func wire(t testing.TB, name string) http.HandlerFunc {
+	return vendortest.Reply(200, vendortest.Wire(t, "customergauge/"+name))
+}
+
+// TestConformance is the suite of every adapter, for both APIs and both ways to show
+// credentials.
+func TestConformance(t *testing.T) {
+	serve := func(w http.ResponseWriter, req *http.Request) {
+		switch {
+		case isToken(req):
+			wire(t, "token.json")(w, req)
+		case req.Method == http.MethodGet && strings.Contains(req.URL.RawQuery, url.QueryEscape(preflightAddress)):
+			wire(t, "preview-none.json")(w, req)
+		case req.Method == http.MethodGet:
+			wire(t, "preview-one.json")(w, req)
+		default:
+			wire(t, "anonymize.json")(w, req)
+		}
+	}
+	for _, variant := range []struct {
+		name   string
+		change func(*Config)
+		target *vendors.Target
+	}{
+		{"v4.1 by email", func(*Config) {}, byEmail()},
+		{"v4.1 by telephone", func(*Config) {}, byTelephone()},
+		{"v6", func(c *Config) { c.API = apiV6 }, byEmail()},
+		{"api key", func(c *Config) {
+			c.ClientID, c.ClientSecret, c.APIKey = "", vendors.Secret{}, vendors.NewSecret(secret)
+		}, byEmail()},
+	} {
+		t.Run(variant.name, func(t *testing.T) {
+			c := vendortest.Case{
+				Open: func(t testing.TB, base string, tr vendors.Transport) vendors.Vendor {
+					config := testConfig(base)
+					variant.change(config)
+					v, err := config.Open(vendors.Options{Name: "vendor-under-test", Transport: tr})
+					if err != nil {
+						t.Fatal(err)
+					}
+					return v
+				},
+				Serve: serve, Target: *variant.target, IsToken: isToken,
+				Refuse:  wire(t, "error-email.json"),
+				Secrets: []string{secret, "wire-token-1"},
+			}
+			if variant.name == "api key" {
+				c.IsToken = nil
+			}
+			vendortest.Run(t, c)
+		})
+	}
+}
+
+// TestRequests pins what leaves: method, address, headers and body.
+func TestRequests(t *testing.T) {
+	headers := []string{"Accept", "Authorization", "Content-Type"}
+	apiKeyOnly := func(scheme string) func(*Config) {
+		return func(c *Config) {
+			c.ClientID, c.ClientSecret = "", vendors.Secret{}
+			c.APIKey, c.AuthScheme = vendors.NewSecret("key-1"), scheme
+		}
+	}
+	v6 := func(c *Config) { c.API = apiV6 }
+	for _, test := range []struct {
+		golden string
+		change func(*Config)
+		submit bool
+		target *vendors.Target
+		which  int // of the requests that arrived
+	}{
+		{"token.http", nil, false, byEmail(), 0},
+		{"preview-email.http", nil, false, byEmail(), 1},
+		{"preview-telephone.http", nil, false, byTelephone(), 1},
+		{"preview-api-key.http", apiKeyOnly("api_key"), false, byEmail(), 0},
+		{"preview-bare-key.http", apiKeyOnly(""), false, byEmail(), 0},
+		{"anonymize-email.http", nil, true, byEmail(), 1},
+		{"anonymize-telephone.http", nil, true, byTelephone(), 1},
+		{"anonymize-v6-email.http", v6, true, byEmail(), 1},
+		{"anonymize-v6-telephone.http", v6, true, byTelephone(), 1},
+		{"preview-v6.http", v6, false, byEmail(), 1},
+	} {
+		t.Run(test.golden, func(t *testing.T) {
+			a := newAccount(t, test.change, wire(t, "preview-none.json"))
+			var err error
+			if test.submit {
+				_, err = a.vendor.Submit(t.Context(), test.target)
+			} else {
+				_, err = a.vendor.Preview(t.Context(), test.target)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := a.Got()
+			if len(got) <= test.which {
+				t.Fatalf("%d requests, want more than %d", len(got), test.which)
+			}
+			vendortest.Golden(t, "customergauge/"+test.golden, got[test.which], headers...)
+		})
+	}
+}
+
+// TestPlaces: a region decides where personal data and credentials go; a wrong host would
+// hand them to somebody else.
+func TestPlaces(t *testing.T) {
+	for _, test := range []struct {
+		name, region, base, token string
+		wantAPI, wantToken        string
+	}{
+		{"eu", "eu", "", "", "https://api.eu.customergauge.com/v4.1/anonymize.json", "https://auth.eu.customergauge.com/oauth2/token"},
+		{"us", "us", "", "", "https://api.us.customergauge.com/v4.1/anonymize.json", "https://auth.us.customergauge.com/oauth2/token"},
+		{"au", "au", "", "", "https://api.au.customergauge.com/v4.1/anonymize.json", "https://auth.au.customergauge.com/oauth2/token"},
+		{"base_url takes the credentials along", "eu", "http://127.0.0.1:8080", "", "http://127.0.0.1:8080/v4.1/anonymize.json", "http://127.0.0.1:8080/oauth2/token"},
+		{"token_url stands for itself", "", "https://gw.example.com/cg/", "https://id.example.com/t", "https://gw.example.com/cg/v4.1/anonymize.json", "https://id.example.com/t"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := testConfig(test.base)
+			c.Region, c.TokenURL = test.region, test.token
+			a := open(t, c, nil)
+			if got := a.vendor.preview.String(); got != test.wantAPI {
+				t.Errorf("preview at %s, want %s", got, test.wantAPI)
+			}
+			if got := a.vendor.auth.(*tokenSource).config.TokenURL; got != test.wantToken {
+				t.Errorf("token at %s, want %s", got, test.wantToken)
+			}
+		})
+	}
+}
+
+// TestPreview is the contract with the vendor's answers: what they mean, and above all
+// whose records they show.
+func TestPreview(t *testing.T) {
+	noEmails := func() *vendors.Target {
+		return &vendors.Target{Ref: vendors.Ref{Field: vendors.Telephone}, Subject: vendors.Subject{{Field: vendors.Telephone, Text: telephone}}}
+	}
+	jane := func() *vendors.Target {
+		s := append(john(), vendors.Value{})
+		copy(s[2:], s[1:])
+		s[1] = vendors.Value{Field: vendors.OtherEmail, Text: " Jane.Roe@EXAMPLE.org"}
+		return &vendors.Target{Ref: vendors.Ref{Field: vendors.Telephone}, Subject: s}
+	}
+	one := vendors.Preview{Records: 1, Refs: []string{"10438"}}
+	onePhone := vendors.Preview{Records: 1, Refs: []string{"10438"}, Hint: "as_given"}
+	doubt := func(p vendors.Preview, r vendors.Reason) vendors.Preview { p.Doubt = r; return p }
+	two := vendors.Preview{Records: 2, Refs: []string{"10438", "30012"}, Hint: "as_given"}
+	for _, test := range []struct {
+		name   string
+		answer http.HandlerFunc
+		target *vendors.Target
+		want   vendors.Preview
+	}{
+		{"one record", wire(t, "preview-one.json"), byEmail(), one},
+		{"numbers and strings exchanged, letters in another case", wire(t, "preview-numbers.json"), byEmail(), one},
+		{"several records, sorted", wire(t, "preview-several.json"), byEmail(), vendors.Preview{Records: 3, Refs: []string{"10438", "10999", "20771"}}},
+		{"by telephone, the email is the subject's", wire(t, "preview-one.json"), byTelephone(), onePhone},
+		{"by telephone, the email is unknown to us", wire(t, "preview-one.json"), noEmails(), doubt(onePhone, vendors.SomebodyElse)},
+		{"a shared telephone", wire(t, "preview-shared-telephone.json"), byTelephone(), doubt(two, vendors.SomebodyElse)},
+		{"a shared telephone, both are the subject's emails", wire(t, "preview-shared-telephone.json"), jane(), two},
+		{"by email, a record of somebody else", wire(t, "preview-shared-telephone.json"), byEmail(),
+			vendors.Preview{Records: 2, Refs: []string{"10438", "30012"}, Doubt: vendors.SomebodyElse}},
+		{"by telephone, no email, the same telephone", wire(t, "preview-no-email.json"), noEmails(), onePhone},
+		{"by email, no email", wire(t, "preview-no-email.json"), byEmail(), doubt(one, vendors.UnknownOwner)},
+		{"by telephone, another telephone and no email", vendortest.Reply(200, `{"Data":[{"sms_telephone":"12025550199","number_customergauge":"10438"}],"total":1}`),
+			byTelephone(), doubt(onePhone, vendors.UnknownOwner)},
+		{"by telephone, neither telephone nor email", vendortest.Reply(200, `{"Data":[{"number_customergauge":"10438"}],"total":1}`),
+			byTelephone(), doubt(onePhone, vendors.UnknownOwner)},
+		{"total and records disagree", wire(t, "preview-total-differs.json"), byEmail(),
+			vendors.Preview{Records: 4, Refs: []string{"10438"}, Doubt: vendors.InconsistentAnswer}},
+		{"records without a total", vendortest.Reply(200, `{"Data":[{"email":"john.doe@example.com","number_customergauge":"10438"}]}`),
+			byEmail(), doubt(one, vendors.InconsistentAnswer)},
+		{"records and a total of 0", vendortest.Reply(200, `{"Data":[{"email":"john.doe@example.com","number_customergauge":"10438"}],"total":0}`),
+			byEmail(), doubt(one, vendors.InconsistentAnswer)},
+		{"one number twice", vendortest.Reply(200, `{"Data":[{"email":"john.doe@example.com","number_customergauge":"7"},{"email":"john.doe@example.com","number_customergauge":7}],"total":2}`),
+			byEmail(), vendors.Preview{Records: 1, Refs: []string{"7"}}},
+		{"no match", wire(t, "preview-none.json"), byEmail(), vendors.Preview{}},
+		{"no match, null and a string", wire(t, "preview-none-null.json"), byEmail(), vendors.Preview{}},
+		{"no match, no Data", wire(t, "preview-none-missing.json"), byEmail(), vendors.Preview{}},
+		{"404, empty", vendortest.Reply(404, " \n"), byEmail(), vendors.Preview{}},
+		{"404, an object", vendortest.Reply(404, `{"message":"not found"}`), byEmail(), vendors.Preview{}},
+		{"404, no records", vendortest.Reply(404, `{"Data":[],"total":0}`), byTelephone(), vendors.Preview{}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := newAccount(t, nil, test.answer).vendor.Preview(t.Context(), test.target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestPreviewTooMany: an identifier that matches half the database is a mistake.
+func TestPreviewTooMany(t *testing.T) {
+	var rows []string
+	for i := range 26 {
+		rows = append(rows, fmt.Sprintf(`{"email":"john.doe@example.com","number_customergauge":%d}`, 100+i))
+	}
+	body := fmt.Sprintf(`{"Data":[%s],"total":26}`, strings.Join(rows, ","))
+	p, err := newAccount(t, nil, vendortest.Reply(200, body)).vendor.Preview(t.Context(), byEmail())
+	if err != nil || p.Doubt != vendors.TooManyRecords || p.Records != 26 {
+		t.Errorf("26 records with max_records 25: %d, doubt %q, %v", p.Records, p.Doubt, err)
+	}
+	p, err = newAccount(t, func(c *Config) { c.MaxRecords = 26 }, vendortest.Reply(200, body)).vendor.Preview(t.Context(), byEmail())
+	if err != nil || p.Doubt != "" {
+		t.Errorf("26 records with max_records 26: doubt %q, %v", p.Doubt, err)
+	}
+}
+
+// TestPreviewErrors: none of these may pass for "no match", which would end the task and
+// leave the person's data where it is.
+func TestPreviewErrors(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		answer  http.HandlerFunc
+		kind    error
+		message string
+	}{
+		{"Error with status 200", wire(t, "error-no-parameter.json"), vendors.ErrRefused, "Please make an API request by email or telephone"},
+		{"Error with status 400", vendortest.Reply(400, vendortest.Wire(t, "customergauge/error-email.json")), vendors.ErrRefused, "Email is not valid"},
+		{"Error with status 404", vendortest.Reply(404, vendortest.Wire(t, "customergauge/error-email.json")), vendors.ErrRefused, "Email is not valid"},
+		{"Error with status 422", vendortest.Reply(422, vendortest.Wire(t, "customergauge/error-email.json")), vendors.ErrRefused, "Email is not valid"},
+		{"Error with status 403", vendortest.Reply(403, `{"Error":{"Message":"no access"}}`), vendors.ErrAuth, "no access"},
+		{"Error with status 503", vendortest.Reply(503, `{"Error":{"Message":"maintenance"}}`), vendors.ErrUnavailable, "maintenance"},
+		{"Error with status 429", vendortest.Reply(429, `{"Error":{"Message":"slow down"}}`), vendors.ErrRateLimited, "slow down"},
+		{"Error beside records", vendortest.Reply(200, `{"Error":{"Message":"m"},"Data":[],"total":0}`), vendors.ErrRefused, "m"},
+		{"Error as text", vendortest.Reply(200, `{"error":"m"}`), vendors.ErrRefused, "m"},
+		{"Error without text", vendortest.Reply(200, `{"Error":{}}`), vendors.ErrRefused, ""},
+		{"neither Data nor total", vendortest.Reply(200, `{}`), vendors.ErrUnreadable, ""},
+		{"empty Data without a total", vendortest.Reply(200, `{"Data":[]}`), vendors.ErrUnreadable, ""},
+		{"a total without Data", vendortest.Reply(200, `{"total":2}`), vendors.ErrUnreadable, ""},
+		{"a total with Data null", vendortest.Reply(200, `{"Data":null,"total":2}`), vendors.ErrUnreadable, ""},
+		{"an unreadable total", vendortest.Reply(200, `{"Data":[],"total":"none"}`), vendors.ErrUnreadable, ""},
+		{"an empty total", vendortest.Reply(200, `{"Data":[],"total":""}`), vendors.ErrUnreadable, ""},
+		{"a negative total", vendortest.Reply(200, `{"Data":[],"total":-1}`), vendors.ErrUnreadable, ""},
+		{"Data is no list", vendortest.Reply(200, `{"Data":{},"total":0}`), vendors.ErrUnreadable, ""},
+		{"a record without a number", vendortest.Reply(200, `{"Data":[{"email":"john.doe@example.com"}],"total":1}`), vendors.ErrUnreadable, ""},
+		{"a record that is null", vendortest.Reply(200, `{"Data":[null],"total":1}`), vendors.ErrUnreadable, ""},
+		{"a number that is no number", vendortest.Reply(200, `{"Data":[{"email":"john.doe@example.com","number_customergauge":"John Doe"}],"total":1}`), vendors.ErrUnreadable, ""},
+		{"404 of a proxy", vendortest.Reply(404, "<html>not found</html>"), vendors.ErrUnreadable, ""},
+		{"404 with records", vendortest.Reply(404, vendortest.Wire(t, "customergauge/preview-one.json")), vendors.ErrUnreadable, ""},
+		{"404 with a total", vendortest.Reply(404, `{"total":1}`), vendors.ErrUnreadable, ""},
+		{"404 with a list", vendortest.Reply(404, `[]`), vendors.ErrUnreadable, ""},
+		{"204", vendortest.Reply(204, ""), vendors.ErrUnreadable, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p, err := newAccount(t, nil, test.answer).vendor.Preview(t.Context(), byEmail())
+			if !errors.Is(err, test.kind) {
+				t.Fatalf("preview = %+v, %v: want %v", p, err, test.kind)
+			}
+			var e *vendors.Error
+			if !errors.As(err, &e) || e.Message != test.message {
+				t.Errorf("message %q, want %q", e.Message, test.message)
+			}
+			vendortest.NoLeak(t, err, john(), secret)
+		})
+	}
+}
+
+// TestSubmitAnswers: what counts as accepted, and what leaves it open.
+func TestSubmitAnswers(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		answer http.HandlerFunc
+		kind   error // nil: accepted
+	}{
+		{"an object", wire(t, "anonymize.json"), nil},
+		{"accepted for later", vendortest.Reply(202, `{}`), nil},
+		{"no content", vendortest.Reply(204, ""), nil},
+		{"an Error", wire(t, "error-email.json"), vendors.ErrRefused},
+		{"an Error with status 400", vendortest.Reply(400, vendortest.Wire(t, "customergauge/error-email.json")), vendors.ErrRefused},
+		{"404, empty", vendortest.Reply(404, ""), vendors.ErrUnreadable},
+		{"404 with an Error", vendortest.Reply(404, vendortest.Wire(t, "customergauge/error-email.json")), vendors.ErrUnreadable},
+		{"empty", vendortest.Reply(200, ""), vendors.ErrUnreadable},
+		{"null", vendortest.Reply(200, "null"), vendors.ErrUnreadable},
+		{"a page", vendortest.Reply(200, "<html>"), vendors.ErrUnreadable},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := newAccount(t, nil, test.answer).vendor.Submit(t.Context(), byEmail())
+			if test.kind == nil && err != nil || !errors.Is(err, test.kind) {
+				t.Errorf("%v, want %v", err, test.kind)
+			}
+		})
+	}
+}
+
+// TestIdentifiers: each spelling of one address once, none of another region.
+func TestIdentifiers(t *testing.T) {
+	ref := func(f vendors.Field) vendors.Ref { return vendors.Ref{Field: f} }
+	full := vendors.Subject{
+		{Field: vendors.Email, Text: email},
+		{Field: vendors.OtherEmail, Text: "John.Doe@Example.com "},
+		{Field: vendors.Telephone, Text: "+46 70 174 06 05"},
+		{Field: vendors.OtherTelephone, Text: "0046-70-174 06 05"},
+		{Field: vendors.CustomerKey, Text: "k"},
+	}
+	other := vendors.Subject{
+		{Field: vendors.OtherEmail, Text: "jd@example.org"},
+		{Field: vendors.OtherTelephone, Text: "+44 7700 900123"},
+		{Field: vendors.Region, Text: " EU"},
+	}
+	for _, test := range []struct {
+		name    string
+		subject vendors.Subject
+		region  string
+		want    []vendors.Ref
+		reason  vendors.Reason
+	}{
+		{"spellings of one are one", full, "eu", []vendors.Ref{ref(vendors.Email), ref(vendors.Telephone)}, ""},
+		{"the alternates alone", other, "eu", []vendors.Ref{ref(vendors.OtherEmail), ref(vendors.OtherTelephone)}, ""},
+		{"another region", other, "us", nil, vendors.OtherRegion},
+		{"no region configured", other, "", []vendors.Ref{ref(vendors.OtherEmail), ref(vendors.OtherTelephone)}, ""},
+		{"only a customer key", vendors.Subject{{Field: vendors.CustomerKey, Text: "k"}}, "eu", nil, vendors.NoIdentifier},
+		{"a telephone without digits", vendors.Subject{{Field: vendors.Telephone, Text: "n/a"}}, "eu", nil, vendors.NoIdentifier},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := testConfig("http://127.0.0.1:1")
+			c.Region = test.region
+			got, reason := open(t, c, nil).vendor.Identifiers(test.subject)
+			if diff := cmp.Diff(test.want, got); diff != "" || reason != test.reason {
+				t.Errorf("reason %q, want %q; -want +got:\n%s", reason, test.reason, diff)
+			}
+		})
+	}
+}
+
+// TestTelephoneForms: a vendor that holds 12025550143 is not found by +1-202-555-0143, and
+// a person who is not found is not erased. Found by two forms, a record counts once.
+func TestTelephoneForms(t *testing.T) {
+	var mu sync.Mutex
+	held := map[string]string{"12025550143": "10438", "+12025550143": "10438", "2025550143": "20771"}
+	posted := []string{}
+	fail := ""
+	a := newAccount(t, func(c *Config) { c.TelephoneForms = formNames }, func(w http.ResponseWriter, req *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if req.Method == http.MethodGet {
+			if n, ok := held[req.URL.Query().Get("telephone")]; ok {
+				fmt.Fprintf(w, `{"Data":[{"email":"john.doe@example.com","number_customergauge":%q}],"total":1}`, n)
+				return
+			}
+			io.WriteString(w, `{"Data":[],"total":0}`)
+			return
+		}
+		number := req.PostFormValue("telephone")
+		if number == fail {
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		posted = append(posted, number)
+		io.WriteString(w, `{}`)
+	})
+	target := byTelephone()
+	p, err := a.vendor.Preview(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := vendors.Preview{Records: 2, Refs: []string{"10438", "20771"}, Hint: "e164,national,digits"}
+	if diff := cmp.Diff(want, p); diff != "" {
+		t.Fatalf("-want +got:\n%s", diff)
+	}
+	target.Hint = p.Hint
+	if _, err := a.vendor.Submit(t.Context(), target); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"+12025550143", "2025550143", "12025550143"}, posted); diff != "" {
+		t.Errorf("only what the preview found is anonymized, -want +posted:\n%s", diff)
+	}
+
+	// The second of three is refused harmlessly: but the first was accepted, so the whole
+	// must not look as if nothing had happened.
+	fail, posted = "2025550143", nil
+	_, err = a.vendor.Submit(t.Context(), target)
+	if !errors.Is(err, vendors.ErrUnavailable) || vendors.Harmless(err) || len(posted) != 1 {
+		t.Errorf("after %d of 3 forms: %v", len(posted), err)
+	}
+	fail = "+12025550143"
+	if _, err = a.vendor.Submit(t.Context(), target); !errors.Is(err, vendors.ErrRateLimited) {
+		t.Errorf("the first form was refused, nothing happened: %v", err)
+	}
+	target.Hint = "made up"
+	a.Got()
+	if _, err = a.vendor.Submit(t.Context(), target); !errors.Is(err, vendors.ErrNotSent) || len(a.Got()) != 0 {
+		t.Errorf("a hint that is not ours: %v", err)
+	}
+}
+
+func TestTelephoneSpellings(t *testing.T) {
+	for _, test := range []struct {
+		text, region string
+		want         []string
+	}{
+		{"+46 70 174 06 05", "", []string{"as_given +46 70 174 06 05", "e164 +46701740605", "national 0701740605", "digits 46701740605"}},
+		{"070-174 06 05", "SE", []string{"as_given 070-174 06 05", "e164 +46701740605", "national 0701740605", "digits 46701740605"}},
+		{"070-174 06 05", "", []string{"as_given 070-174 06 05"}},
+		{"+46701740605", "GB", []string{"as_given +46701740605", "national 0701740605", "digits 46701740605"}},
+		{"+1 202 555 0143 ext. 7", "US", []string{"as_given +1 202 555 0143 ext. 7"}},
+		{"no number", "US", []string{"as_given no number"}},
+	} {
+		var got []string
+		for _, f := range telephoneForms(test.text, test.region, formNames) {
+			got = append(got, f.name+" "+f.value)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%q in %q: -want +got:\n%s", test.text, test.region, diff)
+		}
+	}
+	if got := telephoneForms("no number", "US", []string{e164}); got != nil {
+		t.Errorf("e164 of what is no number: %v", got)
+	}
+}
+
+// TestTokenRenewal: tokens end, and are taken back early. Each means one new token and,
+// for the call that was refused, one repetition; never a storm of either.
+func TestTokenRenewal(t *testing.T) {
+	var mu sync.Mutex
+	issued, good := 0, ""
+	server := vendortest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case isToken(req):
+			issued++
+			good = fmt.Sprintf("token-%d", issued)
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"access_token":%q,"expires_in":3600}`, good)
+		case req.Header.Get("Authorization") != "Bearer "+good:
+			w.WriteHeader(http.StatusUnauthorized)
+		case req.Method == http.MethodGet:
+			io.WriteString(w, `{"Data":[],"total":0}`)
+		default:
+			io.WriteString(w, `{}`)
+		}
+	}))
+	revoke := func() { mu.Lock(); good = "none"; mu.Unlock() }
+	a := open(t, testConfig(server.URL), server)
+	step := func(what string, tokens, calls int, do func() error) {
+		t.Helper()
+		if err := do(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		gotTokens, gotCalls := 0, 0
+		for _, r := range a.Got() {
+			if r.Path == "/oauth2/token" {
+				gotTokens++
+			} else {
+				gotCalls++
+			}
+		}
+		if gotTokens != tokens || gotCalls != calls {
+			t.Errorf("%s: %d tokens and %d calls, want %d and %d", what, gotTokens, gotCalls, tokens, calls)
+		}
+	}
+	preview := func() error { _, err := a.vendor.Preview(t.Context(), byEmail()); return err }
+	submit := func() error { _, err := a.vendor.Submit(t.Context(), byEmail()); return err }
+	step("first", 1, 1, preview)
+	step("kept", 0, 1, preview)
+	a.clock.Add(58 * time.Minute)
+	step("still good", 0, 1, preview)
+	a.clock.Add(90 * time.Second)
+	step("renewed before its end", 1, 1, preview)
+	revoke()
+	step("taken back, a read", 1, 2, preview)
+	revoke()
+	step("taken back, a change: the 401 had no effect", 1, 2, submit)
+
+	// Many hold the token that was taken back: one fetch serves them all, and each that was
+	// refused repeats its call once.
+	revoke()
+	const workers = 16
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			if err := preview(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	tokens, calls, refused := 0, 0, 0
+	for _, r := range a.Got() {
+		switch r.Header.Get("Authorization") {
+		case "":
+			tokens++
+		case "Bearer " + good:
+			calls++
+		default:
+			refused++
+		}
+	}
+	if tokens != 1 || calls != workers || refused < 1 || refused > workers {
+		t.Errorf("%d tokens, %d calls, %d refused: want 1, %d and at most as many", tokens, calls, refused, workers)
+	}
+}
+
+// TestSecondUnauthorized: a fresh token that is refused too is a configuration error, not
+// a reason to go on fetching.
+func TestSecondUnauthorized(t *testing.T) {
+	a := newAccount(t, nil, vendortest.Reply(401, `{"Error":{"Message":"unauthorized"}}`))
+	_, err := a.vendor.Submit(t.Context(), byEmail())
+	if !errors.Is(err, vendors.ErrAuth) {
+		t.Errorf("%v, want ErrAuth", err)
+	}
+	if got := len(a.Got()); got != 4 {
+		t.Errorf("%d requests, want a token and a call, twice", got)
+	}
+}
+
+// TestTokenErrors: whatever goes wrong with the token, the call itself has not left.
+func TestTokenErrors(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		answer http.HandlerFunc
+		kind   error
+		retry  time.Duration
+	}{
+		{"invalid client", vendortest.Reply(401, vendortest.Wire(t, "customergauge/token-refused.json")), vendors.ErrAuth, 0},
+		{"invalid client, 400", vendortest.Reply(400, vendortest.Wire(t, "customergauge/token-refused.json")), vendors.ErrAuth, 0},
+		{"forbidden", vendortest.Reply(403, "<html>"), vendors.ErrAuth, 0},
+		{"no such address", vendortest.Reply(404, ""), vendors.ErrAuth, 0},
+		{"an error with status 200", vendortest.Reply(200, vendortest.Wire(t, "customergauge/token-refused.json")), vendors.ErrAuth, 0},
+		{"an outage that says so", vendortest.Reply(400, `{"error":"temporarily_unavailable"}`), vendors.ErrNotSent, 0},
+		{"an outage", func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("Retry-After", "5")
+			w.WriteHeader(503)
+		}, vendors.ErrNotSent, 5 * time.Second},
+		{"slow down", func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("Retry-After", "7")
+			w.WriteHeader(429)
+		}, vendors.ErrRateLimited, 7 * time.Second},
+		{"cut", func(w http.ResponseWriter, req *http.Request) { panic(http.ErrAbortHandler) }, vendors.ErrNotSent, 0},
+		{"a page", vendortest.Reply(200, "<html>"+secret+"</html>"), vendors.ErrNotSent, 0},
+		{"no token", vendortest.Reply(200, "{}"), vendors.ErrNotSent, 0},
+		{"a token that cannot stand in a header", vendortest.Reply(200, `{"access_token":"a\r\nb"}`), vendors.ErrNotSent, 0},
+		{"a redirect", func(w http.ResponseWriter, req *http.Request) {
+			http.Redirect(w, req, "/elsewhere", http.StatusTemporaryRedirect)
+		}, vendors.ErrNotSent, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			server := vendortest.NewServer(t, test.answer)
+			a := open(t, testConfig(server.URL), server)
+			_, err := a.vendor.Submit(t.Context(), byEmail())
+			var e *vendors.Error
+			if !errors.As(err, &e) || !errors.Is(err, test.kind) || !vendors.Harmless(err) || e.RetryAfter != test.retry || e.Op != "token" {
+				t.Errorf("%v (%+v), want %v", err, e, test.kind)
+			}
+			for _, k := range []error{vendors.ErrUnavailable, vendors.ErrUnreadable} {
+				if errors.Is(err, k) {
+					t.Errorf("also of kind %v: the call would count as uncertain", k)
+				}
+			}
+			vendortest.NoLeak(t, err, john(), secret, "elsewhere")
+			if got := server.Got(); len(got) != 1 {
+				t.Errorf("%d requests, want the one for the token", len(got))
+			}
+		})
+	}
+}
+
+// TestTokenLeaderStopped: the call that fetches the token for all may be stopped; the
+// others must not be stopped with it.
+func TestTokenLeaderStopped(t *testing.T) {
+	first, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	stub := &tokenClient{do: func(ctx context.Context) error {
+		lead := false
+		once.Do(func() { lead = true })
+		if lead {
+			close(first)
+			<-release
+			return &vendors.Error{Vendor: "customergauge", Op: "token", Kind: vendors.ErrNotSent, Err: vendors.ErrStopped}
+		}
+		return nil
+	}}
+	place, _ := url.Parse("https://auth.example.com/oauth2/token")
+	s := newTokenSource("customergauge", place, "id", vendors.NewSecret(secret), &http.Client{Transport: stub}, time.Now)
+	ctx, cancel := context.WithCancel(t.Context())
+	led := make(chan error, 1)
+	go func() { _, err := s.header(ctx); led <- err }()
+	<-first
+	type result struct {
+		value string
+		err   error
+	}
+	followed := make(chan result, 1)
+	go func() { v, err := s.header(t.Context()); followed <- result{v, err} }()
+	cancel()
+	close(release)
+	if err := <-led; !errors.Is(err, vendors.ErrStopped) || !errors.Is(err, vendors.ErrNotSent) {
+		t.Errorf("the stopped one: %v", err)
+	}
+	if r := <-followed; r.err != nil || r.value != "Bearer fresh" {
+		t.Errorf("the other one: %q, %v", r.value, r.err)
+	}
+}
+
+type tokenClient struct{ do func(context.Context) error }
+
+func (c *tokenClient) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := c.do(req.Context()); err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Request: req,
+		Body: io.NopCloser(strings.NewReader(`{"access_token":"fresh"}`)),
+	}, nil
+}
+
+// TestCheck: the preflight says what is missing, and asks about nobody.
+func TestCheck(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		agreed   bool
+		answer   http.HandlerFunc
+		warnings []string // a word of each
+		kind     error
+	}{
+		{"well", true, wire(t, "preview-none.json"), nil, nil},
+		{"segments not agreed", false, wire(t, "preview-none.json"), []string{"segments_agreed"}, nil},
+		{"404", true, vendortest.Reply(404, ""), []string{"base_url"}, nil},
+		{"the address is refused, the credentials are not", true, wire(t, "error-email.json"), nil, nil},
+		{"credentials refused", true, vendortest.Reply(403, ""), nil, vendors.ErrAuth},
+		{"a page", true, vendortest.Reply(200, "<html>"), nil, vendors.ErrUnreadable},
+		{"down", false, vendortest.Reply(503, ""), []string{"segments_agreed"}, vendors.ErrUnavailable},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := newAccount(t, func(c *Config) { c.SegmentsAgreed = test.agreed }, test.answer)
+			warnings, err := a.vendor.Check(t.Context())
+			if test.kind == nil && err != nil || !errors.Is(err, test.kind) {
+				t.Errorf("%v, want %v", err, test.kind)
+			}
+			if len(warnings) != len(test.warnings) {
+				t.Fatalf("warnings %q, want %d", warnings, len(test.warnings))
+			}
+			for i, word := range test.warnings {
+				if !strings.Contains(warnings[i], word) {
+					t.Errorf("warning %q does not name %s", warnings[i], word)
+				}
+			}
+		})
+	}
+}

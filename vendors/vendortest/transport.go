@@ -1,0 +1,85 @@
+package vendortest
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"expunge/vendors"
+	"expunge/vendors/transport"
+)
+
+// Transport is the program's own transport without pacing. It counts what passes, so that
+// a test can tell a request that went around it.
+type Transport struct {
+	*transport.Transport
+	passed atomic.Int64
+}
+
+var _ vendors.Transport = (*Transport)(nil)
+
+// NewTransport returns a transport that lasts as long as the test. A timeout of 0 is one
+// that no test should reach.
+func NewTransport(t testing.TB, vendor string, timeout time.Duration) *Transport {
+	tr := &Transport{Transport: transport.New(transport.Options{Vendor: vendor, Timeout: timeout, Concurrency: 16})}
+	t.Cleanup(tr.Close)
+	return tr
+}
+
+// Passed is how many requests went through the transport.
+func (tr *Transport) Passed() int { return int(tr.passed.Load()) }
+
+// Do implements vendors.Transport.
+func (tr *Transport) Do(ctx context.Context, op string, req *http.Request) (*vendors.Answer, error) {
+	tr.passed.Add(1)
+	return tr.Transport.Do(ctx, op, req)
+}
+
+// HTTPClient implements vendors.Transport.
+func (tr *Transport) HTTPClient(op string) *http.Client {
+	client := tr.Transport.HTTPClient(op)
+	next := client.Transport
+	client.Transport = roundTrip(func(req *http.Request) (*http.Response, error) {
+		tr.passed.Add(1)
+		return next.RoundTrip(req)
+	})
+	return client
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// Canned is a transport that answers every request with one answer and reaches nobody. It
+// serves fuzz targets, which would drown in connections.
+type Canned struct {
+	Answer vendors.Answer
+}
+
+var _ vendors.Transport = Canned{}
+
+// Do implements vendors.Transport.
+func (c Canned) Do(context.Context, string, *http.Request) (*vendors.Answer, error) {
+	a := c.Answer
+	if a.Header == nil {
+		a.Header = http.Header{"Content-Type": {"application/json"}}
+	}
+	return &a, nil
+}
+
+// Wait implements vendors.Transport.
+func (c Canned) Wait(context.Context, string) error { return nil }
+
+// HTTPClient implements vendors.Transport.
+func (c Canned) HTTPClient(string) *http.Client {
+	return &http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+		return &http.Response{
+			StatusCode: c.Answer.Status, Header: http.Header{}, Request: req,
+			Body: io.NopCloser(bytes.NewReader(c.Answer.Body)), ProtoMajor: 1, ProtoMinor: 1,
+		}, nil
+	})}
+}

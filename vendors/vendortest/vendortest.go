@@ -1,0 +1,610 @@
+// Package vendortest is the suite that every adapter passes, with what adapters' own tests
+// need besides: a recording server on loopback, a transport without pacing, recorded
+// answers and golden requests.
+//
+// The suite asks what the rest of the program relies on without looking: that a preview
+// only reads; that a submission is exactly one changing request; that an answer which
+// leaves the outcome open is never reported as harmless, and a refusal always is; that no
+// error tells whom it is about; that nothing leaves after the run was stopped or past the
+// transport. What is particular to a kind stays in that kind's tests.
+//
+// It is for tests only and reaches nothing but loopback.
+package vendortest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"expunge/vendors"
+)
+
+// Case describes one kind, or one configuration of it, to the suite.
+type Case struct {
+	// Open makes the vendor, for a server at the given base URL.
+	Open func(t testing.TB, base string, tr vendors.Transport) vendors.Vendor
+	// Serve answers every request as the vendor does where all is well: it holds records of
+	// the target's person alone, and accepts what is submitted.
+	Serve http.HandlerFunc
+	// Target is a task with clear values. Its Reference is one that Serve knows, where the
+	// kind has any.
+	Target vendors.Target
+	// IsToken tells a request for credentials from a call. nil: there are none.
+	IsToken func(*http.Request) bool
+	// Refuse answers a call that the vendor refuses for good.
+	Refuse http.HandlerFunc
+	// Secrets are credentials that no error may hold.
+	Secrets []string
+	// Unclear are further bodies that, with status 200, leave the outcome of a submission
+	// open. The suite knows the ones that no kind can read.
+	Unclear []string
+}
+
+const name = "vendor-under-test"
+
+// bench is one vendor on one server, with a place to slip in a fault.
+type bench struct {
+	Case
+	server    *Server
+	transport *Transport
+	vendor    vendors.Vendor
+
+	mu    sync.Mutex
+	fault http.HandlerFunc // answers calls (not token requests) instead of Serve
+}
+
+// noAnswer is the transport's timeout where a fault lets requests run into it.
+const noAnswer = 400 * time.Millisecond
+
+func (c Case) bench(t *testing.T, timeout time.Duration) *bench {
+	t.Helper()
+	b := &bench{Case: c, transport: NewTransport(t, name, timeout)}
+	b.server = NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		b.mu.Lock()
+		fault := b.fault
+		b.mu.Unlock()
+		if fault == nil || b.isToken(req) {
+			fault = b.Serve
+		}
+		fault(w, req)
+	}))
+	b.vendor = c.Open(t, b.server.URL, b.transport)
+	return b
+}
+
+func (c Case) isToken(req *http.Request) bool { return c.IsToken != nil && c.IsToken(req) }
+
+// calls are the requests since the last time that are not for credentials.
+func (b *bench) calls(t *testing.T) []Request {
+	t.Helper()
+	var calls []Request
+	for _, r := range b.server.Got() {
+		req, err := http.NewRequest(r.Method, "http://localhost"+r.Path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !b.isToken(req) {
+			calls = append(calls, r)
+		}
+	}
+	return calls
+}
+
+func (b *bench) set(fault http.HandlerFunc) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fault = fault
+}
+
+func (c Case) target() *vendors.Target {
+	t := c.Target
+	t.Subject = slices.Clone(t.Subject)
+	return &t
+}
+
+// Run runs the suite.
+func Run(t *testing.T, c Case) {
+	t.Run("traits", c.traits)
+	t.Run("identifiers", c.identifiers)
+	t.Run("preview only reads", c.previewReads)
+	t.Run("submit is one changing request", c.submitOnce)
+	t.Run("poll only reads", c.pollReads)
+	t.Run("open outcomes are not harmless", c.openOutcomes)
+	t.Run("refusals are typed", c.refusals)
+	t.Run("reads are typed", c.reads)
+	t.Run("stopped before", c.stopped)
+	t.Run("nobody there", c.nobodyThere)
+	t.Run("nothing to send", c.nothingToSend)
+	t.Run("at the same time", c.concurrent)
+	t.Run("check only reads", c.checkReads)
+}
+
+func (c Case) traits(t *testing.T) {
+	b := c.bench(t, 0)
+	tr := b.vendor.Traits()
+	_, polls := b.vendor.(vendors.Poller)
+	switch {
+	case tr.Kind == "":
+		t.Error("no Kind: the report cannot name the API")
+	case tr.Completion < vendors.ByPreview || tr.Completion > vendors.ByPerson:
+		t.Error("no Completion: nothing would end a submission")
+	case tr.Uncertain < vendors.AskAgain || tr.Uncertain > vendors.HoldForPerson:
+		t.Error("no Uncertain: a crash could not be resolved")
+	case tr.Completion == vendors.ByPreview && !tr.Remote, tr.Uncertain == vendors.AskAgain && !tr.Remote:
+		t.Error("relies on a preview that does not ask the vendor")
+	case (tr.Completion == vendors.ByPoll) != polls:
+		t.Error("Completion ByPoll and the Poller interface must go together")
+	case tr.Completion == vendors.ByPoll && (tr.FirstPoll <= 0 || tr.PollEvery <= 0):
+		t.Error("polls without a pause")
+	case len(tr.Anonymizes) == 0 || len(tr.Keeps) == 0 || tr.HowKnown == "":
+		t.Error("the compliance report would have a gap: Anonymizes, Keeps or HowKnown")
+	case !tr.Fields.Has(c.Target.Ref.Field):
+		t.Errorf("Fields lacks %v: the store would drop it before it is sent", c.Target.Ref.Field)
+	}
+	if got := b.server.Got(); len(got) != 0 {
+		t.Errorf("opening the vendor and reading its traits sent %d requests", len(got))
+	}
+}
+
+func (c Case) identifiers(t *testing.T) {
+	b := c.bench(t, 0)
+	subject := c.target().Subject
+	refs, reason := b.vendor.Identifiers(subject)
+	if !slices.Contains(refs, c.Target.Ref) || reason != "" {
+		t.Errorf("Identifiers = %v, %q: want %v among them", refs, reason, c.Target.Ref)
+	}
+	for _, r := range refs {
+		if subject.At(r) == "" {
+			t.Errorf("%v points at no value of the subject", r)
+		}
+		if !vendors.Identifiers.Has(r.Field) {
+			t.Errorf("%v cannot be an identifier", r.Field)
+		}
+	}
+	for _, empty := range []vendors.Subject{nil, {{Field: vendors.CustomerName, Text: "Ada Example"}}, subject.Forget(0)} {
+		if refs, reason := b.vendor.Identifiers(empty); len(refs) != 0 || reason == "" {
+			t.Errorf("Identifiers of a subject without clear identifiers = %v, %q: want none and a reason", refs, reason)
+		}
+	}
+	if got := b.server.Got(); len(got) != 0 {
+		t.Errorf("Identifiers sent %d requests", len(got))
+	}
+}
+
+func (c Case) previewReads(t *testing.T) {
+	b := c.bench(t, 0)
+	p, err := b.vendor.Preview(t.Context(), c.target())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Doubt != "" {
+		t.Errorf("doubt %q where all is well", p.Doubt)
+	}
+	calls := b.calls(t)
+	for _, r := range calls {
+		if r.Changes() {
+			t.Errorf("a preview sent a %s", r.Method)
+		}
+	}
+	if remote := b.vendor.Traits().Remote; remote != (len(calls) > 0) || remote != (p.Records > 0) {
+		t.Errorf("Remote is %v, but the preview sent %d requests and found %d records", remote, len(calls), p.Records)
+	}
+	for _, s := range append(p.Refs, p.Hint) {
+		for _, v := range c.Target.Subject {
+			if vendors.Identifiers.Has(v.Field) && s != "" && strings.Contains(s, v.Text) {
+				t.Errorf("the preview's Refs or Hint hold the subject's %v", v.Field)
+			}
+		}
+	}
+}
+
+func (c Case) submitOnce(t *testing.T) {
+	b := c.bench(t, 0)
+	target := c.target()
+	p, err := b.vendor.Preview(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target.Hint = p.Hint
+	b.server.Got()
+	before := b.transport.Passed()
+	receipt, err := b.vendor.Submit(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.vendor.Traits().Completion != vendors.ByPreview && receipt.Reference == "" {
+		t.Error("no Reference: what was submitted could not be followed")
+	}
+	all := b.server.Got()
+	if sent := b.transport.Passed() - before; sent != len(all) {
+		t.Errorf("%d requests arrived, %d went through the transport", len(all), sent)
+	}
+	changing := 0
+	for _, r := range all {
+		if r.Changes() {
+			changing++
+		}
+	}
+	if changing != 1 || len(all) != 1 {
+		t.Errorf("Submit sent %d requests, %d of them changing: want exactly one", len(all), changing)
+	}
+}
+
+func (c Case) pollReads(t *testing.T) {
+	b := c.bench(t, 0)
+	poller, ok := b.vendor.(vendors.Poller)
+	if !ok {
+		return
+	}
+	p, err := poller.Poll(t.Context(), c.target())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Job < vendors.JobOpen || p.Job > vendors.JobUnknown {
+		t.Errorf("Job %d is none", p.Job)
+	}
+	calls := b.calls(t)
+	if len(calls) != 1 || calls[0].Changes() {
+		t.Errorf("a poll sent %d requests: want one read", len(calls))
+	}
+}
+
+// unclear are faults after which a submission may or may not have happened.
+func (c Case) unclear(t *testing.T, b *bench) map[string]http.HandlerFunc {
+	hang := make(chan struct{})
+	t.Cleanup(func() { close(hang) })
+	faults := map[string]http.HandlerFunc{
+		"connection cut after the effect": func(w http.ResponseWriter, req *http.Request) {
+			b.Serve(discard{}, req)
+			panic(http.ErrAbortHandler)
+		},
+		"connection cut in the answer": func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			io.WriteString(w, "{")
+			panic(http.ErrAbortHandler)
+		},
+		"no answer in time": func(w http.ResponseWriter, req *http.Request) {
+			select {
+			case <-hang:
+			case <-req.Context().Done():
+			}
+		},
+		"redirect": func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(http.StatusFound)
+		},
+	}
+	for _, status := range []int{408, 500, 502, 503, 504} {
+		faults[fmt.Sprintf("status %d", status)] = Reply(status, quoteBack(c.Target.Subject))
+	}
+	for i, body := range append([]string{
+		"", "<!doctype html><title>Sign in</title>", `{"`, "null", "[]", "true", `"ok"`, "{} {}", "\x00\xff", quoteBack(c.Target.Subject),
+	}, c.Unclear...) {
+		faults[fmt.Sprintf("status 200 with body %d", i)] = Reply(http.StatusOK, body)
+	}
+	return faults
+}
+
+// quoteBack is an answer in which the vendor repeats what we sent, outside JSON.
+func quoteBack(s vendors.Subject) string {
+	var b strings.Builder
+	b.WriteString("cannot process ")
+	for _, v := range s {
+		fmt.Fprintf(&b, "%v=%s ", v.Field, v.Text)
+	}
+	return b.String()
+}
+
+// discard takes an answer that will never arrive.
+type discard struct{}
+
+func (discard) Header() http.Header         { return http.Header{} }
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) WriteHeader(int)             {}
+
+func (c Case) openOutcomes(t *testing.T) {
+	b := c.bench(t, noAnswer)
+	if _, err := b.vendor.Submit(t.Context(), c.target()); err != nil { // credentials are there from now on
+		t.Fatal(err)
+	}
+	for what, fault := range c.unclear(t, b) {
+		t.Run(what, func(t *testing.T) {
+			b.calls(t)
+			b.set(fault)
+			receipt, err := b.vendor.Submit(t.Context(), c.target())
+			c.typed(t, err, vendors.ErrUnavailable, vendors.ErrUnreadable)
+			if vendors.Harmless(err) {
+				t.Error("reported as harmless: the task would be submitted again without asking")
+			}
+			if receipt != (vendors.Receipt{}) {
+				t.Error("a receipt beside an error")
+			}
+			changing := 0
+			for _, r := range b.calls(t) {
+				if r.Changes() {
+					changing++
+				}
+			}
+			if changing != 1 {
+				t.Errorf("%d changing requests: want exactly one", changing)
+			}
+		})
+	}
+}
+
+func (c Case) refusals(t *testing.T) {
+	b := c.bench(t, 0)
+	retryAfter := func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Retry-After", "17")
+		Reply(http.StatusTooManyRequests, quoteBack(c.Target.Subject))(w, req)
+	}
+	for _, test := range []struct {
+		name  string
+		fault http.HandlerFunc
+		kind  error
+	}{
+		{"401", Reply(401, quoteBack(c.Target.Subject)), vendors.ErrAuth},
+		{"403", Reply(403, quoteBack(c.Target.Subject)), vendors.ErrAuth},
+		{"429", retryAfter, vendors.ErrRateLimited},
+		{"400", Reply(400, quoteBack(c.Target.Subject)), vendors.ErrRefused},
+		{"the vendor's own refusal", c.Refuse, vendors.ErrRefused},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b.set(test.fault)
+			_, err := b.vendor.Submit(t.Context(), c.target())
+			c.typed(t, err, test.kind)
+			if !vendors.Harmless(err) {
+				t.Error("not reported as harmless")
+			}
+			var e *vendors.Error
+			if errors.As(err, &e) && test.kind == vendors.ErrRateLimited && e.RetryAfter != 17*time.Second {
+				t.Errorf("RetryAfter = %v, the vendor asked for 17s", e.RetryAfter)
+			}
+		})
+	}
+}
+
+// reads makes sure that no failure of a read passes for an answer: least of all for "no
+// match", which would end a task, or verify an erasure that never was.
+func (c Case) reads(t *testing.T) {
+	b := c.bench(t, noAnswer)
+	faults := c.unclear(t, b)
+	faults["401"] = Reply(401, "")
+	faults["404 of something in front"] = Reply(404, "<html><body>404 page not found</body></html>")
+	for what, fault := range faults {
+		t.Run(what, func(t *testing.T) {
+			b.set(fault)
+			kinds := []error{vendors.ErrUnavailable, vendors.ErrUnreadable}
+			if what == "401" {
+				kinds = []error{vendors.ErrAuth}
+			}
+			if b.vendor.Traits().Remote {
+				p, err := b.vendor.Preview(t.Context(), c.target())
+				c.typed(t, err, kinds...)
+				if p.Records != 0 || p.Refs != nil || p.Doubt != "" {
+					t.Error("a preview beside an error")
+				}
+			}
+			if poller, ok := b.vendor.(vendors.Poller); ok {
+				p, err := poller.Poll(t.Context(), c.target())
+				c.typed(t, err, kinds...)
+				if p != (vendors.Progress{}) {
+					t.Error("progress beside an error")
+				}
+			}
+		})
+	}
+}
+
+// each calls every method that may reach the vendor.
+func (b *bench) each(ctx context.Context, target func() *vendors.Target, f func(op string, err error)) {
+	_, err := b.vendor.Submit(ctx, target())
+	f("submit", err)
+	if b.vendor.Traits().Remote {
+		_, err := b.vendor.Preview(ctx, target())
+		f("preview", err)
+	}
+	if poller, ok := b.vendor.(vendors.Poller); ok {
+		_, err := poller.Poll(ctx, target())
+		f("poll", err)
+	}
+}
+
+func (c Case) stopped(t *testing.T) {
+	for _, warm := range []bool{false, true} { // without and with credentials at hand
+		b := c.bench(t, 0)
+		if warm {
+			if _, err := b.vendor.Submit(t.Context(), c.target()); err != nil {
+				t.Fatal(err)
+			}
+			b.server.Got()
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		b.each(ctx, c.target, func(op string, err error) {
+			c.typed(t, err, vendors.ErrNotSent)
+			if !errors.Is(err, vendors.ErrStopped) {
+				t.Errorf("%s after the run was stopped: not ErrStopped: %v", op, err)
+			}
+		})
+		if got := b.server.Got(); len(got) != 0 {
+			t.Errorf("%d requests left after the run was stopped", len(got))
+		}
+	}
+}
+
+func (c Case) nobodyThere(t *testing.T) {
+	b := c.bench(t, 0)
+	b.vendor = c.Open(t, "http://127.0.0.1:1", b.transport) // where nothing listens
+	b.each(t.Context(), c.target, func(op string, err error) {
+		c.typed(t, err, vendors.ErrNotSent)
+		if errors.Is(err, vendors.ErrStopped) {
+			t.Errorf("%s: a refused connection reported as a stop", op)
+		}
+	})
+}
+
+// nothingToSend: a task whose clear values are gone must not turn into a call about
+// nobody, which a vendor might take for everybody.
+func (c Case) nothingToSend(t *testing.T) {
+	b := c.bench(t, 0)
+	b.each(t.Context(), func() *vendors.Target {
+		target := c.target()
+		target.Subject = target.Subject.Forget(0)
+		target.Reference = ""
+		return target
+	}, func(op string, err error) {
+		c.typed(t, err, vendors.ErrNotSent)
+	})
+	if got := b.server.Got(); len(got) != 0 {
+		t.Errorf("%d requests left without an identifier", len(got))
+	}
+}
+
+func (c Case) concurrent(t *testing.T) {
+	b := c.bench(t, 0)
+	const workers = 8
+	var group sync.WaitGroup
+	errs := make([]error, workers)
+	for i := range workers {
+		group.Go(func() {
+			target := c.target()
+			p, err := b.vendor.Preview(t.Context(), target)
+			target.Hint = p.Hint
+			if err == nil {
+				_, err = b.vendor.Submit(t.Context(), target)
+			}
+			errs[i] = err
+		})
+	}
+	group.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
+	}
+	tokens, changing := 0, 0
+	all := b.server.Got()
+	for _, r := range all {
+		req, _ := http.NewRequest(r.Method, "http://localhost"+r.Path, nil)
+		switch {
+		case b.isToken(req):
+			tokens++
+		case r.Changes():
+			changing++
+		}
+	}
+	if changing != workers {
+		t.Errorf("%d workers made %d changing requests", workers, changing)
+	}
+	if c.IsToken != nil && tokens != 1 {
+		t.Errorf("%d workers fetched %d tokens: want one for all", workers, tokens)
+	}
+	if len(all) != b.transport.Passed() {
+		t.Errorf("%d requests arrived, %d went through the transport", len(all), b.transport.Passed())
+	}
+}
+
+func (c Case) checkReads(t *testing.T) {
+	b := c.bench(t, 0)
+	checker, ok := b.vendor.(vendors.Checker)
+	if !ok {
+		return
+	}
+	if _, err := checker.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	calls := b.calls(t)
+	for _, r := range calls {
+		if r.Changes() {
+			t.Errorf("a check sent a %s", r.Method)
+		}
+		for _, v := range c.Target.Subject {
+			if vendors.Identifiers.Has(v.Field) && strings.Contains(r.Query, v.Text) {
+				t.Error("a check asked about a person")
+			}
+		}
+	}
+	if len(calls) == 0 {
+		return // nothing can be asked harmlessly
+	}
+	b.set(Reply(403, ""))
+	_, err := checker.Check(t.Context())
+	c.typed(t, err, vendors.ErrAuth)
+}
+
+// typed checks an error: it matches exactly one kind, one of those wanted, and names
+// neither the person nor a secret.
+func (c Case) typed(t *testing.T, err error, want ...error) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("no error: want %v", want)
+		return
+	}
+	var kinds []error
+	for _, k := range []error{
+		vendors.ErrNotSent, vendors.ErrRateLimited, vendors.ErrAuth,
+		vendors.ErrRefused, vendors.ErrUnavailable, vendors.ErrUnreadable,
+	} {
+		if errors.Is(err, k) {
+			kinds = append(kinds, k)
+		}
+	}
+	if len(kinds) != 1 || !slices.Contains(want, kinds[0]) {
+		t.Errorf("error of kinds %v: want exactly one of %v (%v)", kinds, want, err)
+	}
+	var e *vendors.Error
+	if !errors.As(err, &e) || e.Vendor != name || e.Op == "" {
+		t.Errorf("error does not name vendor and call: %v", err)
+	}
+	NoLeak(t, err, c.Target.Subject, c.Secrets...)
+}
+
+// NoLeak fails where an error's text, or that of anything it wraps, holds a value of the
+// subject or a secret.
+func NoLeak(t testing.TB, err error, s vendors.Subject, secrets ...string) {
+	t.Helper()
+	values := slices.Clone(secrets)
+	for _, v := range s {
+		if v.Field == vendors.Region { // eu is in many words
+			continue
+		}
+		values = append(values, v.Text)
+		if class, normal := vendors.Normal(v.Field, v.Text); class == vendors.Telephone {
+			values = append(values, normal)
+		}
+	}
+	for _, text := range texts(err) {
+		for _, v := range values {
+			for _, spelled := range []string{v, url.QueryEscape(v), url.PathEscape(v)} {
+				if spelled != "" && strings.Contains(strings.ToLower(text), strings.ToLower(spelled)) {
+					t.Error("an error's text holds a value of the subject or a secret")
+					return
+				}
+			}
+		}
+	}
+}
+
+// texts collects the texts of an error and of all that it wraps.
+func texts(err error) []string {
+	if err == nil {
+		return nil
+	}
+	all := []string{err.Error(), fmt.Sprintf("%+v", err)}
+	switch w := err.(type) {
+	case interface{ Unwrap() error }:
+		all = append(all, texts(w.Unwrap())...)
+	case interface{ Unwrap() []error }:
+		for _, e := range w.Unwrap() {
+			all = append(all, texts(e)...)
+		}
+	}
+	return all
+}
