@@ -1,0 +1,454 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"expunge/vendors"
+)
+
+// ErrPaused says that the vendor (Retry-After) or a quota lets nothing leave for longer
+// than anybody should wait for; Limiter.PausedUntil says until when. It is always wrapped
+// in a *PausedError.
+var ErrPaused = vendors.ErrPaused
+
+// PausedError is ErrPaused with its end.
+type PausedError struct{ Until time.Time }
+
+func (e *PausedError) Error() string {
+	return "paused until " + e.Until.UTC().Format(time.RFC3339)
+}
+
+// Unwrap gives errors.Is the sentinel.
+func (e *PausedError) Unwrap() error { return ErrPaused }
+
+// QuotaHold is the longest time between a reservation by Quota.Take and the departure of
+// the request that uses it. A quota of N in any 24 hours holds exactly where the store
+// counts a reservation for 24 hours plus QuotaHold.
+const QuotaHold = time.Minute
+
+// Quota counts requests over a rolling 24 hours, durably, so that the count holds across
+// restarts. A Limiter calls it from one goroutine at a time, but for Close.
+type Quota interface {
+	// Take reserves up to n requests durably. Granted 0 means none until next.
+	Take(ctx context.Context, n int64) (granted int64, next time.Time, err error)
+	// Return gives back n reservations that were not used.
+	Return(ctx context.Context, n int64) error
+}
+
+// LimiterOptions are what a Limiter is made from.
+type LimiterOptions struct {
+	Rate     vendors.Rate  // PerSecond: at most 1e6; 0 or less counts as 1. PerDay works through Quota only
+	Burst    int           // requests that may leave at once after a pause; 0: max(1, PerSecond/100)
+	Quota    Quota         // for Rate.PerDay; may be nil
+	Patience time.Duration // the longest pause that is waited for; 0: 5 s; negative: none
+}
+
+const (
+	defaultPatience = 5 * time.Second
+	maxPerSecond    = 1e6
+
+	// headStart is how long before its departure a request may go and get itself a
+	// connection. It covers a TLS handshake, and is short enough that no server gives up
+	// on a connection that it was not asked anything on.
+	headStart = time.Second
+
+	// quotaFresh is the age up to which a reservation is handed out. The rest of QuotaHold
+	// is for the way from there to the departure (dialling, headStart).
+	quotaFresh = QuotaHold / 4
+
+	slowestShare  = 10               // slowed down at most to 1/10 of the configured rate
+	recoverEvery  = 6 * time.Second  // while things go well, one step back up per ...
+	recoverShare  = 100              // ... of 1/100 of the configured rate: 10 % a minute
+	firstStrike   = time.Second      // pause after a 429 that does not say how long
+	longestStrike = 60 * time.Second // doubled with each further one up to this
+	oneEvent      = time.Second      // refusals this close together are one event
+)
+
+// Limiter holds the rate limit of one vendor account.
+//
+// In any window of t seconds at most Burst + PerSecond x t requests leave, and the first
+// window starts with nothing: a program that is restarted often gains nothing by it.
+// This holds at the instant of departure (Wait's return, or the moment when a Transport
+// has its connection and writes), because a token is taken there and at that time, by one
+// request at a time, and never reserved for later: timers that come late cannot make
+// departures clump.
+//
+// Requests leave in the order of their arrival, roughly. A Limiter is safe for concurrent
+// use.
+type Limiter struct {
+	limit    float64
+	burst    int
+	patience time.Duration
+	quota    Quota
+	block    int64 // how many reservations to take at once
+	pacer    pacer
+
+	queue chan struct{} // holds one: the turn to be admitted
+	gate  chan struct{} // holds one: the turn to leave
+	moved chan struct{} // holds one: something changed for the one whose turn it is in the queue
+
+	mu          sync.Mutex
+	bucket      *rate.Limiter
+	current     float64 // <= limit
+	ahead       int     // admitted and not yet left
+	pausedUntil time.Time
+	strikes     int       // refusals in a row that did not say how long to wait
+	slowedAt    time.Time // the last refusal that counted
+	raisedAt    time.Time // the last change of current
+	reserved    int64     // taken from the quota at reservedAt, to be used
+	reservedAt  time.Time
+	unused      int64 // taken from the quota, to be given back
+	closed      bool
+
+	sent atomic.Int64
+}
+
+// NewLimiter makes a limiter with an empty bucket.
+func NewLimiter(o LimiterOptions) *Limiter {
+	limit := o.Rate.PerSecond
+	if !(limit > 0) {
+		limit = 1
+	}
+	limit = min(limit, maxPerSecond)
+	burst := o.Burst
+	if burst <= 0 {
+		burst = max(1, int(limit/100))
+	}
+	if o.Patience == 0 {
+		o.Patience = defaultPatience
+	}
+	now := time.Now()
+	l := &Limiter{
+		limit: limit, burst: burst, patience: o.Patience,
+		pacer: newPacer(limit, burst),
+		queue: make(chan struct{}, 1), gate: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+		bucket: rate.NewLimiter(rate.Limit(limit), burst), current: limit,
+		raisedAt: now,
+	}
+	l.bucket.AllowN(now, burst) // a new rate.Limiter is full
+	if o.Quota != nil && o.Rate.PerDay > 0 {
+		// About ten seconds' worth, so that the store is not asked for every request, and
+		// not so much of a small quota that a crash would cost a day's work.
+		l.quota, l.block = o.Quota, max(1, min(int64(math.Ceil(limit*10)), o.Rate.PerDay/100))
+	}
+	return l
+}
+
+// Wait returns when the caller's request may leave, which it must do at once. Its error
+// wraps vendors.ErrStopped when ctx has ended or the limiter is closed, ErrPaused when
+// nothing may leave for longer than the limiter's patience, or what the Quota said.
+func (l *Limiter) Wait(ctx context.Context) error {
+	for {
+		if err := l.admit(ctx); err != nil {
+			return err
+		}
+		if err := l.depart(ctx); !errors.Is(err, errHeldBack) {
+			return err
+		}
+	}
+}
+
+// errHeldBack is depart's answer when a pause began after the admission: the caller goes
+// back into the queue, and gives up its connection rather than let it go stale.
+var errHeldBack = errors.New("a pause began")
+
+func stopped(cause error) error {
+	if cause == nil {
+		return vendors.ErrStopped
+	}
+	return fmt.Errorf("%w: %w", vendors.ErrStopped, cause)
+}
+
+// admit waits until the caller's departure is at most headStart away. Each nil is followed
+// by exactly one depart or abandon.
+func (l *Limiter) admit(ctx context.Context) error {
+	select {
+	case l.queue <- struct{}{}:
+	case <-ctx.Done():
+		return stopped(ctx.Err())
+	}
+	defer func() { <-l.queue }()
+	for {
+		if err := ctx.Err(); err != nil {
+			return stopped(err)
+		}
+		wait, err := l.tryAdmit(ctx)
+		if err != nil {
+			return err
+		}
+		if wait <= 0 {
+			return nil
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-l.moved:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// tryAdmit admits the caller, who holds the turn in the queue, or says how long to wait
+// before trying again.
+func (l *Limiter) tryAdmit(ctx context.Context) (wait time.Duration, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return 0, stopped(nil)
+	}
+	now := time.Now()
+	if pause := l.pausedUntil.Sub(now); pause > 0 {
+		if pause > l.patience {
+			return 0, &PausedError{Until: l.pausedUntil}
+		}
+		return pause, nil
+	}
+	missing := float64(l.ahead+1) - l.bucket.TokensAt(now)
+	if wait := seconds(missing/l.current) - headStart; wait > 0 {
+		return max(wait, time.Millisecond), nil
+	}
+	if l.quota != nil && (l.reserved == 0 || now.Sub(l.reservedAt) > quotaFresh) {
+		return time.Nanosecond, l.reserve(ctx)
+	}
+	l.ahead++
+	if l.quota != nil {
+		l.reserved--
+	}
+	return 0, nil
+}
+
+// reserve takes a new block from the quota, and gives back what is left of an old one.
+// It is called with l.mu held and lets go of it meanwhile.
+func (l *Limiter) reserve(ctx context.Context) error {
+	old := l.reserved + l.unused
+	l.reserved, l.unused = 0, 0
+	l.mu.Unlock()
+	asked := time.Now()
+	granted, next, err := l.exchange(ctx, old)
+	l.mu.Lock()
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return stopped(ctx.Err())
+	case err != nil:
+		return fmt.Errorf("daily quota: %w", err)
+	case granted > 0:
+		l.reserved, l.reservedAt = granted, asked
+	default:
+		// A quota that is used up and names no later time is asked again in a second.
+		l.pauseLocked(later(next, time.Now().Add(time.Second)))
+	}
+	return nil
+}
+
+func (l *Limiter) exchange(ctx context.Context, old int64) (granted int64, next time.Time, err error) {
+	if old > 0 {
+		if err := l.quota.Return(ctx, old); err != nil {
+			return 0, time.Time{}, err
+		}
+	}
+	return l.quota.Take(ctx, l.block)
+}
+
+// depart waits for the caller's turn and token, and takes it. On an error the admission
+// is void.
+func (l *Limiter) depart(ctx context.Context) (err error) {
+	select {
+	case l.gate <- struct{}{}:
+	case <-ctx.Done():
+		l.abandon()
+		return stopped(ctx.Err())
+	}
+	defer func() { <-l.gate }()
+	for {
+		if err := ctx.Err(); err != nil {
+			l.abandon()
+			return stopped(err)
+		}
+		wait, err := l.tryDepart()
+		switch {
+		case err != nil:
+			l.abandon()
+			return err
+		case wait <= 0:
+			return nil
+		}
+		l.pacer.sleep(ctx, wait)
+	}
+}
+
+func (l *Limiter) tryDepart() (wait time.Duration, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	switch {
+	case l.closed:
+		return 0, stopped(nil)
+	case l.pausedUntil.After(now):
+		return 0, errHeldBack
+	case !l.bucket.AllowN(now, 1):
+		return max(1, seconds((1-l.bucket.TokensAt(now))/l.current)), nil
+	}
+	l.ahead--
+	l.sent.Add(1)
+	l.wake()
+	return 0, nil
+}
+
+// abandon takes back an admission that led to no departure.
+func (l *Limiter) abandon() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ahead--
+	if l.quota != nil {
+		l.unused++ // not used again itself: it may be nearly as old as QuotaHold
+	}
+	l.wake()
+}
+
+// wake lets the one at the head of the queue look again.
+func (l *Limiter) wake() {
+	select {
+	case l.moved <- struct{}{}:
+	default:
+	}
+}
+
+// Pause lets nothing leave before until. An earlier time than that of a pause under way
+// changes nothing.
+func (l *Limiter) Pause(until time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pauseLocked(until)
+}
+
+func (l *Limiter) pauseLocked(until time.Time) {
+	l.pausedUntil = later(l.pausedUntil, until)
+	l.wake()
+}
+
+// PausedUntil is the end of the pause under way, or the zero time.
+func (l *Limiter) PausedUntil() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pausedLocked(time.Now())
+}
+
+func (l *Limiter) pausedLocked(now time.Time) time.Time {
+	if l.pausedUntil.After(now) {
+		return l.pausedUntil
+	}
+	return time.Time{}
+}
+
+// Slower halves the rate, down to a tenth of the configured one. It is called for each
+// refusal (429); those within a second, or during a pause, count as one.
+func (l *Limiter) Slower() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slowerLocked(time.Now())
+}
+
+func (l *Limiter) slowerLocked(now time.Time) (counts bool) {
+	if l.pausedUntil.After(now) || !l.slowedAt.IsZero() && now.Sub(l.slowedAt) < oneEvent {
+		return false
+	}
+	l.slowedAt = now
+	l.setLocked(now, max(l.current/2, l.limit/slowestShare))
+	return true
+}
+
+// Steady says that a request went well: the rate rises again, by at most a tenth of the
+// configured one per minute.
+func (l *Limiter) Steady() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if l.pausedUntil.After(now) {
+		return // the answer to a request that left before the refusal
+	}
+	l.strikes = 0
+	if l.current < l.limit && now.Sub(l.raisedAt) >= recoverEvery {
+		l.setLocked(now, min(l.limit, l.current+l.limit/recoverShare))
+	}
+}
+
+func (l *Limiter) setLocked(now time.Time, current float64) {
+	l.current, l.raisedAt = current, now
+	l.bucket.SetLimitAt(now, rate.Limit(current))
+	l.wake()
+}
+
+// refused takes in a vendor's request to slow down: a pause as long as it asks for, or
+// one that grows with each refusal in a row.
+func (l *Limiter) refused(asked time.Duration, given bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	counts := l.slowerLocked(now)
+	switch {
+	case given && asked > 0:
+		l.pauseLocked(now.Add(asked))
+	case counts:
+		l.pauseLocked(now.Add(min(longestStrike, firstStrike<<min(l.strikes, 10))))
+		l.strikes++
+	}
+}
+
+// Stats are a limiter's figures.
+type Stats struct {
+	Sent        int64     // requests that have left
+	Limit       float64   // configured, per second
+	Current     float64   // now, per second: lower than Limit after refusals
+	PausedUntil time.Time // zero: not paused
+}
+
+// Stats returns the figures of this moment.
+func (l *Limiter) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Stats{
+		Sent: l.sent.Load(), Limit: l.limit, Current: l.current,
+		PausedUntil: l.pausedLocked(time.Now()),
+	}
+}
+
+// Close lets nothing leave any more and returns the reservations that were not used to
+// the quota. A second Close returns those that came free since.
+func (l *Limiter) Close(ctx context.Context) error {
+	l.mu.Lock()
+	unused := l.reserved + l.unused
+	l.reserved, l.unused, l.closed = 0, 0, true
+	l.wake()
+	l.mu.Unlock()
+	if l.quota == nil || unused == 0 {
+		return nil
+	}
+	if err := l.quota.Return(ctx, unused); err != nil {
+		return fmt.Errorf("daily quota: %w", err)
+	}
+	return nil
+}
+
+// seconds is time.Duration(s seconds), capped.
+func seconds(s float64) time.Duration {
+	if s >= math.MaxInt64/float64(time.Second) {
+		return math.MaxInt64
+	}
+	return time.Duration(s * float64(time.Second))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
