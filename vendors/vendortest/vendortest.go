@@ -257,8 +257,9 @@ func (c Case) pollReads(t *testing.T) {
 	}
 }
 
-// unclear are faults after which a submission may or may not have happened.
-func (c Case) unclear(t *testing.T, b *bench) map[string]http.HandlerFunc {
+// unclear are faults after which a submission may or may not have happened: the usual ones,
+// and answers with the given bodies.
+func (c Case) unclear(t *testing.T, b *bench, bodies ...string) map[string]http.HandlerFunc {
 	hang := make(chan struct{})
 	t.Cleanup(func() { close(hang) })
 	faults := map[string]http.HandlerFunc{
@@ -287,7 +288,7 @@ func (c Case) unclear(t *testing.T, b *bench) map[string]http.HandlerFunc {
 	}
 	for i, body := range append([]string{
 		"", "<!doctype html><title>Sign in</title>", `{"`, "null", "[]", "true", `"ok"`, "{} {}", "\x00\xff", quoteBack(c.Target.Subject),
-	}, c.Unclear...) {
+	}, bodies...) {
 		faults[fmt.Sprintf("status 200 with body %d", i)] = Reply(http.StatusOK, body)
 	}
 	return faults
@@ -315,7 +316,7 @@ func (c Case) openOutcomes(t *testing.T) {
 	if _, err := b.vendor.Submit(t.Context(), c.target()); err != nil { // credentials are there from now on
 		t.Fatal(err)
 	}
-	for what, fault := range c.unclear(t, b) {
+	for what, fault := range c.unclear(t, b, c.Unclear...) {
 		t.Run(what, func(t *testing.T) {
 			b.calls(t)
 			b.set(fault)

@@ -1,0 +1,111 @@
+package voyado
+
+import (
+	"net/url"
+	"regexp"
+	"time"
+
+	"expunge/vendors"
+)
+
+// Kind is what a program lists to speak Voyado Elevate.
+var Kind = vendors.Kind{Name: kindName, New: func() vendors.Config { return newConfig() }}
+
+const kindName = "voyado"
+
+// apis are the values of the key api: the host's ending and the path of each (VENDORS.md).
+var apis = map[string]struct{ host, path string }{
+	"v2":       {".api.esales.apptus.cloud", "/api/v2/event-data"},
+	"admin/v3": {".elevate-api.cloud", "/api/admin/v3/event-data"},
+	"admin/v4": {".elevate-api.cloud", "/api/admin/v4/event-data"},
+}
+
+// endOfV3 is when the vendor switches admin/v3 off (VENDORS.md, later docs).
+var endOfV3 = time.Date(2026, 12, 31, 0, 0, 0, 0, time.UTC)
+
+// Config is what stands below a vendor of kind voyado.
+type Config struct {
+	vendors.Common `yaml:",inline"`
+
+	API     string         `yaml:"api"`     // v2, admin/v3 or admin/v4
+	Cluster string         `yaml:"cluster"` // the cluster id, such as w0000000
+	APIKey  vendors.Secret `yaml:"api_key"`
+
+	ArchiveAfter vendors.Duration `yaml:"archive_after"` // from acceptance to the first poll
+	ArchiveDays  int              `yaml:"archive_days"`  // the vendor's archiving: a job waits this many days
+	PollEvery    vendors.Duration `yaml:"poll_every"`
+	GiveUpAfter  vendors.Duration `yaml:"give_up_after"` // still not done: held; 0: never
+}
+
+func newConfig() *Config {
+	return &Config{
+		Common:       vendors.DefaultCommon(kindName),
+		API:          "v2",
+		ArchiveAfter: vendors.Duration(24 * time.Hour),
+		ArchiveDays:  5,
+		PollEvery:    vendors.Duration(6 * time.Hour),
+		GiveUpAfter:  vendors.Duration(45 * 24 * time.Hour),
+	}
+}
+
+// clusterID is one label of a host name: nothing in it can lead to another host.
+var clusterID = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
+
+// Validate implements vendors.Config.
+func (c *Config) Validate() error {
+	bad := func(key, problem, hint string) error {
+		return &vendors.KeyError{Key: key, Problem: problem, Hint: hint}
+	}
+	_, known := apis[c.API]
+	switch {
+	case !known:
+		return bad("api", "must be v2, admin/v3 or admin/v4", "v2 is Elevate 3, admin/v4 is Elevate 4")
+	case c.Cluster == "" && c.BaseURL == "":
+		return bad("cluster", "is missing", "give the id of your Elevate cluster, such as w0000000")
+	case c.Cluster != "" && !clusterID.MatchString(c.Cluster):
+		return bad("cluster", "is not a cluster id such as w0000000", "give the id alone, without a host name")
+	case c.APIKey.IsZero():
+		return bad("api_key", "is missing", "give the private API key of the cluster")
+	case !vendors.PlainToken(c.APIKey.Reveal(), 4096):
+		return bad("api_key", "holds characters that cannot stand in a header", "look for a line end or a space")
+	case c.ArchiveAfter <= 0:
+		return bad("archive_after", "must be more than 0", "a job waits at least until the next day: 24h")
+	case c.PollEvery <= 0:
+		return bad("poll_every", "must be more than 0", "a job takes days: 6h")
+	case c.GiveUpAfter < 0:
+		return bad("give_up_after", "must not be negative", "")
+	case c.ArchiveDays < 0 || c.ArchiveDays > 365:
+		return bad("archive_days", "must be between 0 and 365", "")
+	}
+	_, err := c.place()
+	return err
+}
+
+// place is the address below which the calls are.
+func (c *Config) place() (*url.URL, error) {
+	api := apis[c.API]
+	base := &url.URL{Scheme: "https", Host: c.Cluster + api.host}
+	if c.BaseURL != "" {
+		var err error
+		if base, err = vendors.HTTPBase("base_url", c.BaseURL); err != nil {
+			return nil, err
+		}
+	}
+	return base.JoinPath(api.path), nil
+}
+
+// Open implements vendors.Config.
+func (c *Config) Open(o vendors.Options) (vendors.Vendor, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	place, err := c.place()
+	if err != nil {
+		return nil, err
+	}
+	now := o.Now
+	if now == nil {
+		now = time.Now
+	}
+	return &Vendor{name: o.Name, config: *c, place: place, transport: o.Transport, now: now}, nil
+}
