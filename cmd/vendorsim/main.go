@@ -28,6 +28,9 @@ const (
 	exitUsage    = 2
 )
 
+// errDisagree ends an audit that found something; it has been printed already.
+var errDisagree = errors.New("the report and the simulator disagree")
+
 // usageError is a mistake on the command line.
 type usageError struct{ err error }
 
@@ -47,6 +50,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.Is(err, errDisagree):
+		return exitInternal
 	}
 	fmt.Fprintf(stderr, "vendorsim: %v\n", err)
 	if errors.As(err, &usage) {
@@ -71,7 +76,7 @@ func rootCommand() *cobra.Command {
 	root.Flags().AddFlagSet(serve.Flags())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serve, subjectsCommand())
+	root.AddCommand(serve, subjectsCommand(), auditCommand())
 	return root
 }
 
