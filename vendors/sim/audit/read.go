@@ -157,7 +157,7 @@ func readReport(r io.Reader) ([]*row, error) {
 
 // armed undoes the defusing of a cell that a spreadsheet would run as a formula.
 func armed(cell string) string {
-	if rest, ok := strings.CutPrefix(cell, "'"); ok && rest != "" && strings.ContainsRune("=+-@", rune(rest[0])) {
+	if rest, ok := strings.CutPrefix(cell, "'"); ok && rest != "" && strings.IndexByte("=+-@\t\r\n|", rest[0]) >= 0 {
 		return rest
 	}
 	return cell
