@@ -61,8 +61,8 @@ type runner struct {
 	fail     func(error)
 }
 
-func (l *Lane) start(r *runner, id int64, manual bool) {
-	l.r, l.id = r, id
+func (l *Lane) start(r *runner, manual bool) {
+	l.r = r
 	l.policy = policy{Traits: l.Vendor.Traits(), manual: manual, dryRun: r.dryRun,
 		maxAttempts: l.MaxAttempts, retryBase: l.RetryBase, retryCap: l.RetryCap}
 	l.breaker = newBreaker()

@@ -583,3 +583,17 @@ func (s *Store) discard(ctx context.Context, b Batch) error {
 		return err
 	})
 }
+
+// Rejects returns a function that gives the rows that a batch refused, in order, one a
+// call; false after the last.
+func (s *Store) Rejects(ctx context.Context, batch int64) func() (Reject, bool, error) {
+	p := &rejectPager{s: s, batch: batch}
+	return func() (Reject, bool, error) {
+		r, err := p.peek(ctx)
+		if r == nil || err != nil {
+			return Reject{}, false, err
+		}
+		p.page = p.page[1:]
+		return *r, true, nil
+	}
+}

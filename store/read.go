@@ -219,6 +219,26 @@ func (s *Store) Tally(ctx context.Context, batch int64, now time.Time) ([]Tally,
 	return all, explain(rows.Err())
 }
 
+// BatchCount is what the rows of a batch add up to.
+type BatchCount struct {
+	Subjects int64
+	Purged   int64 // subjects dropped by a purge
+	Rejects  int64
+	Expected int64 // the tasks that its subjects must have
+}
+
+// Count counts the rows of a batch and the tasks that they must have led to: from the
+// subjects and their shapes, not from the tasks.
+func (s *Store) Count(ctx context.Context, b Batch) (BatchCount, error) {
+	var c BatchCount
+	err := s.read.QueryRowContext(ctx, `WITH shapes_used AS (SELECT shape, count(*) AS n FROM subjects WHERE id BETWEEN ?1 AND ?2 GROUP BY shape)
+ SELECT coalesce((SELECT sum(n) FROM shapes_used), 0), (SELECT purged FROM batches WHERE id = ?3),
+ (SELECT count(*) FROM rejects WHERE batch = ?3),
+ coalesce((SELECT sum(u.n * (SELECT count(*) FROM shapes h WHERE h.shape = u.shape)) FROM shapes_used u), 0)`,
+		b.First, b.Last, b.ID).Scan(&c.Subjects, &c.Purged, &c.Rejects, &c.Expected)
+	return c, explain(err)
+}
+
 // HasOpen reports whether any task of the batch is not final.
 func (s *Store) HasOpen(ctx context.Context, b Batch) (bool, error) {
 	var open bool

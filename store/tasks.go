@@ -353,10 +353,10 @@ func (s *Store) ClaimReady(ctx context.Context, vendor int64, c *Cursor, limit i
 }
 
 // ClaimDue returns up to limit tasks of the vendor whose time has come, the earliest
-// first.
-func (s *Store) ClaimDue(ctx context.Context, vendor int64, now time.Time, limit int) ([]Work, error) {
-	return s.claim(ctx, sqlClaim+`t.vendor=? AND t.next_at>0 AND t.next_at<=? ORDER BY t.next_at, t.id LIMIT ?`,
-		vendor, now.UnixMilli(), limit)
+// first, in states up to upTo (Previewed: only those with nothing sent yet).
+func (s *Store) ClaimDue(ctx context.Context, vendor int64, now time.Time, upTo State, limit int) ([]Work, error) {
+	return s.claim(ctx, sqlClaim+`t.vendor=? AND t.next_at>0 AND t.next_at<=? AND t.state<=? ORDER BY t.next_at, t.id LIMIT ?`,
+		vendor, now.UnixMilli(), upTo, limit)
 }
 
 func (s *Store) claim(ctx context.Context, query string, args ...any) ([]Work, error) {
@@ -383,10 +383,11 @@ func (s *Store) claim(ctx context.Context, query string, args ...any) ([]Work, e
 }
 
 // NextAt returns the first time after the given one at which a task of the vendor is due;
-// ok is false when none is.
-func (s *Store) NextAt(ctx context.Context, vendor int64, after time.Time) (next time.Time, ok bool, err error) {
+// ok is false when none is. upTo is as for ClaimDue.
+func (s *Store) NextAt(ctx context.Context, vendor int64, after time.Time, upTo State) (next time.Time, ok bool, err error) {
 	var n sql.NullInt64
-	err = s.read.QueryRowContext(ctx, `SELECT min(next_at) FROM tasks WHERE vendor=? AND next_at>?`, vendor, max(0, after.UnixMilli())).Scan(&n)
+	err = s.read.QueryRowContext(ctx, `SELECT min(next_at) FROM tasks WHERE vendor=? AND next_at>? AND state<=?`,
+		vendor, max(0, after.UnixMilli()), upTo).Scan(&n)
 	return fromMillis(n), n.Valid, explain(err)
 }
 

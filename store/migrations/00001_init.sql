@@ -52,6 +52,7 @@ CREATE TABLE batches (
   duplicates INTEGER NOT NULL DEFAULT 0,
   first_subject INTEGER NOT NULL,
   last_subject  INTEGER NOT NULL DEFAULT 0,
+  purged     INTEGER NOT NULL DEFAULT 0,
   CHECK (loading OR rows = subjects + invalid + duplicates)
 ) STRICT;
 

@@ -1,0 +1,160 @@
+package batch
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/gocarina/gocsv"
+
+	"expunge/store"
+)
+
+// confirmation is one line of the file that `expunge confirm` takes in.
+type confirmation struct {
+	Vendor      string `csv:"vendor"`
+	Reference   string `csv:"reference"`
+	CompletedAt string `csv:"completed_at"`
+	Note        string `csv:"note"`
+}
+
+// ConfirmResult is what became of one line.
+type ConfirmResult struct {
+	Line    int
+	Problem string // "" if it is confirmed
+	Again   bool   // it was confirmed before: nothing has changed
+}
+
+// Confirm takes in what people finished by hand: lines of vendor, reference, completed_at
+// and an optional note. It is safe to repeat. A line that names nothing that we submitted
+// is refused and the others are taken.
+func (j *Job) Confirm(ctx context.Context, r io.Reader, who string) ([]ConfirmResult, error) {
+	known, err := j.Store.Vendors(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lines, results, err := readConfirmations(r, known, j.Now())
+	if err != nil {
+		return nil, err
+	}
+	for name, refs := range byVendor(lines) {
+		found, err := j.Store.ByReferences(ctx, known[name].ID, refs)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range lines {
+			if c.Vendor != name {
+				continue
+			}
+			res := ConfirmResult{Line: c.line}
+			w, ok := found[c.Reference]
+			switch {
+			case !ok:
+				res.Problem = "this vendor never gave us this reference"
+			case w.State == store.Erased:
+				res.Again = true
+			case w.State != store.Waiting && w.State != store.Held && w.State != store.Failed:
+				res.Problem = "the task with this reference is " + w.State.String()
+			case c.at.Before(w.SubmittedAt.Truncate(time.Second)):
+				res.Problem = "completed_at is before the request was submitted, at " + w.SubmittedAt.Format(time.RFC3339)
+			default:
+				t := erased(w.Task, store.Confirmed, c.at)
+				d := store.Decision{At: j.Now(), Who: who, Action: "confirm", Note: Scrub(c.Note, nil)}
+				if err := j.Store.Decide(ctx, store.Change{From: w.State, Task: t}, d); err != nil {
+					return results, fmt.Errorf("line %d: %w", c.line, err)
+				}
+				w.State = store.Erased
+				found[c.Reference] = w
+			}
+			results = append(results, res)
+		}
+	}
+	return results, nil
+}
+
+type confirmLine struct {
+	confirmation
+	line int
+	at   time.Time
+}
+
+func byVendor(lines []confirmLine) map[string][]string {
+	all := map[string][]string{}
+	for _, c := range lines {
+		all[c.Vendor] = append(all[c.Vendor], c.Reference)
+	}
+	return all
+}
+
+// maxConfirmations bounds one file: it is the work of people.
+const maxConfirmations = 1_000_000
+
+// ErrConfirmations: the file as a whole cannot be read.
+var ErrConfirmations = errors.New("the confirmations cannot be read")
+
+func readConfirmations(r io.Reader, known map[string]store.Vendor, now time.Time) ([]confirmLine, []ConfirmResult, error) {
+	cr := csv.NewReader(io.LimitReader(r, 256<<20))
+	cr.TrimLeadingSpace = true
+	un, err := gocsv.NewUnmarshaller(cr, confirmation{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrConfirmations, err)
+	}
+	have := map[string]bool{}
+	for _, h := range un.Headers {
+		have[strings.TrimPrefix(h, "\ufeff")] = true
+	}
+	for _, need := range []string{"vendor", "reference", "completed_at"} {
+		if !have[need] {
+			return nil, nil, fmt.Errorf("%w: line 1: there is no column %s", ErrConfirmations, need)
+		}
+	}
+	var lines []confirmLine
+	var refused []ConfirmResult
+	for {
+		rec, err := un.Read()
+		if errors.Is(err, io.EOF) {
+			return lines, refused, nil
+		}
+		line, _ := cr.FieldPos(0)
+		refuse := func(why string) { refused = append(refused, ConfirmResult{Line: line, Problem: why}) }
+		if err != nil {
+			var pe *csv.ParseError
+			if !errors.As(err, &pe) || !errors.Is(pe.Err, csv.ErrFieldCount) {
+				return nil, nil, fmt.Errorf("%w: %w", ErrConfirmations, err)
+			}
+			refuse("more or fewer cells than the header")
+			continue
+		}
+		c := confirmLine{confirmation: rec.(confirmation), line: line}
+		if _, ok := known[c.Vendor]; !ok {
+			refuse("unknown vendor")
+			continue
+		}
+		if c.Reference == "" {
+			refuse("no reference")
+			continue
+		}
+		if c.at, err = time.Parse(time.RFC3339, c.CompletedAt); err != nil {
+			if c.at, err = time.Parse(time.DateOnly, c.CompletedAt); err != nil {
+				refuse("completed_at is neither RFC 3339 nor YYYY-MM-DD")
+				continue
+			}
+			// A day means its end: the request was raised on it at the latest.
+			c.at = c.at.Add(24*time.Hour - time.Second)
+			if c.at.After(now) && c.at.Before(now.Add(24*time.Hour)) {
+				c.at = now
+			}
+		}
+		if c.at.After(now.Add(time.Minute)) {
+			refuse("completed_at is in the future")
+			continue
+		}
+		if lines = append(lines, c); len(lines) > maxConfirmations {
+			return nil, nil, fmt.Errorf("%w: more than %d lines", ErrConfirmations, maxConfirmations)
+		}
+	}
+}

@@ -1,0 +1,223 @@
+package batch
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gocarina/gocsv"
+
+	"expunge/store"
+	"expunge/vendors"
+)
+
+// ReportRow is one line of the report. The tags are the report's columns, which users
+// parse.
+type ReportRow struct {
+	Batch          int64  `csv:"batch" json:"batch"`
+	Line           int    `csv:"line" json:"line"`
+	SubjectID      string `csv:"subject_id" json:"subject_id"`
+	Vendor         string `csv:"vendor" json:"vendor"`
+	IdentifierKind string `csv:"identifier_kind" json:"identifier_kind"`
+	Identifier     string `csv:"identifier" json:"identifier"` // masked
+	State          string `csv:"state" json:"state"`
+	Evidence       string `csv:"evidence" json:"evidence"`
+	Reason         string `csv:"reason" json:"reason"`
+	Message        string `csv:"message" json:"message"`
+	Records        string `csv:"records" json:"records"`
+	RecordsAfter   string `csv:"records_after" json:"records_after"`
+	RecordRefs     string `csv:"record_refs" json:"record_refs"`
+	Reference      string `csv:"reference" json:"reference"`
+	Attempts       string `csv:"attempts" json:"attempts"`
+	ReceivedAt     string `csv:"received_at" json:"received_at"`
+	DueAt          string `csv:"due_at" json:"due_at"`
+	DueStatus      string `csv:"due_status" json:"due_status"`
+	SubmittedAt    string `csv:"submitted_at" json:"submitted_at"`
+	CompletedAt    string `csv:"completed_at" json:"completed_at"`
+	VerifiedAt     string `csv:"verified_at" json:"verified_at"`
+}
+
+// reportHeader is the report's first line. It is written even where no row follows.
+const reportHeader = "batch,line,subject_id,vendor,identifier_kind,identifier,state,evidence,reason,message,records," +
+	"records_after,record_refs,reference,attempts,received_at,due_at,due_status,submitted_at,completed_at,verified_at\n"
+
+// Reporter writes reports from the store. It calls no vendor.
+type Reporter struct {
+	Store   *store.Store
+	Now     func() time.Time
+	AtRisk  time.Duration            // an open task is at risk this long before it is due
+	Lead    map[string]time.Duration // per vendor: how long an erasure takes there at the least
+	Filter  store.Filter
+	vendors map[int64]string
+	now     time.Time
+}
+
+func (r *Reporter) prepare(ctx context.Context) error {
+	known, err := r.Store.Vendors(ctx)
+	if err != nil {
+		return err
+	}
+	r.vendors = map[int64]string{}
+	for name, v := range known {
+		r.vendors[v.ID] = name
+	}
+	r.now = r.Now()
+	return nil
+}
+
+// Each calls fn for every row in report order. The row is valid during the call.
+func (r *Reporter) Each(ctx context.Context, fn func(*ReportRow) error) error {
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	var out ReportRow
+	return r.Store.Rows(ctx, r.Filter, func(row *store.Row) error {
+		out = ReportRow{Batch: row.Batch, Line: row.Line, SubjectID: row.SubjectID}
+		if row.Reject != nil {
+			out.State, out.Reason, out.Message = "invalid", row.Reject.Reason, row.Reject.Message
+			if row.Reject.Duplicate {
+				out.State = "duplicate"
+			}
+			return fn(&out)
+		}
+		if err := r.fill(&out, row); err != nil {
+			return err
+		}
+		return fn(&out)
+	})
+}
+
+func (r *Reporter) fill(out *ReportRow, row *store.Row) error {
+	t := row.Task
+	s, err := vendors.ParseSubject(row.Plain)
+	if err != nil {
+		return err
+	}
+	f := vendors.Field(t.Field)
+	out.Vendor, out.IdentifierKind = r.vendors[t.Vendor], f.String()
+	out.Identifier = s.MaskedAt(vendors.Ref{Field: f, Nth: t.Nth})
+	out.State, out.Evidence = t.State.String(), t.Evidence.String()
+	out.Reason, out.Message = t.Reason, t.Message
+	out.Records, out.RecordsAfter, out.RecordRefs = countText(t.Records), countText(t.RecordsAfter), t.RecordRefs
+	out.Reference = t.Reference
+	out.Attempts = strconv.Itoa(t.Attempts)
+	out.ReceivedAt, out.DueAt = timeText(row.ReceivedAt), timeText(row.DueAt)
+	out.DueStatus = DueStatus(t.State, row.DueAt, t.CompletedAt, r.now, max(r.AtRisk, r.Lead[out.Vendor]))
+	out.SubmittedAt, out.CompletedAt, out.VerifiedAt = timeText(t.SubmittedAt), timeText(t.CompletedAt), timeText(t.VerifiedAt)
+	return nil
+}
+
+// DueStatus tells how a task stands against its due date: open, at_risk (open, and due
+// within the given time), overdue, met, missed. A failed task is not an answer to the
+// request: it stays open until its due date passes.
+func DueStatus(s store.State, due, completed, now time.Time, risk time.Duration) string {
+	if s.Final() && s != store.Failed {
+		if completed.After(due) {
+			return "missed"
+		}
+		return "met"
+	}
+	switch {
+	case now.After(due):
+		return "overdue"
+	case now.Add(risk).After(due):
+		return "at_risk"
+	}
+	return "open"
+}
+
+func countText(c store.Count) string {
+	if !c.Known {
+		return ""
+	}
+	return strconv.Itoa(c.N)
+}
+
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// reportPage is how many rows gocsv is given at a time: all at once would hold the whole
+// report in memory.
+const reportPage = 1000
+
+// CSV writes the report as CSV, cells that a spreadsheet would run defused.
+func (r *Reporter) CSV(ctx context.Context, w io.Writer) error {
+	if _, err := io.WriteString(w, reportHeader); err != nil {
+		return err
+	}
+	out := gocsv.NewSafeCSVWriter(csv.NewWriter(w))
+	page := make([]ReportRow, 0, reportPage)
+	flush := func() error {
+		if len(page) == 0 {
+			return nil
+		}
+		err := gocsv.MarshalCSVWithoutHeaders(page, out)
+		page = page[:0]
+		return err
+	}
+	err := r.Each(ctx, func(row *ReportRow) error {
+		row.defuse()
+		if page = append(page, *row); len(page) == cap(page) {
+			return flush()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// defuse changes the cells that hold text from elsewhere.
+func (row *ReportRow) defuse() {
+	for _, c := range []*string{&row.SubjectID, &row.Identifier, &row.Message, &row.RecordRefs, &row.Reference} {
+		*c = Defuse(*c)
+	}
+}
+
+// Defuse returns the cell with an apostrophe in front if a spreadsheet would run it as a
+// formula.
+func Defuse(cell string) string {
+	if cell != "" && strings.IndexByte("=+-@\t\r\n|", cell[0]) >= 0 {
+		return "'" + cell
+	}
+	return cell
+}
+
+// JSON writes the report as a JSON array, one object a line.
+func (r *Reporter) JSON(ctx context.Context, w io.Writer) error {
+	sep := "[\n"
+	err := r.Each(ctx, func(row *ReportRow) error {
+		b, err := json.Marshal(row)
+		if err != nil {
+			return err
+		}
+		if _, err := io.WriteString(w, sep); err != nil {
+			return err
+		}
+		sep = ",\n"
+		_, err = w.Write(b)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if sep == "[\n" {
+		_, err = io.WriteString(w, "[]\n")
+		return err
+	}
+	_, err = io.WriteString(w, "\n]\n")
+	return err
+}

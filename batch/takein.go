@@ -1,0 +1,353 @@
+package batch
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"expunge/batch/intake"
+	"expunge/store"
+	"expunge/store/seal"
+	"expunge/vendors"
+)
+
+var (
+	// ErrTooMany: the file holds more subjects than max_subjects allows.
+	ErrTooMany = errors.New("the file holds more subjects than max_subjects allows")
+	// ErrInvalidRows: --strict, and some rows are invalid.
+	ErrInvalidRows = errors.New("some rows are invalid, and --strict takes in all or nothing")
+)
+
+// Input says what is taken in and how.
+type Input struct {
+	Path        string // "-" is Stdin
+	Stdin       io.Reader
+	Rejects     string // where the invalid rows are written; "" nowhere
+	Strict      bool   // refuse the whole file if any row is invalid
+	MaxSubjects int    // 0: no limit
+	Reading     intake.Options
+	Deadline    func(received time.Time) time.Time
+	Log         *slog.Logger
+}
+
+// TakeIn takes the input file into the store as one batch. A file that was taken in before
+// changes nothing: its batch is returned, and again is true.
+func TakeIn(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (b store.Batch, again bool, err error) {
+	if in.Path != "-" {
+		digest, err := intake.Digest(in.Path)
+		if err != nil {
+			return store.Batch{}, false, err
+		}
+		b, again, err = st.FindBatch(ctx, digest[:])
+		if err != nil {
+			return store.Batch{}, false, err
+		}
+	}
+	if !again {
+		if b, again, err = load(ctx, st, lanes, in); err != nil {
+			return store.Batch{}, false, err
+		}
+	}
+	if in.Rejects == "" {
+		return b, again, nil
+	}
+	if in.Path == "-" {
+		return b, again, nil // written while it was read: there is no second reading
+	}
+	return b, again, writeRejects(ctx, st, b, in)
+}
+
+func load(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (_ store.Batch, again bool, err error) {
+	now := in.Reading.Now()
+	reader, err := intake.Open(in.Path, in.Stdin, in.Reading)
+	if err != nil {
+		return store.Batch{}, false, err
+	}
+	defer reader.Close()
+	name := filepath.Base(in.Path)
+	if in.Path == "-" {
+		name = "(standard input)"
+	}
+	ink, err := st.BeginIntake(ctx, name, now)
+	if err != nil {
+		return store.Batch{}, false, err
+	}
+	give := func(err error) (store.Batch, bool, error) {
+		return store.Batch{}, false, errors.Join(err, ink.Discard(ctx))
+	}
+	rejects, closeRejects, err := in.streamRejects(reader)
+	if err != nil {
+		return give(err)
+	}
+	plan := newPlanner(st, lanes)
+	subjects, invalid := 0, 0
+	rows := readAhead(ctx, reader)
+	defer rows.stop()
+	for {
+		row, rej, err := rows.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return give(err)
+		}
+		if rej != nil {
+			invalid++
+			if err := ink.Reject(store.Reject{Line: rej.Line, SubjectID: rej.SubjectID, Reason: string(rej.Reason), Message: rej.Message}); err != nil {
+				return give(err)
+			}
+			if rejects != nil {
+				if err := rejects.Write(rej); err != nil {
+					return give(err)
+				}
+			}
+			continue
+		}
+		if subjects++; in.MaxSubjects > 0 && subjects > in.MaxSubjects {
+			return give(fmt.Errorf("%w: more than %d", ErrTooMany, in.MaxSubjects))
+		}
+		n := plan.subject(row)
+		n.ReceivedAt = row.ReceivedAt
+		if n.ReceivedAt.IsZero() {
+			n.ReceivedAt = now
+		}
+		n.DueAt = in.Deadline(n.ReceivedAt)
+		if err := ink.Subject(n); err != nil {
+			return give(err)
+		}
+	}
+	if invalid > 0 && in.Strict {
+		return give(fmt.Errorf("%w: %d of %d", ErrInvalidRows, invalid, reader.Rows()))
+	}
+	digest := reader.Digest()
+	if b, ok, err := st.FindBatch(ctx, digest[:]); err != nil || ok {
+		// Standard input that was taken in before: known only now.
+		_, _, err2 := give(err)
+		return b, true, err2
+	}
+	var late int
+	b, err := ink.Settle(ctx, digest[:], store.IntakeReasons{
+		Repeated:       string(intake.RepeatedSubjectID),
+		Conflicting:    string(intake.ConflictingSubjectID),
+		AlreadyTakenIn: string(intake.AlreadyTakenIn),
+	}, sameIdentifier, func(r store.Reject) {
+		if !r.Duplicate {
+			late++
+		}
+	})
+	if err != nil {
+		return store.Batch{}, false, err
+	}
+	if rejects != nil {
+		if err := closeRejects(); err != nil {
+			return b, false, err
+		}
+	}
+	in.Log.Info("taken in", "batch", b.ID, "rows", b.Rows, "subjects", b.Subjects, "invalid", b.Invalid, "duplicates", b.Duplicates)
+	return b, false, nil
+}
+
+// streamRejects writes rejects while standard input is read. Rows that turn out to repeat
+// a subject_id only when the batch is settled are not among them, since the input cannot
+// be read again; the report has them.
+func (in *Input) streamRejects(r *intake.Reader) (*intake.RejectWriter, func() error, error) {
+	if in.Rejects == "" || in.Path != "-" {
+		return nil, nil, nil
+	}
+	f, err := os.OpenFile(in.Rejects, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, err
+	}
+	w := intake.NewRejectWriter(f, r.Header(), r.Comma())
+	return w, func() error { return errors.Join(w.Flush(), f.Sync(), f.Close()) }, nil
+}
+
+// writeRejects reads the file once more and writes the rows that the batch refused.
+func writeRejects(ctx context.Context, st *store.Store, b store.Batch, in Input) error {
+	in.Reading.Log = slog.New(slog.DiscardHandler) // its warnings have been given
+	reader, err := intake.Open(in.Path, in.Stdin, in.Reading)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	next := st.Rejects(ctx, b.ID)
+	return WriteFile(in.Rejects, []string{in.Path}, func(w io.Writer) error {
+		out := intake.NewRejectWriter(w, reader.Header(), reader.Comma())
+		want, more, err := next()
+		for more && err == nil {
+			row, rej, readErr := reader.Next()
+			if errors.Is(readErr, io.EOF) {
+				break
+			}
+			if readErr != nil {
+				return readErr
+			}
+			line := 0
+			if rej != nil {
+				line = rej.Line
+			} else {
+				line = row.Line
+			}
+			if line != want.Line {
+				continue
+			}
+			if !want.Duplicate {
+				if rej == nil {
+					rej = &intake.Reject{Line: line, Record: reader.Record()}
+				}
+				rej.Reason = vendors.Reason(want.Reason)
+				if err := out.Write(rej); err != nil {
+					return err
+				}
+			}
+			want, more, err = next()
+		}
+		return errors.Join(err, out.Flush())
+	})
+}
+
+// sameIdentifier reports whether two tasks of one vendor are about the same identifier.
+func sameIdentifier(a, b store.Work) bool {
+	if a.Vendor != b.Vendor {
+		return false
+	}
+	ca, na := normalOf(a)
+	cb, nb := normalOf(b)
+	return ca == cb && na == nb && na != ""
+}
+
+func normalOf(w store.Work) (vendors.Field, string) {
+	s, err := vendors.ParseSubject(w.Plain)
+	if err != nil {
+		return 0, ""
+	}
+	f := vendors.Field(w.Field)
+	return vendors.Normal(f, s.At(vendors.Ref{Field: f, Nth: w.Nth}))
+}
+
+// planner turns rows into subjects with their tasks.
+type planner struct {
+	lanes  []*Lane // by name
+	ids    []string
+	digest *seal.Digester
+	parts  []string
+}
+
+func newPlanner(st *store.Store, lanes []*Lane) *planner {
+	p := &planner{lanes: slices.Clone(lanes), digest: st.Digester()}
+	slices.SortFunc(p.lanes, func(a, b *Lane) int { return cmp.Compare(a.Name, b.Name) })
+	for _, l := range p.lanes {
+		p.ids = append(p.ids, strconv.FormatInt(l.id, 10))
+	}
+	return p
+}
+
+func (p *planner) subject(row *intake.Row) *store.NewSubject {
+	n := &store.NewSubject{Line: row.Line, SubjectID: row.SubjectID}
+	p.parts = p.parts[:0]
+	for _, v := range row.Subject {
+		if vendors.Identifiers.Has(v.Field) {
+			_, normal := vendors.Normal(v.Field, v.Text)
+			p.parts = append(p.parts, v.Field.String(), normal)
+		}
+	}
+	n.Content = p.digest.Sum64(p.parts...)
+	var keep vendors.FieldSet
+	for i, l := range p.lanes {
+		if row.Vendors != nil && !slices.Contains(row.Vendors, l.Name) {
+			continue
+		}
+		refs, why := l.Vendor.Identifiers(row.Subject)
+		if len(refs) == 0 {
+			n.Tasks = append(n.Tasks, store.NewTask{Vendor: l.id, State: store.Skipped, Reason: string(why)})
+			n.Same = append(n.Same, 0)
+			continue
+		}
+		keep |= l.Vendor.Traits().Fields
+		for _, r := range refs {
+			n.Tasks = append(n.Tasks, store.NewTask{Vendor: l.id, Field: int(r.Field), Nth: r.Nth})
+			class, normal := vendors.Normal(r.Field, row.Subject.At(r))
+			n.Same = append(n.Same, p.digest.Sum64("same", p.ids[i], class.String(), normal))
+		}
+	}
+	// What no vendor needs is not stored at all.
+	n.Plain, _ = row.Subject.Forget(keep).AppendBinary(make([]byte, 0, 160))
+	return n
+}
+
+// Forget is the store's Forget for subjects.
+func Forget(plain []byte, keep uint32) ([]byte, error) {
+	s, err := vendors.ParseSubject(plain)
+	if err != nil {
+		return nil, err
+	}
+	return s.Forget(vendors.FieldSet(keep)).AppendBinary(make([]byte, 0, len(plain)))
+}
+
+// rowsAhead reads rows in a goroutine of its own, so that parsing costs intake no time.
+type rowsAhead struct {
+	ch    chan []readRow
+	quit  chan struct{}
+	chunk []readRow
+}
+
+type readRow struct {
+	row *intake.Row
+	rej *intake.Reject
+	err error
+}
+
+func readAhead(ctx context.Context, r *intake.Reader) *rowsAhead {
+	a := &rowsAhead{ch: make(chan []readRow, 4), quit: make(chan struct{})}
+	go func() {
+		defer close(a.ch)
+		for {
+			chunk := make([]readRow, 0, 256)
+			for len(chunk) < cap(chunk) {
+				row, rej, err := r.Next()
+				if err == nil {
+					err = ctx.Err()
+				}
+				chunk = append(chunk, readRow{row, rej, err})
+				if err != nil {
+					break
+				}
+			}
+			select {
+			case a.ch <- chunk:
+			case <-a.quit:
+				return
+			}
+			if chunk[len(chunk)-1].err != nil {
+				return
+			}
+		}
+	}()
+	return a
+}
+
+func (a *rowsAhead) next() (*intake.Row, *intake.Reject, error) {
+	if len(a.chunk) == 0 {
+		a.chunk = <-a.ch
+	}
+	r := a.chunk[0]
+	if r.err == nil || len(a.chunk) > 1 {
+		a.chunk = a.chunk[1:]
+	}
+	return r.row, r.rej, r.err
+}
+
+// stop ends the reading; the reader may be used again afterwards.
+func (a *rowsAhead) stop() {
+	close(a.quit)
+	for range a.ch {
+	}
+}

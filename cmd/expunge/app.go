@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"expunge/batch"
+	"expunge/batch/config"
+	"expunge/batch/intake"
+	"expunge/store"
+	"expunge/store/seal"
+	"expunge/vendors"
+	"expunge/vendors/acqueon"
+	"expunge/vendors/customergauge"
+	"expunge/vendors/transport"
+	"expunge/vendors/voyado"
+)
+
+// kinds are the vendor APIs that this program speaks. A further one is named here, and
+// nowhere else.
+var kinds = []vendors.Kind{customergauge.Kind, voyado.Kind, acqueon.Kind}
+
+// version is set at build time.
+var version = "dev"
+
+// app is what the commands share.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(string) (string, bool)
+
+	configPath string
+	logFormat  string
+	verbose    bool
+	noProgress bool
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "expunge",
+		Short:         "Forget people at the company's SaaS vendors",
+		Long:          "expunge reads a CSV of people who asked to be forgotten, previews and anonymizes each of them at\nevery configured vendor, follows the vendors' jobs over days, and reports what really happened.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.logFormat != "text" && a.logFormat != "json" {
+				return usage(fmt.Errorf("--log-format %q: must be text or json", a.logFormat), "")
+			}
+			return nil
+		},
+	}
+	f := root.PersistentFlags()
+	f.StringVarP(&a.configPath, "config", "c", "expunge.yaml", "configuration `file`")
+	f.StringVar(&a.logFormat, "log-format", "text", "text or json")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "log every step")
+	f.BoolVar(&a.noProgress, "no-progress", false, "no progress on standard error")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage(err, fmt.Sprintf("`%s --help` shows the flags", c.CommandPath()))
+	})
+	root.AddCommand(a.runCommand(), a.statusCommand(), a.reportCommand(), a.confirmCommand(), a.checkCommand(), a.versionCommand())
+	for _, c := range root.Commands() {
+		wrapArgs(c)
+	}
+	return root
+}
+
+// wrapArgs makes a wrong number of arguments a usage error.
+func wrapArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usage(err, fmt.Sprintf("`%s --help` shows how it is used", c.CommandPath()))
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		wrapArgs(sub)
+	}
+}
+
+func (a *app) logger() *slog.Logger {
+	o := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if a.verbose {
+		o.Level = slog.LevelDebug
+	}
+	if a.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(a.stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, o))
+}
+
+func (a *app) loadConfig(log *slog.Logger) (*config.Config, error) {
+	cfg, err := config.Load(a.configPath, config.Options{Kinds: kinds, Getenv: a.getenv})
+	if err != nil {
+		return nil, usage(err, configHint(err))
+	}
+	for _, w := range cfg.Warnings {
+		log.Warn(w)
+	}
+	return cfg, nil
+}
+
+// configHint is the hint of the first problem.
+func configHint(err error) string {
+	var e *config.Error
+	if errors.As(err, &e) {
+		return e.Hint
+	}
+	return ""
+}
+
+// key returns the source of the store's key.
+func (a *app) key(cfg *config.Config) func(create bool) (seal.Key, error) {
+	return func(create bool) (seal.Key, error) {
+		if cfg.KeyEnv != "" {
+			text, ok := a.getenv(cfg.KeyEnv)
+			if !ok || text == "" {
+				return seal.Key{}, fmt.Errorf("%w: the environment variable %s (key_env) is not set", seal.ErrNoKey, cfg.KeyEnv)
+			}
+			return seal.ParseKey(text)
+		}
+		k, err := seal.LoadFile(cfg.KeyFile)
+		if create && errors.Is(err, seal.ErrNoKey) {
+			k = seal.NewKey()
+			return k, seal.WriteFile(cfg.KeyFile, k)
+		}
+		return k, err
+	}
+}
+
+func (a *app) openStore(ctx context.Context, cfg *config.Config, readOnly bool) (*store.Store, error) {
+	return store.Open(ctx, cfg.Store, store.Options{Key: a.key(cfg), ReadOnly: readOnly, Now: time.Now, Forget: batch.Forget})
+}
+
+// session is an open store with the configured vendors.
+type session struct {
+	cfg        *config.Config
+	log        *slog.Logger
+	store      *store.Store
+	job        *batch.Job
+	vendors    map[string]vendors.Vendor
+	limiters   map[string]*transport.Limiter
+	transports []*transport.Transport
+}
+
+// open makes the vendors and, with a store, the job on it.
+func (a *app) open(ctx context.Context, cfg *config.Config, log *slog.Logger, st *store.Store, dryRun bool) (*session, error) {
+	s := &session{cfg: cfg, log: log, store: st, vendors: map[string]vendors.Vendor{}, limiters: map[string]*transport.Limiter{}}
+	s.job = &batch.Job{Store: st, Manual: cfg.Approval == config.ApprovalManual, Linger: cfg.Linger, Now: time.Now, Log: log}
+	quotas := map[string]*store.Quota{}
+	for _, vc := range cfg.Vendors {
+		c := vc.Config.Shared()
+		lo := transport.LimiterOptions{Rate: c.Rate, Burst: c.Burst}
+		if c.Rate.PerDay > 0 && st != nil {
+			q := &store.Quota{S: st, Limit: c.Rate.PerDay}
+			quotas[vc.Name], lo.Quota = q, q
+		}
+		var roots *x509.CertPool
+		if c.CAFile != "" {
+			var err error
+			if roots, err = transport.LoadRootCAs(c.CAFile); err != nil {
+				return nil, usage(fmt.Errorf("%s:%d: vendors.%s.ca_file: %w", cfg.Path, vc.Line, vc.Name, err), "")
+			}
+		}
+		limiter := transport.NewLimiter(lo)
+		t := transport.New(transport.Options{Vendor: vc.Name, Timeout: time.Duration(c.Timeout), Concurrency: c.Concurrency,
+			Limiter: limiter, RootCAs: roots, Log: log, UserAgent: "expunge/" + version, ReadOnly: dryRun})
+		v, err := vc.Config.Open(vendors.Options{Name: vc.Name, Transport: t, Log: log, Now: time.Now, DefaultRegion: cfg.DefaultRegion})
+		if err != nil {
+			return nil, usage(fmt.Errorf("%s:%d: vendors.%s: %w", cfg.Path, vc.Line, vc.Name, err), "")
+		}
+		s.transports = append(s.transports, t)
+		s.vendors[vc.Name], s.limiters[vc.Name] = v, limiter
+		s.job.Lanes = append(s.job.Lanes, &batch.Lane{Name: vc.Name, Vendor: v, Pacer: limiter, Concurrency: c.Concurrency,
+			MaxAttempts: c.MaxAttempts, RetryBase: time.Duration(c.RetryBase), RetryCap: time.Duration(c.RetryCap), PerSecond: c.Rate.PerSecond})
+	}
+	if st == nil {
+		return s, nil
+	}
+	if err := s.job.Prepare(ctx); err != nil {
+		return nil, err
+	}
+	known, err := st.Vendors(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name, q := range quotas {
+		q.Vendor = known[name].ID
+	}
+	return s, nil
+}
+
+// close gives back what limiters reserved and closes the connections. The store is closed
+// by who opened it.
+func (s *session) close(ctx context.Context) error {
+	var errs []error
+	for _, l := range s.limiters {
+		errs = append(errs, l.Close(context.WithoutCancel(ctx)))
+	}
+	for _, t := range s.transports {
+		t.Close()
+	}
+	return errors.Join(errs...)
+}
+
+func (s *session) reporter(f store.Filter) *batch.Reporter {
+	lead := map[string]time.Duration{}
+	for name, v := range s.vendors {
+		lead[name] = v.Traits().LeadTime
+	}
+	return &batch.Reporter{Store: s.store, Now: time.Now, AtRisk: time.Duration(s.cfg.AtRisk), Lead: lead, Filter: f}
+}
+
+func (s *session) reading() intake.Options {
+	var names []string
+	for _, v := range s.cfg.Vendors {
+		names = append(names, v.Name)
+	}
+	return intake.Options{Columns: s.cfg.Columns, Vendors: names, DefaultRegion: s.cfg.DefaultRegion, Now: time.Now, Log: s.log}
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		v := version
+		if info, ok := debug.ReadBuildInfo(); ok && v == "dev" && info.Main.Version != "" && info.Main.Version != "(devel)" {
+			v = info.Main.Version
+		}
+		_, err := fmt.Fprintf(a.stdout, "expunge %s\n", v)
+		return err
+	}}
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"expunge/batch"
+	"expunge/batch/config"
+	"expunge/batch/intake"
+	"expunge/store"
+	"expunge/store/seal"
+)
+
+// Exit codes, as DESIGN.md and the README have them.
+const (
+	exitOK          = 0   // all tasks are finished, or wait on a vendor as planned
+	exitInternal    = 1   // disk, store, our own mistake
+	exitUsage       = 2   // usage or configuration; nothing was sent
+	exitFailed      = 3   // some tasks failed, some rows are invalid, or something is overdue
+	exitHeld        = 4   // nothing failed, but some tasks are held for a person
+	exitLocked      = 75  // another run holds this store
+	exitInterrupted = 130 // SIGINT; everything is saved
+	exitTerminated  = 143 // SIGTERM; everything is saved
+)
+
+// codeError is an error with the exit code it leads to and a hint for the user.
+type codeError struct {
+	code int
+	err  error
+	hint string
+}
+
+func (e *codeError) Error() string { return e.err.Error() }
+func (e *codeError) Unwrap() error { return e.err }
+
+func usage(err error, hint string) error { return &codeError{exitUsage, err, hint} }
+
+// errQuiet carries an exit code whose reason has been told already.
+var errQuiet = errors.New("")
+
+func quiet(code int) error {
+	if code == exitOK {
+		return nil
+	}
+	return &codeError{code: code, err: errQuiet}
+}
+
+// signalError is why the context ended when a signal came.
+type signalError struct{ os.Signal }
+
+func (e signalError) Error() string { return e.Signal.String() }
+
+// withSignals returns a context that the first SIGINT or SIGTERM ends. From then on the
+// signals do what they do by default, so that a second one ends the process at once.
+func withSignals(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case s := <-ch:
+			signal.Stop(ch)
+			cancel(signalError{s})
+		case <-done:
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(ch)
+		close(done)
+		cancel(nil)
+	}
+}
+
+// interrupted returns the exit code of the signal that ended the context, or 0.
+func interrupted(ctx context.Context) int {
+	var s signalError
+	if !errors.As(context.Cause(ctx), &s) {
+		return 0
+	}
+	if s.Signal == syscall.SIGTERM {
+		return exitTerminated
+	}
+	return exitInterrupted
+}
+
+// exitCode tells the user what went wrong and what to do, and returns the exit code.
+func (a *app) exitCode(ctx context.Context, err error) int {
+	if code := interrupted(ctx); code != 0 {
+		fmt.Fprintf(a.stderr, "expunge: %v: everything is saved; the same command goes on where this one stopped\n", context.Cause(ctx))
+		return code
+	}
+	if err == nil {
+		return exitOK
+	}
+	code, hint := classify(err)
+	if !errors.Is(err, errQuiet) {
+		fmt.Fprintf(a.stderr, "expunge: %v\n", err)
+		if hint != "" {
+			fmt.Fprintf(a.stderr, "hint: %s\n", hint)
+		}
+	}
+	return code
+}
+
+// classify finds the exit code and the hint of an error.
+func classify(err error) (int, string) {
+	var ce *codeError
+	var conf *config.Error
+	var header *intake.HeaderError
+	var broken *intake.BrokenFileError
+	switch {
+	case errors.As(err, &ce):
+		return ce.code, ce.hint
+	case errors.Is(err, store.ErrLocked):
+		return exitLocked, "wait until the other run has ended; `expunge status` shows where it stands"
+	case errors.As(err, &conf):
+		return exitUsage, ""
+	case errors.As(err, &header):
+		return exitUsage, ""
+	case errors.As(err, &broken):
+		return exitUsage, "nothing of this file was taken in: mend it and run again"
+	case errors.Is(err, batch.ErrTooMany):
+		return exitUsage, "if this file is meant to be so large, run again with --allow-large"
+	case errors.Is(err, batch.ErrInvalidRows):
+		return exitFailed, "--rejects FILE writes the invalid rows, to mend and feed back"
+	case errors.Is(err, seal.ErrWrongKey):
+		return exitUsage, "key_file (or key_env) must name the key that this store was made with"
+	case errors.Is(err, seal.ErrNoKey):
+		return exitUsage, "put back the key file of this store; without it what is sealed cannot be read"
+	case errors.Is(err, seal.ErrBadKey):
+		return exitUsage, ""
+	case errors.Is(err, store.ErrNoStore):
+		return exitUsage, "`expunge run subjects.csv` makes it"
+	case errors.Is(err, store.ErrNewerSchema):
+		return exitUsage, "use the newer version of expunge"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return exitUsage, ""
+	}
+	return exitInternal, ""
+}

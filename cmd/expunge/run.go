@@ -1,0 +1,306 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"expunge/batch"
+	"expunge/batch/config"
+	"expunge/store"
+	"expunge/vendors"
+)
+
+type runFlags struct {
+	dryRun, wait, strict, allowLarge bool
+	report, rejects, window          string
+	only                             []string
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run [subjects.csv]",
+		Short: "Take in the file, if given, and work on everything open",
+		Long: "Takes in the file, if one is given, and then works on everything open: previews, submits, polls and verifies.\n" +
+			"It ends when nothing is due any more; jobs that take days are followed by later runs. `-` is standard input.",
+		Example: "  expunge run subjects.csv\n  expunge run --dry-run subjects.csv\n  expunge run --for 4h",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			input := ""
+			if len(args) == 1 {
+				input = args[0]
+			}
+			return a.run(c.Context(), input, f)
+		},
+	}
+	fl := c.Flags()
+	fl.BoolVar(&f.dryRun, "dry-run", false, "previews only; nothing is changed at any vendor")
+	fl.StringVar(&f.report, "report", "", "write the result report to `FILE` (default from the config)")
+	fl.StringVar(&f.window, "for", "", "stop taking new work after this `long` and finish cleanly, such as 4h")
+	fl.StringArrayVar(&f.only, "vendor", nil, "only this vendor (`NAME`; repeatable)")
+	fl.BoolVar(&f.wait, "wait", false, "stay until nothing is left but tasks that wait on people")
+	fl.BoolVar(&f.strict, "strict", false, "refuse the whole file if any row is invalid")
+	fl.StringVar(&f.rejects, "rejects", "", "write the invalid rows to `FILE`, to mend and feed back")
+	fl.BoolVar(&f.allowLarge, "allow-large", false, "take in more subjects than max_subjects")
+	return c
+}
+
+func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
+	log := a.logger()
+	cfg, err := a.loadConfig(log)
+	if err != nil {
+		return err
+	}
+	if f.report != "" {
+		cfg.Report = f.report
+	}
+	if f.rejects != "" && input == "" {
+		return usage(errors.New("--rejects needs a file to take in"), "")
+	}
+	var window time.Duration
+	if f.window != "" {
+		if window, err = vendors.ParseDuration(f.window); err != nil || window == 0 {
+			return usage(fmt.Errorf("--for: %q is not a duration such as 4h", f.window), "")
+		}
+	}
+	for _, name := range f.only {
+		if !slices.ContainsFunc(cfg.Vendors, func(v config.Vendor) bool { return v.Name == name }) {
+			return usage(fmt.Errorf("--vendor %s: the config has no such vendor", name), "")
+		}
+	}
+	if input != "" && input != "-" {
+		st, err := os.Stat(input)
+		if err != nil {
+			return usage(fmt.Errorf("input: %w", err), "")
+		}
+		if !st.Mode().IsRegular() {
+			return usage(fmt.Errorf("input: %s is not a regular file", input), "`-` reads standard input")
+		}
+	}
+	if err := writable(cfg.Report); err != nil {
+		return usage(fmt.Errorf("report: %w", err), "name another place with --report or in the config")
+	}
+	st, err := a.openStore(ctx, cfg, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	s, err := a.open(ctx, cfg, log, st, f.dryRun)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close(ctx)) }()
+	id, err := st.BeginRun(ctx, store.Run{StartedAt: time.Now(), Version: version, Config: cfg.SHA256[:]})
+	if err != nil {
+		return err
+	}
+	code, err := a.work(ctx, s, input, f, window)
+	if err != nil {
+		code, _ = classify(err)
+	}
+	if c := interrupted(ctx); c != 0 {
+		code = c
+	}
+	return errors.Join(err, st.EndRun(ctx, id, time.Now(), code), quietUnless(err, code))
+}
+
+func quietUnless(err error, code int) error {
+	if err != nil {
+		return nil
+	}
+	return quiet(code)
+}
+
+// work takes in the input, runs the lanes and writes the report.
+func (a *app) work(ctx context.Context, s *session, input string, f runFlags, window time.Duration) (int, error) {
+	open, err := openBatches(ctx, s)
+	if err != nil {
+		return 0, err
+	}
+	if input != "" {
+		in := batch.Input{Path: input, Stdin: a.stdin, Rejects: f.rejects, Strict: f.strict, MaxSubjects: s.cfg.MaxSubjects,
+			Reading: s.reading(), Deadline: s.cfg.Deadline.From, Log: s.log}
+		if f.allowLarge {
+			in.MaxSubjects = 0
+		}
+		b, again, err := batch.TakeIn(ctx, s.store, s.job.Lanes, in)
+		if err != nil {
+			return 0, err
+		}
+		if again {
+			s.log.Info("taken in before: nothing new in this file", "batch", b.ID)
+		}
+		if !slices.ContainsFunc(open, func(o store.Batch) bool { return o.ID == b.ID }) {
+			open = append(open, b)
+		}
+	}
+	results, err := s.job.Work(ctx, batch.WorkOptions{DryRun: f.dryRun, Only: f.only, For: window, Wait: f.wait})
+	if err != nil {
+		return 0, err
+	}
+	if ctx.Err() != nil {
+		return 0, nil
+	}
+	verdict, err := a.verdict(ctx, s, open, results)
+	if err != nil {
+		return 0, err
+	}
+	if err := a.writeReport(ctx, s.reporter(store.Filter{}), "csv", s.cfg.Report, input); err != nil {
+		return 0, err
+	}
+	return verdict, nil
+}
+
+// openBatches are the batches with work left, and a warning for one that was cut short.
+func openBatches(ctx context.Context, s *session) ([]store.Batch, error) {
+	all, err := s.store.Batches(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var open []store.Batch
+	for _, b := range all {
+		if b.Loading {
+			s.log.Warn("the intake of a file was cut short and counts for nothing: run again with that file", "file", b.Name)
+			continue
+		}
+		has, err := s.store.HasOpen(ctx, b)
+		if err != nil {
+			return nil, err
+		}
+		if has {
+			open = append(open, b)
+		}
+	}
+	return open, nil
+}
+
+// verdict checks and tells the control totals of the batches of this run (those with open
+// work at its start, and the one taken in) and finds the exit code.
+func (a *app) verdict(ctx context.Context, s *session, batches []store.Batch, results []batch.LaneResult) (int, error) {
+	var failed, held, trouble bool
+	for _, b := range batches {
+		t, err := s.job.ControlTotals(ctx, b)
+		if err != nil {
+			return 0, err
+		}
+		fmt.Fprintf(a.stderr, "batch %d (%s): %d rows = %d subjects + %d invalid + %d duplicates; %d tasks: %s\n",
+			b.ID, clean(b.Name), b.Rows, b.Subjects, b.Invalid, b.Duplicates, t.Tasks, stateCounts(t.States))
+		failed = failed || t.States[store.Failed] > 0 || b.Invalid > 0 || t.Overdue > 0
+		held = held || t.States[store.Held] > 0
+		if t.Overdue > 0 {
+			fmt.Fprintf(a.stderr, "batch %d: %d open tasks are overdue\n", b.ID, t.Overdue)
+		}
+	}
+	if len(batches) > 0 {
+		fmt.Fprintln(a.stderr, "the control totals balance")
+	}
+	for _, r := range results {
+		switch {
+		case r.Err != nil:
+			trouble = true
+			fmt.Fprintf(a.stderr, "expunge: vendor %s stopped: %v\nhint: mend its credentials in %s; `expunge check` tries them\n", r.Name, r.Err, s.cfg.Path)
+		case r.Down:
+			trouble = true
+			fmt.Fprintf(a.stderr, "expunge: vendor %s does not answer; what is left there waits for the next run\n", r.Name)
+		}
+	}
+	orphans, err := a.orphans(ctx, s)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case failed || trouble || orphans:
+		return exitFailed, nil
+	case held:
+		fmt.Fprintln(a.stderr, "some tasks are held for a person\nhint: `expunge review list` shows them")
+		return exitHeld, nil
+	}
+	return exitOK, nil
+}
+
+// orphans tells of open tasks at vendors that the config no longer has.
+func (a *app) orphans(ctx context.Context, s *session) (bool, error) {
+	known, err := s.store.Vendors(ctx)
+	if err != nil {
+		return false, err
+	}
+	found := false
+	for name, v := range known {
+		if s.vendors[name] != nil {
+			continue
+		}
+		ready, scheduled, err := s.store.OpenTasks(ctx, v.ID)
+		if err != nil {
+			return false, err
+		}
+		if ready+scheduled > 0 {
+			found = true
+			fmt.Fprintf(a.stderr, "expunge: vendor %s has %d open tasks and is not in %s\nhint: put it back, or its requests stay unanswered\n", name, ready+scheduled, s.cfg.Path)
+		}
+	}
+	return found, nil
+}
+
+func stateCounts(states map[store.State]int64) string {
+	var parts []string
+	for _, st := range store.States() {
+		if n := states[st]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, st))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// clean makes a text from outside fit for a terminal.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// writable tells before anything is sent whether a file can be written at path.
+func writable(path string) error {
+	if path == "-" {
+		return nil
+	}
+	if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file (links are not followed)", path)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".expunge-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// writeReport writes a report to path, "-" being standard output.
+func (a *app) writeReport(ctx context.Context, r *batch.Reporter, format, path string, never ...string) error {
+	write := func(w io.Writer) error {
+		if format == "json" {
+			return r.JSON(ctx, w)
+		}
+		return r.CSV(ctx, w)
+	}
+	if path == "-" {
+		return write(a.stdout)
+	}
+	if err := batch.WriteFile(path, never, write); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
