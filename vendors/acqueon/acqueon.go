@@ -1,0 +1,183 @@
+// Package acqueon raises pseudonymization requests in Acqueon LCM, a contact centre.
+//
+// Facts about the messages come from VENDORS.md and
+// vendor-docs/acqueon-pseudonymization-request.txt. A request is a message on the bus of
+// the agents' desktop. Its answer is the id of a ticket on which an admin acts later, so
+// an id means "raised", not "done", and only a person can say that it is done. The vendor
+// documents no address: it is configured.
+//
+// Invariants: a submission sends one message; at most one is under way at a time, because
+// a response does not say whose it is; a response that is not surely ours is an open
+// outcome, which by default a person must resolve: a second message is a second ticket.
+//
+// The package asks nobody what the vendor holds, and confirms nothing.
+package acqueon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+
+	"expunge/vendors"
+	"expunge/vendors/transport"
+)
+
+// Vendor is one contact centre.
+type Vendor struct {
+	name   string
+	config Config
+	wire   wire
+	turn   chan struct{} // holds a token while a message is under way
+}
+
+var (
+	_ vendors.Vendor  = (*Vendor)(nil)
+	_ vendors.Checker = (*Vendor)(nil)
+)
+
+// wire carries one message to the vendor and returns the message that answers it. Errors
+// are those of vendors.Transport and of transport.Fail. One exchange at a time is made.
+type wire interface {
+	exchange(ctx context.Context, op string, message []byte) ([]byte, error)
+}
+
+// Traits implements vendors.Vendor.
+func (v *Vendor) Traits() vendors.Traits {
+	t := vendors.Traits{
+		Kind:       kindName,
+		Completion: vendors.ByPerson, Uncertain: vendors.HoldForPerson,
+		Fields: vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone,
+			vendors.AccountNumber, vendors.CallID, vendors.AgentID, vendors.CustomerName, vendors.Comments),
+		Anonymizes: []string{
+			"the customer's personal information in the contact centre, masked in part by an admin",
+		},
+		Keeps: []string{
+			"the part that masking leaves: 99999 99999 becomes 9xx9x x9xx9, johndoe@zyxwv.com becomes jxxnxxe@xxxwv.com",
+		},
+		HowKnown: "A person confirmed that the vendor's admin had finished the request. The vendor cannot be asked.",
+	}
+	if v.config.ResubmitUncertain {
+		t.Uncertain = vendors.SubmitAgain
+	}
+	return t
+}
+
+// Identifiers implements vendors.Vendor: the account number, beside which the vendor wants
+// a telephone or an email.
+func (v *Vendor) Identifiers(s vendors.Subject) ([]vendors.Ref, vendors.Reason) {
+	account := vendors.Ref{Field: vendors.AccountNumber}
+	if _, number := vendors.Normal(vendors.AccountNumber, s.At(account)); number == "" {
+		return nil, vendors.NoIdentifier
+	}
+	if !contactable(s) {
+		return nil, vendors.MissingContact
+	}
+	return []vendors.Ref{account}, ""
+}
+
+func contactable(s vendors.Subject) bool {
+	for _, f := range []vendors.Field{vendors.Telephone, vendors.OtherTelephone, vendors.Email, vendors.OtherEmail} {
+		if s.Get(f) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// maxAccount bounds an account number, in bytes. The vendor's example has 21.
+const maxAccount = 256
+
+// Preview implements vendors.Vendor. It calls nobody and looks at what would be sent.
+func (v *Vendor) Preview(_ context.Context, t *vendors.Target) (vendors.Preview, error) {
+	number := t.Identifier()
+	switch {
+	case number == "" || !contactable(t.Subject):
+		return vendors.Preview{}, v.notSent("preview", vendors.ErrNoValue)
+	case len(number) > maxAccount || !clean(number):
+		return vendors.Preview{Doubt: vendors.MalformedKey}, nil
+	case v.agent(t.Subject) == "":
+		return vendors.Preview{Doubt: vendors.NoAgent}, nil
+	}
+	return vendors.Preview{}, nil
+}
+
+// agent is who raises the request: the row's agent, or else the configured one.
+func (v *Vendor) agent(s vendors.Subject) string {
+	if id := s.Get(vendors.AgentID); id != "" {
+		return id
+	}
+	return v.config.AgentID
+}
+
+// Submit implements vendors.Vendor: it sends one message and reads the id of the request
+// that it raised.
+func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt, error) {
+	number, agent := t.Identifier(), v.agent(t.Subject)
+	if number == "" || agent == "" || !contactable(t.Subject) {
+		return vendors.Receipt{}, v.notSent("submit", vendors.ErrNoValue)
+	}
+	message, err := encode(v.config.Dialect, v.config.Source, agent, number, t.Subject)
+	if err != nil {
+		return vendors.Receipt{}, v.notSent("submit", errMessage)
+	}
+	select {
+	case v.turn <- struct{}{}:
+		defer func() { <-v.turn }()
+	case <-ctx.Done():
+		return vendors.Receipt{}, v.notSent("submit", vendors.ErrStopped)
+	}
+	answer, err := v.wire.exchange(ctx, "submit", message)
+	if err != nil {
+		return vendors.Receipt{}, err
+	}
+	id, err := decode(answer, t.Subject)
+	if err != nil {
+		return vendors.Receipt{}, &vendors.Error{Vendor: v.name, Op: "submit", Kind: vendors.ErrUnreadable, Err: err}
+	}
+	return vendors.Receipt{Reference: id}, nil
+}
+
+// errMessage stands for an error of the encoder, which could quote a value.
+var errMessage = errors.New("the message cannot be built")
+
+func (v *Vendor) notSent(op string, cause error) error {
+	return &vendors.Error{Vendor: v.name, Op: op, Kind: vendors.ErrNotSent, Err: cause}
+}
+
+// Check implements vendors.Checker. Every message raises a ticket, so none is sent: the
+// warnings say what a person must look at instead.
+func (v *Vendor) Check(context.Context) ([]string, error) {
+	warnings := []string{
+		"the connection cannot be tested without raising a request: make sure that the address takes messages and that the agent is logged in",
+	}
+	if v.config.AgentID == "" {
+		warnings = append(warnings, "agent_id is not set: rows that name no agent will be held")
+	}
+	return warnings, nil
+}
+
+// httpWire posts a message; the response message is the answer's body.
+type httpWire struct {
+	name      string
+	place     *url.URL
+	header    http.Header
+	transport vendors.Transport
+}
+
+func (w *httpWire) exchange(ctx context.Context, op string, message []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.place.String(), bytes.NewReader(message))
+	if err != nil {
+		return nil, &vendors.Error{Vendor: w.name, Op: op, Kind: vendors.ErrNotSent, Err: errMessage}
+	}
+	req.Header = w.header.Clone()
+	a, err := w.transport.Do(ctx, op, req)
+	if err != nil {
+		return nil, err
+	}
+	if a.Status < 200 || a.Status > 299 {
+		return nil, transport.Fail(w.name, op, a)
+	}
+	return a.Body, nil
+}
