@@ -102,21 +102,12 @@ func (a *app) logger() *slog.Logger {
 func (a *app) loadConfig(log *slog.Logger) (*config.Config, error) {
 	cfg, err := config.Load(a.configPath, config.Options{Kinds: kinds, Getenv: a.getenv})
 	if err != nil {
-		return nil, usage(err, configHint(err))
+		return nil, usage(err, "") // its text has the hints
 	}
 	for _, w := range cfg.Warnings {
 		log.Warn(w)
 	}
 	return cfg, nil
-}
-
-// configHint is the hint of the first problem.
-func configHint(err error) string {
-	var e *config.Error
-	if errors.As(err, &e) {
-		return e.Hint
-	}
-	return ""
 }
 
 // key returns the source of the store's key.

@@ -1,0 +1,62 @@
+# The two commands of the README are `make demo` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+GO ?= go
+BIN := bin
+N ?= 200
+export CGO_ENABLED := 1
+
+.DEFAULT_GOAL := help
+
+## help: list the targets
+help:
+	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## /  /'
+
+## build: the two programs, in bin/
+build:
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -o $(BIN)/ ./cmd/expunge ./cmd/vendorsim
+
+## demo: the whole job on the built-in simulator; leaves report and store in demo/
+demo: build
+	@bash testdata/demo/demo.sh
+
+## test: everything, with the race detector where goroutines meet
+test:
+	$(GO) vet ./...
+	$(GO) test -count=1 ./...
+	$(GO) test -count=1 -race -short ./store/... ./vendors/transport/... ./batch
+
+## crash: kill -9 campaign (N=200): nothing lost, nothing stuck, nothing done twice
+crash:
+	$(GO) test -count=1 -timeout 60m -run '^TestCrash$$' -v ./batch/campaign -kills $(N) | grep -v '^=== '
+
+## faults: every external write fails in both ways, at every step of every vendor
+faults:
+	$(GO) test -count=1 -timeout 30m -run '^TestFaults$$' -v ./batch/campaign | grep -v '^=== '
+
+## leaks: canary identifiers searched for in every file, stream and environment
+leaks:
+	$(GO) test -count=1 -timeout 30m -run '^TestLeaks$$' -v ./batch/campaign -leaks-full | grep -v '^=== '
+
+## bench: the figures of speed and memory, as ratios to baselines of the same run
+bench: build
+	$(GO) run ./batch/bench
+
+## fuzz: each fuzz target for FUZZTIME (10s)
+FUZZTIME ?= 10s
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg | tail -1; \
+	  done; done
+
+## lint: gofmt, vet, staticcheck, govulncheck, a tidy go.mod
+lint:
+	@bash .ci/lint
+
+## clean: remove what was built
+clean:
+	rm -rf $(BIN) demo
+
+.PHONY: help build demo test crash faults leaks bench fuzz lint clean

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# The main job on the simulator: a first night, further nights until the Voyado jobs are
+# done, the confirmations of Acqueon's admin, and the check against what really happened.
+# `make demo` builds the programs and calls this. Leaves report and store in demo/.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+expunge=$PWD/bin/expunge
+vendorsim=$PWD/bin/vendorsim
+subjects=$PWD/testdata/subjects.csv
+
+say() { printf '\n== %s\n' "$*"; }
+
+umask 077
+rm -rf demo
+mkdir demo
+cp testdata/demo/expunge.yaml demo/
+export CG_CLIENT_ID=sim-client CG_CLIENT_SECRET=sim-secret VOYADO_API_KEY=sim-api-key
+
+say "the simulator: people from testdata/people.json, a day lasts a second, some faults"
+"$vendorsim" --seed-file testdata/people.json --day 1s --for 5m --addr-file demo/sim.addr \
+  --fault all:latency=2ms --fault customergauge:5xx=0.05 --fault customergauge:lost=0.03 \
+  --fault customergauge:429=0.02 --fault voyado:5xx=0.05 --fault voyado:lost=0.05 >demo/sim.log 2>&1 &
+sim=$!
+trap 'kill $sim 2>/dev/null || true; wait $sim 2>/dev/null || true' EXIT
+for _ in $(seq 100); do
+  [ -s demo/sim.addr ] && break
+  sleep 0.1
+done
+SIM_URL=$(cat demo/sim.addr)
+export SIM_URL
+cd demo
+
+# 3 means that some rows are invalid or some tasks failed, 4 that some are held: the file
+# has such people in it. Anything else is a defect.
+night() {
+  local code=0
+  "$expunge" "$@" || code=$?
+  case $code in
+    0 | 3 | 4) echo "(exit $code)" ;;
+    *) echo "expunge $*: exit $code" >&2; exit 1 ;;
+  esac
+}
+
+say "first night: expunge run subjects.csv"
+night run "$subjects" --rejects rejects.csv
+
+say "the same command again at once: nothing is submitted twice"
+night run "$subjects"
+
+n=1
+while grep -q ',voyado,.*,\(waiting\|pending\|submitting\),' report.csv; do
+  n=$((n + 1))
+  if [ $n -gt 30 ]; then
+    echo "the Voyado jobs did not end" >&2
+    exit 1
+  fi
+  sleep 1.5
+  say "night $n: expunge run"
+  night run
+done
+
+say "Acqueon's admin has acted: expunge confirm"
+"$vendorsim" complete --url "$SIM_URL" --vendor acqueon >confirmations.csv
+"$expunge" confirm confirmations.csv
+
+say "the report: expunge report"
+"$expunge" report -o report.csv
+cut -d, -f2-9,11,12,14,18 report.csv | head -25
+echo "… $(($(wc -l <report.csv) - 1)) lines, all in demo/report.csv"
+
+say "expunge status"
+"$expunge" status
+
+say "the report against the simulator's ledger"
+night run
+"$vendorsim" audit --url "$SIM_URL" --subjects "$subjects" --report report.csv \
+  --config-vendors customergauge=customergauge,voyado=voyado,acqueon=acqueon
+echo "the control totals balance, and the simulator's ledger agrees with the report, subject by subject"
