@@ -115,7 +115,7 @@ func (f *flight) read(resp *http.Response) (*vendors.Answer, error) {
 	limit := f.t.o.MaxBody
 	tooLarge := &vendors.Error{Kind: vendors.ErrUnreadable, Err: vendors.ErrTooLarge}
 	if resp.ContentLength > limit && resp.Request.Method != http.MethodHead {
-		f.cancel() // or Close would read on, to save the connection
+		f.cancel() // not another byte, not even to save the connection
 		return nil, tooLarge
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))

@@ -341,6 +341,9 @@ func cause(err error) error {
 		if t := timeout(); t != nil {
 			return fmt.Errorf("%s: %w", text, t)
 		}
+		if op.Op == "remote error" || op.Op == "local error" { // a TLS alert, its text from a fixed list
+			return op
+		}
 		return fmt.Errorf("%s: %w", text, cause(op.Err))
 	case errors.As(err, &cert):
 		return fmt.Errorf("TLS: %w", cert.Err)
