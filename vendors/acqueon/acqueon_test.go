@@ -11,7 +11,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -270,44 +272,50 @@ func TestPreview(t *testing.T) {
 
 // TestOneAtATime: the response does not say whose it is. Two at once could be exchanged.
 func TestOneAtATime(t *testing.T) {
-	var mu sync.Mutex
-	inFlight, most := 0, 0
-	entered := make(chan struct{}, 8)
-	release := make(chan struct{})
-	server := vendortest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		mu.Lock()
-		inFlight++
-		most = max(most, inFlight)
-		mu.Unlock()
-		entered <- struct{}{}
-		<-release
-		mu.Lock()
-		inFlight--
-		mu.Unlock()
-		recorded(t, "response-sample.json")(w, req)
-	}))
-	v := open(t, testConfig(server.URL), vendortest.NewTransport(t, "acqueon", 0))
-	var group sync.WaitGroup
-	submit := func() {
-		if _, err := v.Submit(t.Context(), target(full())); err != nil {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		v := open(t, testConfig("http://127.0.0.1:1"), nil)
+		slow := &slowWire{release: make(chan struct{}), answer: []byte(vendortest.Wire(t, "acqueon/response-sample.json"))}
+		v.wire = slow
+		var group sync.WaitGroup
+		for range 4 {
+			group.Go(func() {
+				if _, err := v.Submit(t.Context(), target(full())); err != nil {
+					t.Error(err)
+				}
+			})
 		}
-	}
-	for range 4 {
-		group.Go(submit)
-	}
-	<-entered
-	// The run is stopped while a message waits for its turn: it never leaves.
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := v.Submit(ctx, target(full())); !errors.Is(err, vendors.ErrStopped) || !errors.Is(err, vendors.ErrNotSent) {
-		t.Errorf("stopped while it waits: %v", err)
-	}
-	close(release)
-	group.Wait()
-	if got := len(server.Got()); got != 4 || most != 1 {
-		t.Errorf("%d messages, up to %d at once: want 4, one at a time", got, most)
-	}
+		synctest.Wait() // one is under way, three wait for their turn
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		group.Go(func() {
+			if _, err := v.Submit(ctx, target(full())); !errors.Is(err, vendors.ErrStopped) || !errors.Is(err, vendors.ErrNotSent) {
+				t.Errorf("stopped while it waits for its turn: %v", err)
+			}
+		})
+		synctest.Wait()
+		stop()
+		for sent := 1; sent <= 4; sent++ {
+			synctest.Wait()
+			if got := slow.sent.Load(); int(got) != sent {
+				t.Errorf("%d messages have left, %d were answered", got, sent-1)
+			}
+			slow.release <- struct{}{}
+		}
+		group.Wait()
+	})
+}
+
+// slowWire answers when it is told to.
+type slowWire struct {
+	sent    atomic.Int64
+	release chan struct{}
+	answer  []byte
+}
+
+func (w *slowWire) exchange(context.Context, string, []byte) ([]byte, error) {
+	w.sent.Add(1)
+	<-w.release
+	return w.answer, nil
 }
 
 // TestConfig: the documented keys and defaults, and a key's name in each problem.

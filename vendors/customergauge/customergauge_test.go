@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -662,49 +663,76 @@ func TestTokenErrors(t *testing.T) {
 // TestTokenLeaderStopped: the call that fetches the token for all may be stopped; the
 // others must not be stopped with it.
 func TestTokenLeaderStopped(t *testing.T) {
-	first, release := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	stub := &tokenClient{do: func(ctx context.Context) error {
-		lead := false
-		once.Do(func() { lead = true })
-		if lead {
-			close(first)
-			<-release
-			return &vendors.Error{Vendor: "customergauge", Op: "token", Kind: vendors.ErrNotSent, Err: vendors.ErrStopped}
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		fetches := 0
+		s := stubTokens(func(ctx context.Context) (string, error) {
+			fetches++
+			if fetches == 1 {
+				<-release
+				return "", &vendors.Error{Vendor: "customergauge", Op: "token", Kind: vendors.ErrNotSent, Err: vendors.ErrStopped}
+			}
+			return "fresh", nil
+		})
+		type result struct {
+			value string
+			err   error
 		}
-		return nil
-	}}
-	place, _ := url.Parse("https://auth.example.com/oauth2/token")
-	s := newTokenSource("customergauge", place, "id", vendors.NewSecret(secret), &http.Client{Transport: stub}, time.Now)
-	ctx, cancel := context.WithCancel(t.Context())
-	led := make(chan error, 1)
-	go func() { _, err := s.header(ctx); led <- err }()
-	<-first
-	type result struct {
-		value string
-		err   error
-	}
-	followed := make(chan result, 1)
-	go func() { v, err := s.header(t.Context()); followed <- result{v, err} }()
-	cancel()
-	close(release)
-	if err := <-led; !errors.Is(err, vendors.ErrStopped) || !errors.Is(err, vendors.ErrNotSent) {
-		t.Errorf("the stopped one: %v", err)
-	}
-	if r := <-followed; r.err != nil || r.value != "Bearer fresh" {
-		t.Errorf("the other one: %q, %v", r.value, r.err)
-	}
+		led, followed := make(chan result, 1), make(chan result, 1)
+		go func() { v, err := s.header(t.Context()); led <- result{v, err} }()
+		synctest.Wait() // it fetches
+		go func() { v, err := s.header(t.Context()); followed <- result{v, err} }()
+		stopped, stop := context.WithCancel(t.Context())
+		alone := make(chan result, 1)
+		go func() { v, err := s.header(stopped); alone <- result{v, err} }()
+		synctest.Wait() // they wait for it
+		stop()
+		if r := <-alone; !errors.Is(r.err, vendors.ErrStopped) || !errors.Is(r.err, vendors.ErrNotSent) {
+			t.Errorf("one that is stopped while it waits: %q, %v", r.value, r.err)
+		}
+		close(release)
+		if r := <-led; !errors.Is(r.err, vendors.ErrStopped) || !errors.Is(r.err, vendors.ErrNotSent) {
+			t.Errorf("the stopped one: %q, %v", r.value, r.err)
+		}
+		if r := <-followed; r.err != nil || r.value != "Bearer fresh" {
+			t.Errorf("the other one: %q, %v", r.value, r.err)
+		}
+	})
 }
 
-type tokenClient struct{ do func(context.Context) error }
+// TestTokenLateRefusal: a 401 to an old token may arrive after another call has renewed it.
+// It must not throw the new one away, or many calls would fetch in turn.
+func TestTokenLateRefusal(t *testing.T) {
+	fetches := 0
+	s := stubTokens(func(context.Context) (string, error) { fetches++; return fmt.Sprint("t", fetches), nil })
+	header := func(want string) {
+		t.Helper()
+		if got, err := s.header(t.Context()); err != nil || got != want {
+			t.Errorf("%q, %v: want %q", got, err, want)
+		}
+	}
+	header("Bearer t1")
+	s.refused("Bearer t1")
+	header("Bearer t2")
+	s.refused("Bearer t1")
+	header("Bearer t2")
+}
 
-func (c *tokenClient) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := c.do(req.Context()); err != nil {
+func stubTokens(fetch func(context.Context) (string, error)) *tokenSource {
+	place := &url.URL{Scheme: "https", Host: "auth.example.com", Path: "/oauth2/token"}
+	return newTokenSource("customergauge", place, "id", vendors.NewSecret(secret), &http.Client{Transport: tokenClient(fetch)}, time.Now)
+}
+
+type tokenClient func(context.Context) (string, error)
+
+func (fetch tokenClient) RoundTrip(req *http.Request) (*http.Response, error) {
+	token, err := fetch(req.Context())
+	if err != nil {
 		return nil, err
 	}
 	return &http.Response{
 		StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Request: req,
-		Body: io.NopCloser(strings.NewReader(`{"access_token":"fresh"}`)),
+		Body: io.NopCloser(strings.NewReader(fmt.Sprintf(`{"access_token":%q}`, token))),
 	}, nil
 }
 

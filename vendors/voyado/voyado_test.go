@@ -171,6 +171,7 @@ func TestSubmit(t *testing.T) {
 		{"wrong key", vendortest.Reply(403, vendortest.Wire(t, "voyado/error-key.json")), "", vendors.ErrAuth},
 		{"bad argument", vendortest.Reply(400, vendortest.Wire(t, "voyado/error-argument.json")), "", vendors.ErrRefused},
 		{"404", vendortest.Reply(404, `{"status":"not_found"}`), "", vendors.ErrUnreadable},
+		{"404 with a job that is not found", vendortest.Reply(404, vendortest.Wire(t, "voyado/status-not_found.json")), "", vendors.ErrUnreadable},
 		{"500", vendortest.Reply(500, "oops"), "", vendors.ErrUnavailable},
 	} {
 		t.Run(test.name, func(t *testing.T) {
