@@ -1,0 +1,125 @@
+package intake
+
+import (
+	"encoding/csv"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// FuzzReader: whatever the bytes, reading does not panic, ends, gives each data row once and
+// in order, gives the same when the bytes trickle in, and a file of its rejects rejects again.
+func FuzzReader(f *testing.F) {
+	for _, s := range []string{
+		"subject_id,email\nDSR-1,a@example.com\n",
+		"\ufeffsubject_id;telephone;comments\r\nDSR-1;+46701740605;\"a\r\nb\"\r\nDSR-1;\r\n",
+		"sep=;\nsubject_id;customer_key\nDSR-1;\"k1;k2\"\n",
+		"subject_id,email\nDSR-1,a\"b\nDSR-2,\"a\"b\nDSR-3,\"c\n\n",
+		"subject_id,email,x\nDSR-1,a\",\"b\nDSR-2,\"a\"b\n",
+		"subject_id,email,line,reason\nDSR-1,'+x,7,bad_email\nDSR-2,7,ragged_row\n",
+		"subject_id\temail\n\xff\ta@example.com\n\n\t\n\x00\t\r\n",
+		"\x1f\x8b",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := New(strings.NewReader(text), "people.csv", testOptions())
+		if err != nil {
+			var he *HeaderError
+			var be *BrokenFileError
+			if !errors.As(err, &he) && !errors.As(err, &be) {
+				t.Fatalf("New: %v", err)
+			}
+			return
+		}
+		rows, rejects, err := drain(t, r)
+		trickle, terr := New(iotest.OneByteReader(strings.NewReader(text)), "people.csv", testOptions())
+		if terr != nil {
+			t.Fatal(terr)
+		}
+		rows2, rejects2, err2 := drain(t, trickle)
+		if d := cmp.Diff(rows, rows2) + cmp.Diff(rejects, rejects2); d != "" || (err == nil) != (err2 == nil) {
+			t.Fatalf("%v, then %v: %s", err, err2, d)
+		}
+		lines := map[int]bool{}
+		for _, row := range rows {
+			if row.SubjectID == "" || len(row.Subject) == 0 || lines[row.Line] {
+				t.Fatalf("row %+v", row)
+			}
+			for _, v := range row.Subject {
+				if v.Text == "" || !utf8.ValidString(v.Text) || v.Text != strings.TrimSpace(v.Text) {
+					t.Fatalf("value %+v", v)
+				}
+			}
+			lines[row.Line] = true
+		}
+		for _, reject := range rejects {
+			if Reasons[reject.Reason] == "" || lines[reject.Line] || len(reject.Record) == 0 {
+				t.Fatalf("reject %+v", reject)
+			}
+			lines[reject.Line] = true
+		}
+		if strings.HasPrefix(text, "\x1f\x8b") {
+			return
+		}
+		want, broken := countRecords(text, r.comma, r.skipped)
+		if err == nil && (broken || len(lines) != want) {
+			t.Fatalf("%d rows of %d, broken %v", len(lines), want, broken)
+		}
+		if err != nil || len(rejects) == 0 {
+			return
+		}
+		var b strings.Builder
+		w := NewRejectWriter(&b, r.Header(), r.Comma())
+		for _, reject := range rejects {
+			if err := w.Write(reject); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		again, err := New(strings.NewReader(b.String()), "rejects.csv", testOptions())
+		if err != nil {
+			t.Fatalf("the file of rejects: %v in %q", err, b.String())
+		}
+		rows, rejects2, err = drain(t, again)
+		if err != nil || len(rows) > 0 || len(rejects2) != len(rejects) {
+			t.Fatalf("the file of rejects: %d rows, %d of %d rejects, %v in %q", len(rows), len(rejects2), len(rejects), err, b.String())
+		}
+		for i, reject := range rejects2 {
+			before := rejects[i].Record
+			for j := range before { // the CSV reader takes \r\n in a cell for \n
+				before[j] = strings.ReplaceAll(before[j], "\r\n", "\n")
+			}
+			if d := cmp.Diff(before, reject.Record); d != "" {
+				t.Fatalf("record %d: %s", i, d)
+			}
+		}
+	})
+}
+
+// countRecords counts the data rows of text with the CSV reader alone.
+func countRecords(text string, comma rune, skip int) (n int, broken bool) {
+	text = strings.TrimPrefix(text, "\ufeff")
+	if skip > 0 {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	cr := csv.NewReader(strings.NewReader(text))
+	cr.Comma, cr.FieldsPerRecord = comma, -1
+	for n = -1; ; n++ {
+		_, err := cr.Read()
+		var pe *csv.ParseError
+		if err == io.EOF {
+			return n, false
+		}
+		if err != nil && !errors.As(err, &pe) {
+			return n, true
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package intake
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"expunge/vendors"
+)
+
+// A header that cannot be relied on stops the file before its first row, and says where
+// and what to do: a column that is silently not read leaves requests undone.
+func TestHeaderErrors(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		columns    map[string]string
+		want       []string // all in the error or its hint
+	}{
+		{"empty", "", nil, []string{"people.csv:1", "empty"}},
+		{"only empty lines", "\n\r\n", nil, []string{"empty"}},
+		{"only a BOM", "\ufeff", nil, []string{"empty"}},
+		{"no subject_id", "\nemail,name\n", nil, []string{"people.csv:2", "no subject_id"}},
+		{"subject_id misspelt", "subjct_id,email\n", nil, []string{"no subject_id", `"subjct_id" looks like subject_id`, "columns:"}},
+		{"no identifier", "subject_id,name,call_id\n", nil, []string{"email, other_email, telephone", "account_number"}},
+		{"email misspelt", "subject_id,E-Mail Adress\n", nil, []string{`"E-Mail Adress" looks like email`, "columns:"}},
+		{"same header twice", "subject_id,email,comments,Email\n", nil, []string{"column 4", `"email"`, `"Email"`, "both email"}},
+		{"two synonyms", "subject_id,phone,mobile\n", nil, []string{"column 3", "both telephone"}},
+		{"config names no header of the file", "subject_id,telephone\n", map[string]string{"email": "Work mail"}, []string{`"Work mail"`, "as email"}},
+		{"config names a header that is there twice", "subject_id,Work mail,work-mail\n", map[string]string{"email": "Work mail"}, []string{"both email"}},
+		{"config names no column of ours", "subject_id,email\n", map[string]string{"emial": "email"}, []string{`"emial"`, "other_telephone"}},
+		{"config names one header twice", "subject_id,email\n", map[string]string{"email": "x", "comments": "X"}, []string{"both comments and email"}},
+		{"config names an empty header", "subject_id,email\n", map[string]string{"email": " - "}, []string{"no header for email"}},
+		{"UTF-16", "\xff\xfes\x00u\x00b\x00", nil, []string{"UTF-16", "CSV UTF-8"}},
+		{"UTF-16 big", "\xfe\xff\x00s\x00u", nil, []string{"UTF-16"}},
+		{"UTF-16 without BOM", "s\x00u\x00b\x00j\x00", nil, []string{"zero bytes"}},
+		{"workbook", "PK\x03\x04\x14\x00", nil, []string{"workbook"}},
+		{"old workbook", "\xd0\xcf\x11\xe0\xa1\xb1", nil, []string{"old workbook"}},
+		{"Latin-1", "subject_id,email,fr\xe5ga\n", nil, []string{"column 3", "not UTF-8"}},
+		{"quote not closed", "subject_id,\"email\nDSR-1,a@example.com\n", nil, []string{"people.csv:1", "quote"}},
+		{"quote misplaced", "subject_id,e\"mail\n", nil, []string{"quote"}},
+		{"endless", "subject_id,email" + strings.Repeat(",x", bufferSize), nil, []string{"64 KiB"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := testOptions()
+			o.Columns = c.columns
+			_, err := New(strings.NewReader(c.text), "people.csv", o)
+			var he *HeaderError
+			if !errors.As(err, &he) {
+				t.Fatalf("got %v", err)
+			}
+			for _, w := range c.want {
+				if !strings.Contains(he.Error()+" "+he.Hint, w) {
+					t.Errorf("%q is not in %q, hint %q", w, he.Error(), he.Hint)
+				}
+			}
+		})
+	}
+}
+
+// A file without a header has a person where the header should be: no error and no warning
+// may quote that.
+func TestHeaderlessFileIsNotQuoted(t *testing.T) {
+	var log bytes.Buffer
+	o := testOptions()
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	_, err := New(strings.NewReader("DSR-1,jane@example.com,+46 70 174 06 05\n"), "people.csv", o)
+	var he *HeaderError
+	if !errors.As(err, &he) {
+		t.Fatal(err)
+	}
+	if _, err := New(strings.NewReader("subject_id,email,emailx@example.com,0701740605,secret\nkey\n"), "people.csv", o); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{he.Error() + he.Hint, log.String()} {
+		if strings.Contains(text, "example.com") || strings.Contains(text, "174") {
+			t.Error(text)
+		}
+	}
+}
+
+// `columns` goes before the known names, in both directions.
+func TestConfiguredColumns(t *testing.T) {
+	o := testOptions()
+	o.Columns = map[string]string{"email": "Work mail", "customer_key": "E-Mail", "subject_id": "id"}
+	var log bytes.Buffer
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	rows, _, err := readAll(t, "ticket;id;work_mail;email;mail\nx;DSR-1;a@example.com;k-1;b@example.com\n", o)
+	if err != nil || len(rows) != 1 {
+		t.Fatal(rows, err)
+	}
+	if s := rows[0].Subject; rows[0].SubjectID != "DSR-1" || len(s) != 2 ||
+		s.Get(vendors.Email) != "a@example.com" || s.Get(vendors.CustomerKey) != "k-1" {
+		t.Errorf("%+v", rows[0])
+	}
+	for _, w := range []string{"ticket", "mail"} {
+		if !strings.Contains(log.String(), w) {
+			t.Errorf("%s is not warned about: %s", w, log.String())
+		}
+	}
+}
+
+// One warning names all columns that are not read, and says which may be a slip.
+func TestUnknownColumnsWarnOnce(t *testing.T) {
+	var log bytes.Buffer
+	o := testOptions()
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	if _, _, err := readAll(t, "subject_id,email,Telehpone,Shoe size,\nDSR-1,a@example.com,,,\n", o); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "level=WARN"); n != 1 {
+		t.Errorf("%d warnings", n)
+	}
+	for _, w := range []string{"Telehpone", "looks like telephone", "Shoe size", "column 5"} {
+		if !strings.Contains(log.String(), w) {
+			t.Errorf("%q is not in %s", w, log.String())
+		}
+	}
+}
+
+// Every synonym must mean one column only, and stand in the form in which it is looked up.
+func TestSynonyms(t *testing.T) {
+	seen := map[string]string{}
+	for column, names := range synonyms {
+		if knownHeaders[normalHeader(column)] != column {
+			t.Errorf("%s is not a column", column)
+		}
+		for _, name := range append(names, normalHeader(column)) {
+			if other := seen[name]; other != "" {
+				t.Errorf("%s means %s and %s", name, column, other)
+			}
+			if seen[name] = column; normalHeader(name) != name {
+				t.Errorf("%s is not normal", name)
+			}
+		}
+	}
+	for header, want := range map[string]string{
+		"Subject ID": "subject_id", "E‑Mail": "email", "Visitor-ID": "customer_key", "PHONE\u00a0NUMBER": "telephone",
+		"Request ID": "subject_id", "Name": "customer_name", "Region": "region", "call id": "call_id", "id": "", "reference": "",
+	} {
+		if got := knownHeaders[normalHeader(header)]; got != want {
+			t.Errorf("%s is %q", header, got)
+		}
+	}
+}
+
+// A hint must help: near names are found, others are left alone.
+func TestNearest(t *testing.T) {
+	for name, want := range map[string]string{
+		"E-Mail Adress": "email", "emial": "email", "subjectid#": "subject_id", "telehpone": "telephone",
+		"custmer_key": "customer_key", "acount number": "account_number", "recieved_at": "received_at",
+		"shoe size": "", "x": "", "te": "", "gender": "", "status": "", "priority": "",
+	} {
+		if got := nearest(name); got != want {
+			t.Errorf("%s looks like %q, not %q", name, got, want)
+		}
+	}
+}
