@@ -41,6 +41,7 @@ type app struct {
 	logFormat  string
 	verbose    bool
 	noProgress bool
+	profiles   profiles
 }
 
 func (a *app) rootCommand() *cobra.Command {
@@ -55,7 +56,7 @@ func (a *app) rootCommand() *cobra.Command {
 			if a.logFormat != "text" && a.logFormat != "json" {
 				return usage(fmt.Errorf("--log-format %q: must be text or json", a.logFormat), "")
 			}
-			return nil
+			return a.profiles.start()
 		},
 	}
 	f := root.PersistentFlags()
@@ -63,6 +64,7 @@ func (a *app) rootCommand() *cobra.Command {
 	f.StringVar(&a.logFormat, "log-format", "text", "text or json")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log every step")
 	f.BoolVar(&a.noProgress, "no-progress", false, "no progress on standard error")
+	a.profiles.flags(root)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(err, fmt.Sprintf("`%s --help` shows the flags", c.CommandPath()))
 	})
