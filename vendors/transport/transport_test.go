@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -521,6 +522,7 @@ func TestNoSilentReplayHTTP2(t *testing.T) {
 	})
 	l := NewLimiter(LimiterOptions{Rate: vendors.Rate{PerSecond: 1000}, Burst: 100})
 	tr := newTransport(t, Options{RootCAs: pool(cert), Limiter: l})
+	tr.base.IdleConnTimeout = 50 * time.Millisecond // for settle: net/http keeps such a connection for a while
 	for i, m := range []string{"GET", "POST", "PUT", "DELETE"} {
 		_, err := tr.Do(t.Context(), "submit", request(t, m, strings.Replace(s.URL, "http:", "https:", 1)))
 		wantError(t, err, vendors.ErrUnavailable)
@@ -810,6 +812,40 @@ func TestDepartureOrEnd(t *testing.T) {
 			t.Error("a request in flight was cut")
 		}
 		f.release()
+	}
+}
+
+// HTTP/1 writes to a connection without asking whether the request still matters, so one
+// that may not leave loses its connection; HTTP/2 asks, and its connection is others' too.
+func TestRefusedConnection(t *testing.T) {
+	for _, proto := range []string{"plain", "http/1.1", "h2"} {
+		near, far := net.Pipe()
+		conn := near
+		if proto != "plain" {
+			cert := httptest.NewTLSServer(nil)
+			cert.Close()
+			go tls.Server(far, &tls.Config{Certificates: cert.TLS.Certificates, NextProtos: []string{proto}}).Handshake()
+			secure := tls.Client(near, &tls.Config{RootCAs: pool(cert), ServerName: "example.com", NextProtos: []string{proto}})
+			if err := secure.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			conn = secure
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		f := newFlight(ctx, newTransport(t, Options{Limiter: NewLimiter(LimiterOptions{})}))
+		f.cancel = cancel
+		cancel()
+		f.gotConn(httptrace.GotConnInfo{Conn: conn})
+		if !errors.Is(f.refusal, vendors.ErrStopped) {
+			t.Errorf("%s: %v, want ErrStopped", proto, f.refusal)
+		}
+		near.SetWriteDeadline(time.Now()) // so that a pipe that is open says so
+		_, err := near.Write([]byte("x"))
+		if closed := errors.Is(err, io.ErrClosedPipe); closed != (proto != "h2") {
+			t.Errorf("%s: closed %v", proto, closed)
+		}
+		near.Close()
+		far.Close()
 	}
 }
 
