@@ -2,6 +2,7 @@ package vendors
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unique"
 )
 
 // Duration is a time.Duration that reads Go's notation plus days: 30s, 6h, 45d, 1d12h.
@@ -102,32 +104,45 @@ func (r Rate) String() string {
 }
 
 // Secret is a credential. It prints as [secret] wherever it goes; Reveal gives its value.
-type Secret struct{ value string }
+//
+// The value is behind a handle, for fmt calls no method on what it finds in an unexported
+// field: a plain string there would be printed as it is.
+type Secret struct{ value unique.Handle[string] }
 
 // NewSecret wraps a value.
-func NewSecret(value string) Secret { return Secret{value} }
+func NewSecret(value string) Secret {
+	if value == "" {
+		return Secret{}
+	}
+	return Secret{unique.Make(value)}
+}
 
 // Reveal returns the credential, for the one header or form that needs it.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string {
+	if s.IsZero() {
+		return ""
+	}
+	return s.value.Value()
+}
 
 // IsZero reports whether there is none.
-func (s Secret) IsZero() bool { return s.value == "" }
+func (s Secret) IsZero() bool { return s == Secret{} }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (s *Secret) UnmarshalText(text []byte) error { s.value = string(text); return nil }
+func (s *Secret) UnmarshalText(text []byte) error { *s = NewSecret(string(text)); return nil }
 
 // MarshalText keeps the value out of anything that is encoded.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 func (s Secret) String() string {
-	if s.value == "" {
+	if s.IsZero() {
 		return ""
 	}
 	return "[secret]"
 }
 
-// GoString keeps the value out of %#v.
-func (s Secret) GoString() string { return s.String() }
+// Format keeps the value out of every verb.
+func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 
 // ParseBaseURL reads a URL that a request may go to: https, or http where the host is a
 // loopback address. Credentials, queries and fragments are refused. The returned error

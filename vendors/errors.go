@@ -3,6 +3,7 @@ package vendors
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 )
@@ -40,7 +41,7 @@ type Error struct {
 
 	// Message is the vendor's own text. It may quote an identifier, so it is not part of
 	// Error(): scrub it of the subject before it is kept or shown.
-	Message string
+	Message string `json:"-"`
 }
 
 func (e *Error) Error() string {
@@ -54,6 +55,9 @@ func (e *Error) Error() string {
 	}
 	return b.String()
 }
+
+// Format is Error() for every verb, also of a copy: Message is never printed.
+func (e Error) Format(f fmt.State, _ rune) { io.WriteString(f, (&e).Error()) }
 
 // Unwrap gives errors.Is both the kind and the cause.
 func (e *Error) Unwrap() []error {

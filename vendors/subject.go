@@ -3,6 +3,8 @@ package vendors
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
 	"strings"
 )
 
@@ -74,6 +76,21 @@ type Value struct {
 	Masked bool // Text is only the masked form; the clear one has been dropped
 }
 
+// masked is the form in which a value may be shown.
+func (v Value) masked() string {
+	if v.Masked {
+		return v.Text
+	}
+	return Mask(v.Field, v.Text)
+}
+
+// Format prints the field and the masked value whatever the verb, so that a subject in a
+// log line or in the text of a panic says nothing of the person.
+func (v Value) Format(f fmt.State, _ rune) { io.WriteString(f, v.Field.String()+"="+v.masked()) }
+
+// MarshalText does the same for encoders: JSON logs are one.
+func (v Value) MarshalText() ([]byte, error) { return []byte(v.Field.String() + "=" + v.masked()), nil }
+
 // Subject is what the input said about one person: the non-empty fields, in field order.
 type Subject []Value
 
@@ -108,14 +125,10 @@ func (s Subject) At(r Ref) string {
 // MaskedAt returns the masked form of what r points at, whether or not the clear one is
 // still there.
 func (s Subject) MaskedAt(r Ref) string {
-	v, ok := s.value(r)
-	switch {
-	case !ok:
-		return ""
-	case v.Masked:
-		return v.Text
+	if v, ok := s.value(r); ok {
+		return v.masked()
 	}
-	return Mask(v.Field, v.Text)
+	return ""
 }
 
 func (s Subject) value(r Ref) (Value, bool) {

@@ -161,7 +161,7 @@ func (c *Config) Open(o vendors.Options) (vendors.Vendor, error) {
 	if c.APIKey.IsZero() {
 		v.auth = newTokenSource(o.Name, tokenURL, c.ClientID, c.ClientSecret, o.Transport.HTTPClient("token"), now)
 	} else {
-		v.auth = apiKey(strings.TrimSpace(c.AuthScheme + " " + c.APIKey.Reveal()))
+		v.auth = apiKey{vendors.NewSecret(strings.TrimSpace(c.AuthScheme + " " + c.APIKey.Reveal()))}
 	}
 	return v, nil
 }

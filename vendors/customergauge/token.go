@@ -28,9 +28,9 @@ type credentials interface {
 }
 
 // apiKey is the older way: one fixed value.
-type apiKey string
+type apiKey struct{ value vendors.Secret }
 
-func (k apiKey) header(context.Context) (string, error) { return string(k), nil }
+func (k apiKey) header(context.Context) (string, error) { return k.value.Reveal(), nil }
 func (k apiKey) refused(string) bool                    { return false }
 
 // Causes of a token error.
