@@ -48,7 +48,7 @@ func (b *breaker) allow(now time.Time) (bool, time.Time) {
 func (b *breaker) record(err error, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if errors.Is(err, vendors.ErrStopped) || errors.Is(err, vendors.ErrRateLimited) {
+	if errors.Is(err, vendors.ErrStopped) || errors.Is(err, vendors.ErrPaused) || errors.Is(err, vendors.ErrRateLimited) {
 		b.probing = false // says nothing about the vendor's health
 		return
 	}

@@ -1,11 +1,13 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,6 +75,7 @@ func (j *Job) Confirm(ctx context.Context, r io.Reader, who string) ([]ConfirmRe
 			results = append(results, res)
 		}
 	}
+	slices.SortFunc(results, func(a, b ConfirmResult) int { return cmp.Compare(a.Line, b.Line) })
 	return results, nil
 }
 
@@ -119,17 +122,22 @@ func readConfirmations(r io.Reader, known map[string]store.Vendor, now time.Time
 		if errors.Is(err, io.EOF) {
 			return lines, refused, nil
 		}
-		line, _ := cr.FieldPos(0)
+		line := 0
 		refuse := func(why string) { refused = append(refused, ConfirmResult{Line: line, Problem: why}) }
 		if err != nil {
 			var pe *csv.ParseError
 			if !errors.As(err, &pe) || !errors.Is(pe.Err, csv.ErrFieldCount) {
 				return nil, nil, fmt.Errorf("%w: %w", ErrConfirmations, err)
 			}
+			line = pe.StartLine
 			refuse("more or fewer cells than the header")
 			continue
 		}
+		line, _ = cr.FieldPos(0)
 		c := confirmLine{confirmation: rec.(confirmation), line: line}
+		for _, cell := range []*string{&c.Vendor, &c.Reference, &c.CompletedAt} {
+			*cell = strings.TrimSpace(*cell)
+		}
 		if _, ok := known[c.Vendor]; !ok {
 			refuse("unknown vendor")
 			continue

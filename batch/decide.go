@@ -77,7 +77,7 @@ func (p *policy) intent(t store.Task, now time.Time) store.Task {
 func (p *policy) afterPreview(t store.Task, pv vendors.Preview, now time.Time) store.Task {
 	refs := strings.Join(pv.Refs, ";")
 	seenBefore := !t.PreviewedAt.IsZero()
-	if p.Remote && pv.Records == 0 {
+	if p.Remote && nothing(pv) {
 		if t.Uncertain > 0 && t.Records.N > 0 {
 			// It was there, a submission may have reached the vendor, and now it is gone.
 			t = erased(t, store.Verified, now)
@@ -117,6 +117,10 @@ func (p *policy) afterPreview(t store.Task, pv vendors.Preview, now time.Time) s
 	}
 	return p.intent(t, now)
 }
+
+// nothing reports whether a preview shows that the vendor holds nothing. An answer that
+// contradicts itself does not show it.
+func nothing(pv vendors.Preview) bool { return pv.Records == 0 && pv.Doubt == "" }
 
 // approval is what an approval is bound to: the records that were seen.
 func approval(records int, refs string) string { return fmt.Sprintf("%d:%s", records, refs) }
@@ -253,7 +257,7 @@ func (p *policy) givenUp(t *store.Task, now time.Time) bool {
 func (p *policy) afterVerify(t store.Task, pv vendors.Preview, now time.Time) store.Task {
 	t = calm(t)
 	t.RecordsAfter = store.Counted(pv.Records)
-	if pv.Records == 0 {
+	if nothing(pv) {
 		t.VerifiedAt = now
 		return erased(t, store.Verified, now)
 	}
@@ -282,7 +286,7 @@ func (p *policy) retry(t store.Task, state store.State, err error, message strin
 	}
 	t.Reason, t.Message = string(Retrying), message
 	if t.Attempts >= p.maxAttempts {
-		if t.Uncertain > 0 || state == store.Verifying {
+		if t.Uncertain > 0 || t.Lost > 0 || state == store.Verifying {
 			return held(t, UnknownOutcome, message)
 		}
 		return failed(t, AttemptsExhausted, message, now)
@@ -299,9 +303,9 @@ func counts(err error) bool {
 // backoff is how long to wait after the nth failure: exponential with full jitter, at most
 // the cap, never less than what the vendor asked for.
 func (p *policy) backoff(n int, err error) time.Duration {
-	ceiling := p.retryCap
-	if n < 30 {
-		ceiling = min(p.retryCap, p.retryBase<<max(n-1, 0))
+	ceiling := min(p.retryBase, p.retryCap)
+	for ; n > 1 && ceiling < p.retryCap; n-- {
+		ceiling = min(2*ceiling, p.retryCap)
 	}
 	random := p.rand
 	if random == nil {

@@ -14,43 +14,68 @@ import (
 // the new one, never half, also after a power loss. The file gets mode 0600. A link or
 // anything else that is not a regular file is refused, since it would lead the content
 // elsewhere; so is writing over one of the files in never (inputs).
-func WriteFile(path string, never []string, fn func(io.Writer) error) (err error) {
+func WriteFile(path string, never []string, fn func(io.Writer) error) error {
+	f, err := createFile(path, never)
+	if err != nil {
+		return err
+	}
+	if err := fn(f); err != nil {
+		f.discard()
+		return err
+	}
+	return f.commit()
+}
+
+// newFile is the content of a file that is not there yet: it gets its name with commit.
+type newFile struct {
+	*bufio.Writer
+	file *os.File // nil when it is over
+	path string
+}
+
+func createFile(path string, never []string) (*newFile, error) {
 	st, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return err
+		return nil, err
 	case !st.Mode().IsRegular():
-		return fmt.Errorf("%s is not a regular file (links are not followed)", path)
+		return nil, fmt.Errorf("%s is not a regular file (links are not followed)", path)
 	default:
 		for _, other := range never {
 			if o, err := os.Stat(other); err == nil && os.SameFile(st, o) {
-				return fmt.Errorf("%s is the input: it is never written to", path)
+				return nil, fmt.Errorf("%s is the input: it is never written to", path)
 			}
 		}
 	}
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
 	if err != nil {
+		return nil, err
+	}
+	return &newFile{bufio.NewWriterSize(f, 1<<16), f, path}, nil
+}
+
+// discard leaves nothing of the new content. It does nothing after commit.
+func (n *newFile) discard() {
+	if n.file != nil {
+		n.file.Close()
+		os.Remove(n.file.Name())
+		n.file = nil
+	}
+}
+
+func (n *newFile) commit() error {
+	temporary := n.file.Name()
+	err := errors.Join(n.Flush(), n.file.Sync(), n.file.Close())
+	n.file = nil
+	if err == nil {
+		err = os.Rename(temporary, n.path)
+	}
+	if err != nil {
+		os.Remove(temporary)
 		return err
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	w := bufio.NewWriterSize(f, 1<<16)
-	if err := fn(w); err != nil {
-		return err
-	}
-	if err := errors.Join(w.Flush(), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
+	d, err := os.Open(filepath.Dir(n.path))
 	if err != nil {
 		return nil // renamed; a folder that cannot be opened cannot be synced
 	}

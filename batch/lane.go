@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -126,8 +127,12 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 			l.sleep(ctx, until)
 			continue
 		}
+		// What lands from here on leaves a token in wake, so that a task that becomes due
+		// while we look is not missed; without one, the store does not change under us.
+		busy := l.inFlight() > 0
+		now := l.r.now()
 		if len(buf) == 0 {
-			if buf, err = l.claim(ctx, &cursor, &exhausted); err != nil {
+			if buf, err = l.claim(ctx, now, &cursor, &exhausted); err != nil {
 				if ctx.Err() != nil {
 					return time.Time{}, nil
 				}
@@ -144,7 +149,7 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 			}
 			continue
 		}
-		next, ok, err := l.r.store.NextAt(ctx, l.id, l.r.now(), l.upTo())
+		next, ok, err := l.r.store.NextAt(ctx, l.id, now, l.upTo())
 		if err != nil {
 			if ctx.Err() != nil {
 				return time.Time{}, nil
@@ -154,7 +159,7 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 		switch {
 		case ok && l.worthWaiting(next):
 			l.sleep(ctx, next)
-		case l.inFlight() > 0:
+		case busy:
 			// A task in the air may need another look soon, or come back.
 			l.sleep(ctx, time.Time{})
 		default:
@@ -165,36 +170,38 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 
 // claim takes what is due and what is ready, the most urgent first. As much as a few
 // seconds' worth, so that what becomes due meanwhile does not wait behind a long queue.
-func (l *Lane) claim(ctx context.Context, c *store.Cursor, exhausted *bool) ([]store.Work, error) {
+func (l *Lane) claim(ctx context.Context, now time.Time, c *store.Cursor, exhausted *bool) ([]store.Work, error) {
 	limit := max(2*l.Concurrency, min(1000, int(2*l.PerSecond)))
 	l.mu.Lock()
-	flying, back := len(l.flying), l.back
+	// Whatever flies now may land while we read, and be read as it was before: only what
+	// did not fly when the reading began is fresh.
+	flying, back := maps.Clone(l.flying), l.back
 	l.back = nil
 	l.mu.Unlock()
 	if len(back) > 0 {
 		return back, nil
 	}
-	due, err := l.r.store.ClaimDue(ctx, l.id, l.r.now(), l.upTo(), limit+flying)
+	notOurs := func(w store.Work) bool {
+		_, flies := flying[w.ID]
+		return flies || w.State > l.upTo()
+	}
+	all, err := l.r.store.ClaimDue(ctx, l.id, now, l.upTo(), limit+len(flying))
 	if err != nil {
 		return nil, err
 	}
-	all := due
-	if !*exhausted && len(due) < limit {
+	all = slices.DeleteFunc(all, notOurs)
+	for len(all) < limit && !*exhausted {
 		ready, err := l.r.store.ClaimReady(ctx, l.id, c, limit)
 		if err != nil {
 			return nil, err
 		}
 		*exhausted = len(ready) < limit
-		all = append(all, ready...)
+		all = append(all, slices.DeleteFunc(ready, notOurs)...)
 	}
 	l.mu.Lock()
-	all = slices.DeleteFunc(all, func(w store.Work) bool {
-		if _, ok := l.flying[w.ID]; ok || w.State > l.upTo() {
-			return true
-		}
+	for _, w := range all {
 		l.flying[w.ID] = struct{}{}
-		return false
-	})
+	}
 	l.mu.Unlock()
 	slices.SortStableFunc(all, func(a, b store.Work) int {
 		return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.ID, b.ID))
@@ -399,6 +406,7 @@ func (l *Lane) step(ctx context.Context, t *store.Task, target *vendors.Target) 
 			n := p.afterPollError(*t, err, messageOf(err, target.Subject), l.r.now())
 			return n, l.whatNext(&n)
 		}
+		pg.Status = Scrub(pg.Status, target.Subject)
 		n := p.afterPoll(*t, pg, l.r.now())
 		return n, l.whatNext(&n)
 	case stepVerify:
@@ -437,7 +445,7 @@ func (l *Lane) submit(ctx context.Context, t *store.Task, intent store.Task, tar
 	case err == nil:
 		n := p.afterSubmit(intent, rc, now)
 		return n, l.whatNext(&n)
-	case l.holdsBack(err):
+	case l.holdsBack(err) && vendors.Harmless(err):
 		// It never left: back to where it was, at no cost.
 		n := ready(intent, store.Pending)
 		n.SubmittedAt = before.SubmittedAt
@@ -447,7 +455,7 @@ func (l *Lane) submit(ctx context.Context, t *store.Task, intent store.Task, tar
 	if vendors.Harmless(err) {
 		n.SubmittedAt = before.SubmittedAt
 	}
-	return n, finished
+	return n, l.whatNext(&n)
 }
 
 // call makes one call that changes nothing at the vendor.
@@ -457,12 +465,18 @@ func call[T any](ctx context.Context, l *Lane, target *vendors.Target, fn func(c
 		return none, errParked
 	}
 	v, err := fn(ctx, target)
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = errCut // the run ends: that is not the task's failure
+	}
 	l.called(err)
 	return v, err
 }
 
 // errParked says that the breaker let no call through.
 var errParked = &vendors.Error{Kind: vendors.ErrNotSent, Err: vendors.ErrPaused}
+
+// errCut says that the end of the run cut a call short that changes nothing.
+var errCut = &vendors.Error{Kind: vendors.ErrNotSent, Err: vendors.ErrStopped}
 
 // called takes note of how a call went.
 func (l *Lane) called(err error) {

@@ -106,6 +106,10 @@ func (j *Job) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 		})
 	}
 	g.Wait()
+	// What workers left to ride with the next commit must be there before anybody counts.
+	if err := j.Store.Flush(); err != nil {
+		r.fail(err)
+	}
 	var errs []error
 	for i, l := range lanes {
 		if until := l.Pacer.PausedUntil(); until.After(j.Now()) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -83,9 +82,18 @@ func load(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (_ stor
 	give := func(err error) (store.Batch, bool, error) {
 		return store.Batch{}, false, errors.Join(err, ink.Discard(ctx))
 	}
-	rejects, closeRejects, err := in.streamRejects(reader)
-	if err != nil {
-		return give(err)
+	var rejects *intake.RejectWriter
+	keepRejects := func() error { return nil }
+	if in.Rejects != "" && (in.Path == "-" || in.Strict) {
+		// Written while it is read: there is no second reading. Rows that turn out to repeat
+		// a subject_id only when the batch is settled are not among them; the report has them.
+		f, err := createFile(in.Rejects, []string{in.Path})
+		if err != nil {
+			return give(err)
+		}
+		defer f.discard()
+		rejects = intake.NewRejectWriter(f, reader.Header(), reader.Comma())
+		keepRejects = func() error { return errors.Join(rejects.Flush(), f.commit()) }
 	}
 	plan := newPlanner(st, lanes)
 	subjects, invalid := 0, 0
@@ -115,6 +123,15 @@ func load(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (_ stor
 			return give(fmt.Errorf("%w: more than %d", ErrTooMany, in.MaxSubjects))
 		}
 		n := plan.subject(row)
+		if len(n.Tasks) > store.TasksPerSubject {
+			subjects--
+			invalid++
+			if err := ink.Reject(store.Reject{Line: row.Line, SubjectID: row.SubjectID, Reason: string(intake.TooManyIdentifiers),
+				Message: "too many keys for so many vendors"}); err != nil {
+				return give(err)
+			}
+			continue
+		}
 		n.ReceivedAt = row.ReceivedAt
 		if n.ReceivedAt.IsZero() {
 			n.ReceivedAt = now
@@ -125,49 +142,33 @@ func load(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (_ stor
 		}
 	}
 	if invalid > 0 && in.Strict {
-		return give(fmt.Errorf("%w: %d of %d", ErrInvalidRows, invalid, reader.Rows()))
+		_, _, err := give(fmt.Errorf("%w: %d of %d", ErrInvalidRows, invalid, reader.Rows()))
+		return store.Batch{}, false, errors.Join(err, keepRejects())
 	}
 	digest := reader.Digest()
 	if b, ok, err := st.FindBatch(ctx, digest[:]); err != nil || ok {
 		// Standard input that was taken in before: known only now.
 		_, _, err2 := give(err)
-		return b, true, err2
+		return b, true, errors.Join(err2, keepRejects())
 	}
-	var late int
 	b, err := ink.Settle(ctx, digest[:], store.IntakeReasons{
 		Repeated:       string(intake.RepeatedSubjectID),
 		Conflicting:    string(intake.ConflictingSubjectID),
 		AlreadyTakenIn: string(intake.AlreadyTakenIn),
-	}, sameIdentifier, func(r store.Reject) {
-		if !r.Duplicate {
-			late++
+	}, sameIdentifier, func(r store.Reject) error {
+		if in.Strict && !r.Duplicate {
+			return fmt.Errorf("%w: line %d: %s", ErrInvalidRows, r.Line, r.Reason)
 		}
+		return nil
 	})
 	if err != nil {
 		return store.Batch{}, false, err
 	}
-	if rejects != nil {
-		if err := closeRejects(); err != nil {
-			return b, false, err
-		}
+	if err := keepRejects(); err != nil {
+		return b, false, err
 	}
 	in.Log.Info("taken in", "batch", b.ID, "rows", b.Rows, "subjects", b.Subjects, "invalid", b.Invalid, "duplicates", b.Duplicates)
 	return b, false, nil
-}
-
-// streamRejects writes rejects while standard input is read. Rows that turn out to repeat
-// a subject_id only when the batch is settled are not among them, since the input cannot
-// be read again; the report has them.
-func (in *Input) streamRejects(r *intake.Reader) (*intake.RejectWriter, func() error, error) {
-	if in.Rejects == "" || in.Path != "-" {
-		return nil, nil, nil
-	}
-	f, err := os.OpenFile(in.Rejects, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, nil, err
-	}
-	w := intake.NewRejectWriter(f, r.Header(), r.Comma())
-	return w, func() error { return errors.Join(w.Flush(), f.Sync(), f.Close()) }, nil
 }
 
 // writeRejects reads the file once more and writes the rows that the batch refused.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -362,8 +363,9 @@ func insertRejects(c *sql.Conn, batch int64, rows []Reject) error {
 // Settle finds the rows whose subject_id is known already, fans the others out into
 // tasks, finds the tasks with the same identifier, and makes the batch count. same tells,
 // from the opened data of two subjects, whether two tasks with equal digests really are
-// about the same identifier. onReject is told of every row that is refused here.
-func (in *Intake) Settle(ctx context.Context, digest []byte, why IntakeReasons, same func(a, b Work) bool, onReject func(Reject)) (Batch, error) {
+// about the same identifier. onReject is told of every row that is refused here; its error
+// refuses the batch. Where Settle returns an error, nothing of the batch is left.
+func (in *Intake) Settle(ctx context.Context, digest []byte, why IntakeReasons, same func(a, b Work) bool, onReject func(Reject) error) (Batch, error) {
 	b, err := in.settle(ctx, digest, why, same, onReject)
 	in.same.close()
 	if err != nil {
@@ -372,7 +374,7 @@ func (in *Intake) Settle(ctx context.Context, digest []byte, why IntakeReasons, 
 	return b, nil
 }
 
-func (in *Intake) settle(ctx context.Context, digest []byte, why IntakeReasons, same func(a, b Work) bool, onReject func(Reject)) (Batch, error) {
+func (in *Intake) settle(ctx context.Context, digest []byte, why IntakeReasons, same func(a, b Work) bool, onReject func(Reject) error) (Batch, error) {
 	if err := in.finishLoading(); err != nil {
 		return Batch{}, err
 	}
@@ -405,7 +407,7 @@ func (in *Intake) settle(ctx context.Context, digest []byte, why IntakeReasons, 
 
 // refuseKnown merges the batch's subject ids into those of the store, in sorted order, and
 // turns the rows whose id was there into rejects.
-func (in *Intake) refuseKnown(ctx context.Context, why IntakeReasons, onReject func(Reject)) error {
+func (in *Intake) refuseKnown(ctx context.Context, why IntakeReasons, onReject func(Reject) error) error {
 	var added int64
 	err := in.s.inTx(ctx, func(c *sql.Conn) error {
 		res, err := c.ExecContext(context.Background(), `INSERT OR IGNORE INTO subject_ids
@@ -458,7 +460,9 @@ func (in *Intake) refuseKnown(ctx context.Context, why IntakeReasons, onReject f
 			}
 		}
 		losers, rejects = append(losers, id), append(rejects, r)
-		onReject(r)
+		if err := onReject(r); err != nil {
+			return err
+		}
 		if len(losers) == chunk {
 			if err := flush(); err != nil {
 				return err
@@ -513,6 +517,11 @@ func (in *Intake) linkSame(ctx context.Context, same func(a, b Work) bool) error
 		})
 	}
 	err := in.same.groups(func(tasks []int64) error {
+		// The most urgent leads: the call is made when the first of them needs it.
+		tasks, err := in.s.byDueDate(ctx, tasks)
+		if err != nil {
+			return err
+		}
 		// Equal digests are almost surely equal identifiers; "almost" is not good enough to
 		// let one person's erasure stand for another's.
 		var leads []Work
@@ -522,7 +531,7 @@ func (in *Intake) linkSame(ctx context.Context, same func(a, b Work) bool) error
 				return err
 			}
 			if len(w) == 0 {
-				continue // its row was refused
+				return fmt.Errorf("task %d: %w", id, ErrUnknown)
 			}
 			i := slices.IndexFunc(leads, func(l Work) bool { return same(l, w[0]) })
 			if i < 0 {
@@ -541,6 +550,29 @@ func (in *Intake) linkSame(ctx context.Context, same func(a, b Work) bool) error
 		return err
 	}
 	return flush()
+}
+
+// byDueDate returns those of the tasks that there are (the rows of others were refused),
+// the most urgent first.
+func (s *Store) byDueDate(ctx context.Context, tasks []int64) ([]int64, error) {
+	list, err := json.Marshal(tasks)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT t.id FROM json_each(?) j CROSS JOIN tasks t ON t.id = j.value ORDER BY t.due_at, t.id`, string(list))
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer rows.Close()
+	sorted := make([]int64, 0, len(tasks))
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, explain(err)
+		}
+		sorted = append(sorted, id)
+	}
+	return sorted, explain(rows.Err())
 }
 
 // Discard drops the batch.

@@ -386,7 +386,7 @@ func (s *Store) claim(ctx context.Context, query string, args ...any) ([]Work, e
 // ok is false when none is. upTo is as for ClaimDue.
 func (s *Store) NextAt(ctx context.Context, vendor int64, after time.Time, upTo State) (next time.Time, ok bool, err error) {
 	var n sql.NullInt64
-	err = s.read.QueryRowContext(ctx, `SELECT min(next_at) FROM tasks WHERE vendor=? AND next_at>? AND state<=?`,
+	err = s.read.QueryRowContext(ctx, `SELECT min(next_at) FROM tasks WHERE vendor=? AND next_at>0 AND next_at>? AND state<=?`,
 		vendor, max(0, after.UnixMilli()), upTo).Scan(&n)
 	return fromMillis(n), n.Valid, explain(err)
 }

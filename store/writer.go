@@ -35,6 +35,8 @@ func newWriter(ctx context.Context, s *Store) (*writer, error) {
 	}
 	w := &writer{s: s, conn: conn}
 	if err := w.st.prepare(conn); err != nil {
+		w.st.close()
+		conn.Close()
 		return nil, fmt.Errorf("store: %w", explain(err))
 	}
 	return w, nil
@@ -187,6 +189,12 @@ func (s *Store) inTx(ctx context.Context, fn func(c *sql.Conn) error) error {
 	done := make(chan error, 1)
 	s.ops <- &op{own: fn, wait: true, done: func(err error) { done <- err }}
 	return <-done
+}
+
+// Flush returns when every change that was given before it is on disk, or the error for
+// which the store takes no more changes.
+func (s *Store) Flush() error {
+	return s.inTx(context.Background(), func(*sql.Conn) error { return nil })
 }
 
 // Err returns the failure after which the store takes no more changes, or nil.
