@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"expunge/batch"
+)
+
+func (a *app) confirmCommand() *cobra.Command {
+	var who string
+	c := &cobra.Command{
+		Use:   "confirm FILE.csv",
+		Short: "Take in what people finished by hand",
+		Long:  "Takes in a CSV of vendor, reference, completed_at and an optional note: requests that people at the vendor have\nfinished. It is safe to repeat. `-` is standard input.",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			ctx := c.Context()
+			r := a.stdin
+			if args[0] != "-" {
+				f, err := os.Open(args[0])
+				if err != nil {
+					return usage(fmt.Errorf("confirmations: %w", err), "")
+				}
+				defer f.Close()
+				r = f
+			}
+			return a.withStore(ctx, false, func(s *session) error { return a.confirm(ctx, s, r, args[0], who) })
+		},
+	}
+	c.Flags().StringVar(&who, "by", "", "`who` confirms (default: the login name)")
+	return c
+}
+
+func (a *app) confirm(ctx context.Context, s *session, r io.Reader, name, who string) error {
+	results, err := s.job.Confirm(ctx, r, a.who(who))
+	if errors.Is(err, batch.ErrConfirmations) {
+		return usage(fmt.Errorf("%s: %w", name, err), "the columns are vendor,reference,completed_at and, if you like, note")
+	}
+	if err != nil {
+		return err
+	}
+	var confirmed, again, refused int
+	slices.SortFunc(results, func(x, y batch.ConfirmResult) int { return x.Line - y.Line })
+	for _, res := range results {
+		switch {
+		case res.Problem != "":
+			refused++
+			fmt.Fprintf(a.stderr, "%s:%d: %s\n", name, res.Line, res.Problem)
+		case res.Again:
+			again++
+		default:
+			confirmed++
+		}
+	}
+	fmt.Fprintf(a.stderr, "%d confirmed, %d confirmed before, %d refused\n", confirmed, again, refused)
+	if refused > 0 {
+		return quiet(exitFailed)
+	}
+	return nil
+}
+
+// who is the person that a decision is recorded under.
+func (a *app) who(flag string) string {
+	if flag != "" {
+		return flag
+	}
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		return u.Username
+	}
+	return "unknown"
+}
