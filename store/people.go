@@ -20,13 +20,89 @@ type Decision struct {
 	Note   string // the person's words
 }
 
-// Held returns the held tasks, the most urgent first, with their subjects.
-func (s *Store) Held(ctx context.Context, batch int64) ([]Work, error) {
-	q := sqlClaim + `t.state = 5 AND t.follows IS NULL`
-	if batch != 0 {
-		return s.claim(ctx, q+` AND s.batch = ? ORDER BY t.due_at, t.id`, batch)
+// HeldFilter narrows which held tasks are meant. The zero value means all.
+type HeldFilter struct {
+	Batch  int64  // 0: all
+	Vendor int64  // 0: all
+	Reason string // "": all
+}
+
+// heldWhere is the condition on tasks t and its arguments. A follower is not held by itself:
+// what is decided of the task that it follows is decided of it.
+func (s *Store) heldWhere(ctx context.Context, f HeldFilter) (string, []any, error) {
+	where, args := `t.state = 5 AND t.follows IS NULL`, []any(nil)
+	if f.Vendor != 0 {
+		where, args = where+` AND t.vendor = ?`, append(args, f.Vendor)
 	}
-	return s.claim(ctx, q+` ORDER BY t.due_at, t.id`)
+	if f.Reason != "" {
+		where, args = where+` AND t.reason = ?`, append(args, f.Reason)
+	}
+	if f.Batch != 0 {
+		all, err := s.batches(ctx, `WHERE id = ?`, f.Batch)
+		if err != nil {
+			return "", nil, err
+		}
+		if len(all) == 0 {
+			return "", nil, fmt.Errorf("batch %d: %w", f.Batch, ErrUnknown)
+		}
+		where, args = where+` AND t.id BETWEEN ? AND ?`, append(args, all[0].First*TasksPerSubject, all[0].Last*TasksPerSubject+TasksPerSubject-1)
+	}
+	return where, args, nil
+}
+
+// Held returns the limit most urgent held tasks, with their subjects.
+func (s *Store) Held(ctx context.Context, f HeldFilter, limit int) ([]Work, error) {
+	where, args, err := s.heldWhere(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	// Only ids and dates are sorted, not what is sealed.
+	return s.claim(ctx, `SELECT `+taskColumns+`, s.subject_id, s.sealed FROM
+ (SELECT t.id FROM tasks t WHERE `+where+` ORDER BY t.due_at, t.id LIMIT ?) h
+ CROSS JOIN tasks t ON t.id = h.id JOIN subjects s ON s.id = t.id/1000 ORDER BY t.due_at, t.id`, append(args, limit)...)
+}
+
+// HeldAfter returns up to limit held tasks with ids above after, in the order of ids: the
+// way to go through all of them, however many there are.
+func (s *Store) HeldAfter(ctx context.Context, f HeldFilter, after int64, limit int) ([]Work, error) {
+	where, args, err := s.heldWhere(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	return s.claim(ctx, sqlClaim+where+` AND t.id > ? ORDER BY t.id LIMIT ?`, append(args, after, limit)...)
+}
+
+// HeldCount is how many tasks of a vendor are held for a reason.
+type HeldCount struct {
+	Vendor string
+	Reason string
+	Tasks  int64
+	DueAt  time.Time // the earliest
+}
+
+// CountHeld counts the held tasks by vendor and reason.
+func (s *Store) CountHeld(ctx context.Context, f HeldFilter) ([]HeldCount, error) {
+	where, args, err := s.heldWhere(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT v.name, coalesce(t.reason, ''), count(*), min(t.due_at) FROM tasks t JOIN vendors v ON v.id = t.vendor
+ WHERE `+where+` GROUP BY 1, 2 ORDER BY 1, 2`, args...)
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer rows.Close()
+	var all []HeldCount
+	for rows.Next() {
+		var h HeldCount
+		var due sql.NullInt64
+		if err := rows.Scan(&h.Vendor, &h.Reason, &h.Tasks, &due); err != nil {
+			return nil, explain(err)
+		}
+		h.DueAt = fromMillis(due)
+		all = append(all, h)
+	}
+	return all, explain(rows.Err())
 }
 
 // TaskByID returns one task.
@@ -82,8 +158,16 @@ func (s *Store) ByReferences(ctx context.Context, vendor int64, references []str
 
 // Decide applies a person's decision about a task and records it, together.
 func (s *Store) Decide(ctx context.Context, ch Change, d Decision) error {
-	if err := s.checkChange(&ch); err != nil {
-		return err
+	return s.DecideAll(ctx, []Change{ch}, d)
+}
+
+// DecideAll applies one decision to several tasks and records it for each: all of it or
+// nothing. A task that has moved on (ErrConflict) stops it.
+func (s *Store) DecideAll(ctx context.Context, changes []Change, d Decision) error {
+	for i := range changes {
+		if err := s.checkChange(&changes[i]); err != nil {
+			return err
+		}
 	}
 	return s.inTx(ctx, func(c *sql.Conn) error {
 		var st statements
@@ -92,41 +176,93 @@ func (s *Store) Decide(ctx context.Context, ch Change, d Decision) error {
 		}
 		defer st.close()
 		w := writer{s: s, conn: c, st: st}
-		if err := w.apply(&ch); err != nil {
-			return err
+		for i := range changes {
+			ch := &changes[i]
+			if err := w.apply(ch); err != nil {
+				return err
+			}
+			if _, err := c.ExecContext(context.Background(), `INSERT INTO decisions (at, who, action, subject, task, reason, note) VALUES (?,?,?,?,?,?,?)`,
+				millis(d.At), d.Who, d.Action, ch.Subject(), ch.ID, nullText(ch.Reason), nullText(d.Note)); err != nil {
+				return err
+			}
 		}
-		_, err := c.ExecContext(context.Background(), `INSERT INTO decisions (at, who, action, subject, task, reason, note) VALUES (?,?,?,?,?,?,?)`,
-			millis(d.At), d.Who, d.Action, ch.Subject(), ch.ID, nullText(ch.Reason), nullText(d.Note))
-		return err
+		return nil
 	})
 }
 
-// Extend gives a subject's open tasks a later due date and records it. It returns the
-// former one. ErrUnknown: there is no such subject.
-func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d Decision) (former time.Time, err error) {
-	err = s.inTx(ctx, func(c *sql.Conn) error {
+// Extension is a later due date that was given to a subject.
+type Extension struct {
+	SubjectID  string
+	ReceivedAt time.Time
+	Former     time.Time // the due date before; zero where it is not known any more
+	Until      time.Time
+	Open       int64 // tasks that are not final
+	Decision
+}
+
+// ErrNothingOpen: all tasks of the subject are final.
+var ErrNothingOpen = errors.New("nothing is open")
+
+// Extend gives a subject and its open tasks a later due date and records it. Errors:
+// ErrUnknown, ErrNothingOpen, or that the date is no later than the one before.
+func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d Decision) (Extension, error) {
+	d.Action = "extend"
+	x := Extension{SubjectID: subjectID, Until: until, Decision: d}
+	err := s.inTx(ctx, func(c *sql.Conn) error {
 		bg := context.Background()
-		var id, due int64
-		err := c.QueryRowContext(bg, `SELECT s.id, s.due_at FROM subjects s JOIN subject_ids x ON x.subject = s.id WHERE x.subject_id = ?`, subjectID).Scan(&id, &due)
+		var id, received, due int64
+		err := c.QueryRowContext(bg, `SELECT s.id, s.received_at, s.due_at FROM subjects s JOIN subject_ids x ON x.subject = s.id
+ JOIN batches b ON b.id = s.batch WHERE x.subject_id = ? AND NOT b.loading`, subjectID).Scan(&id, &received, &due)
 		if errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("subject %s: %w", subjectID, ErrUnknown)
 		}
 		if err != nil {
 			return err
 		}
-		former = time.UnixMilli(due).UTC()
-		if !until.After(former) {
-			return fmt.Errorf("subject %s is due on %s already: an extension must be later", subjectID, former.Format(time.DateOnly))
+		x.ReceivedAt, x.Former = time.UnixMilli(received).UTC(), time.UnixMilli(due).UTC()
+		if !until.After(x.Former) {
+			return fmt.Errorf("subject %s is due on %s already: an extension must be later", subjectID, x.Former.Format(time.DateOnly))
 		}
 		if _, err := c.ExecContext(bg, `UPDATE subjects SET due_at=? WHERE id=?`, millis(until), id); err != nil {
 			return err
 		}
-		if _, err := c.ExecContext(bg, `UPDATE tasks SET due_at=? WHERE id BETWEEN ?*1000 AND ?*1000+999 AND state < 6`, millis(until), id, id); err != nil {
+		res, err := c.ExecContext(bg, `UPDATE tasks SET due_at=? WHERE id BETWEEN ?*1000 AND ?*1000+999 AND state < 6`, millis(until), id, id)
+		if err != nil {
 			return err
 		}
-		_, err = c.ExecContext(bg, `INSERT INTO decisions (at, who, action, subject, note, until) VALUES (?,?,'extend',?,?,?)`,
-			millis(d.At), d.Who, id, nullText(d.Note), millis(until))
+		if x.Open, err = res.RowsAffected(); err != nil {
+			return err
+		}
+		if x.Open == 0 {
+			return fmt.Errorf("subject %s: %w", subjectID, ErrNothingOpen)
+		}
+		_, err = c.ExecContext(bg, `INSERT INTO decisions (at, who, action, subject, note, until) VALUES (?,?,?,?,?,?)`,
+			millis(d.At), d.Who, d.Action, id, nullText(d.Note), millis(until))
 		return err
 	})
-	return former, err
+	return x, err
+}
+
+// Extensions returns the extensions of subjects that are still open, the latest first, at
+// most limit.
+func (s *Store) Extensions(ctx context.Context, limit int) ([]Extension, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT s.subject_id, s.received_at, d.until, d.at, d.who, coalesce(d.note, ''),
+ (SELECT count(*) FROM tasks t WHERE t.id BETWEEN s.id*1000 AND s.id*1000+999 AND t.state < 6) AS open
+ FROM decisions d JOIN subjects s ON s.id = d.subject WHERE d.action = 'extend' AND d.until = s.due_at AND open > 0
+ ORDER BY d.id DESC LIMIT ?`, limit)
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer rows.Close()
+	var all []Extension
+	for rows.Next() {
+		x := Extension{Decision: Decision{Action: "extend"}}
+		var received, until, at int64
+		if err := rows.Scan(&x.SubjectID, &received, &until, &at, &x.Who, &x.Note, &x.Open); err != nil {
+			return nil, explain(err)
+		}
+		x.ReceivedAt, x.Until, x.At = time.UnixMilli(received).UTC(), time.UnixMilli(until).UTC(), time.UnixMilli(at).UTC()
+		all = append(all, x)
+	}
+	return all, explain(rows.Err())
 }
