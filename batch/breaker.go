@@ -44,28 +44,31 @@ func (b *breaker) allow(now time.Time) (bool, time.Time) {
 	return true, time.Time{}
 }
 
-// record takes in how a call went.
-func (b *breaker) record(err error, now time.Time) {
+// record takes in how a call went. If it opens the breaker, or keeps it open, it returns
+// until when.
+func (b *breaker) record(err error, now time.Time) (opened time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if errors.Is(err, vendors.ErrStopped) || errors.Is(err, vendors.ErrPaused) || errors.Is(err, vendors.ErrRateLimited) {
 		b.probing = false // says nothing about the vendor's health
-		return
+		return time.Time{}
 	}
 	down := errors.Is(err, vendors.ErrNotSent) || errors.Is(err, vendors.ErrUnavailable)
 	if !down {
 		b.failures, b.wait, b.until, b.probing = 0, 0, time.Time{}, false
-		return
+		return time.Time{}
 	}
 	b.failures++
 	if b.failures < b.threshold {
-		return
+		return time.Time{}
 	}
 	if b.probing || b.until.IsZero() {
 		b.wait = min(max(2*b.wait, b.first), b.longest)
 		b.until = now.Add(b.wait)
+		opened = b.until
 	}
 	b.probing = false
+	return opened
 }
 
 // parked returns until when no call may be made; the zero time when calls may.

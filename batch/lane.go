@@ -35,7 +35,7 @@ type Lane struct {
 	PerSecond   float64 // configured rate, for estimates and for how much is claimed at once
 
 	// Counts of what this run did, for progress.
-	Done, Held, Failed, Calls atomic.Int64
+	Done, Held, Failed, Calls, Errors atomic.Int64
 
 	id     int64
 	policy policy
@@ -480,7 +480,9 @@ var errCut = &vendors.Error{Kind: vendors.ErrNotSent, Err: vendors.ErrStopped}
 
 // called takes note of how a call went.
 func (l *Lane) called(err error) {
-	l.breaker.record(err, l.r.now())
+	if until := l.breaker.record(err, l.r.now()); !until.IsZero() {
+		l.log.Warn("the vendor does not answer", "vendor", l.Name, "again_at", until.UTC().Format(time.RFC3339), "error", err.Error())
+	}
 	switch {
 	case err == nil:
 		l.Calls.Add(1)
@@ -488,7 +490,8 @@ func (l *Lane) called(err error) {
 		l.stop(err)
 	case !errors.Is(err, vendors.ErrStopped) && !errors.Is(err, vendors.ErrPaused):
 		l.Calls.Add(1)
-		l.log.Warn("call failed", "vendor", l.Name, "error", err.Error())
+		l.Errors.Add(1)
+		l.log.Debug("call failed", "vendor", l.Name, "error", err.Error())
 	}
 }
 

@@ -115,6 +115,9 @@ func (j *Job) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 		if until := l.Pacer.PausedUntil(); until.After(j.Now()) {
 			errs = append(errs, j.Store.PauseVendor(ctx, l.id, until))
 		}
+		if n := l.Calls.Load(); n > 0 {
+			j.Log.Info("calls", "vendor", l.Name, "calls", n, "failed", l.Errors.Load())
+		}
 		if res := results[i]; !res.Parked.IsZero() {
 			j.Log.Warn("left to the next run", "vendor", res.Name, "until", res.Parked.UTC().Format(time.RFC3339), "down", res.Down)
 		}

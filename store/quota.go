@@ -12,8 +12,9 @@ const (
 )
 
 // Quota keeps how many requests went to a vendor, for a limit per rolling 24 hours that
-// holds across restarts. It counts in slots of ten minutes, and a slot counts until all of
-// it is older than 24 hours: never too few. It implements transport.Quota.
+// holds across restarts. It counts in slots of ten minutes, and a slot counts for one slot
+// longer than 24 hours, since what is reserved may leave a little later: never too few. It
+// implements transport.Quota.
 type Quota struct {
 	S      *Store
 	Vendor int64
@@ -25,7 +26,7 @@ type Quota struct {
 func (q Quota) Take(ctx context.Context, n int64) (granted int64, next time.Time, err error) {
 	now := q.S.o.Now()
 	slot := now.UnixMilli() / quotaSlot.Milliseconds()
-	first := slot - int64(quotaWindow/quotaSlot) // the oldest slot of which a part is still within the window
+	first := slot - int64(quotaWindow/quotaSlot) - 1 // the oldest slot from which something may have left within the window
 	err = q.S.inTx(ctx, func(c *sql.Conn) error {
 		bg := context.Background()
 		if _, err := c.ExecContext(bg, `DELETE FROM quota WHERE vendor=? AND slot<?`, q.Vendor, first); err != nil {
@@ -38,7 +39,7 @@ func (q Quota) Take(ctx context.Context, n int64) (granted int64, next time.Time
 		}
 		granted = max(0, min(n, q.Limit-used))
 		if granted == 0 {
-			next = time.UnixMilli((oldest.Int64 + 1) * quotaSlot.Milliseconds()).Add(quotaWindow)
+			next = time.UnixMilli((oldest.Int64 + 2) * quotaSlot.Milliseconds()).Add(quotaWindow)
 			return nil
 		}
 		_, err := c.ExecContext(bg, `INSERT INTO quota VALUES (?,?,?) ON CONFLICT DO UPDATE SET used = used + excluded.used`, q.Vendor, slot, granted)

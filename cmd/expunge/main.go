@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"os"
 )
 
@@ -15,6 +16,9 @@ func main() {
 // run is the program without the process: everything that it needs from outside comes as
 // an argument, and what it returns is the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) (string, bool)) int {
+	// net/http writes what a server sends out of turn through the standard logger; it could
+	// quote an identifier.
+	log.SetOutput(io.Discard)
 	ctx, stop := withSignals(ctx)
 	defer stop()
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv}

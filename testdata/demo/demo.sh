@@ -19,7 +19,7 @@ export CG_CLIENT_ID=sim-client CG_CLIENT_SECRET=sim-secret VOYADO_API_KEY=sim-ap
 say "the simulator: people from testdata/people.json, a day lasts a second, some faults"
 "$vendorsim" --seed-file testdata/people.json --day 1s --for 5m --addr-file demo/sim.addr \
   --fault all:latency=2ms --fault customergauge:5xx=0.05 --fault customergauge:lost=0.03 \
-  --fault customergauge:429=0.02 --fault voyado:5xx=0.05 --fault voyado:lost=0.05 >demo/sim.log 2>&1 &
+  --fault customergauge:429=0.01 --fault voyado:5xx=0.05 --fault voyado:lost=0.05 >demo/sim.log 2>&1 &
 sim=$!
 trap 'kill $sim 2>/dev/null || true; wait $sim 2>/dev/null || true' EXIT
 for _ in $(seq 100); do
@@ -65,7 +65,7 @@ say "Acqueon's admin has acted: expunge confirm"
 
 say "the report: expunge report"
 "$expunge" report -o report.csv
-cut -d, -f2-9,11,12,14,18 report.csv | head -25
+cut -d, -f2-9,11,12,14,18 report.csv | sed -n 1,25p
 echo "… $(($(wc -l <report.csv) - 1)) lines, all in demo/report.csv"
 
 say "expunge status"
