@@ -162,6 +162,9 @@ func (p *policy) afterSubmit(t store.Task, rc vendors.Receipt, now time.Time) st
 	t.Attempts, t.Reference, t.Message = 0, rc.Reference, ""
 	t.Reason = string(rc.Warning)
 	t.Approval = ""
+	if p.Completion == vendors.ByPerson && t.Uncertain > 0 {
+		t.Message = "a " + resubmission + ": an earlier request may have arrived too"
+	}
 	switch p.Completion {
 	case vendors.ByPreview:
 		return later(t, store.Verifying, now, p.VerifyAfter)
@@ -190,6 +193,9 @@ func (p *policy) afterSubmitError(t store.Task, err error, message string, now t
 // (err), or the program died before it could be recorded (err nil).
 func (p *policy) uncertain(t store.Task, err error, message string, now time.Time) store.Task {
 	t.Uncertain++
+	if p.Completion == vendors.ByPerson && t.Uncertain > 1 {
+		message = strings.TrimSuffix("after a "+resubmission+": "+message, ": ")
+	}
 	if p.Traits.Uncertain == vendors.HoldForPerson {
 		return held(t, UncertainSubmission, message)
 	}
@@ -211,6 +217,7 @@ func (p *policy) afterPoll(t store.Task, pg vendors.Progress, now time.Time) sto
 		return erased(t, store.VendorDone, now)
 	case vendors.JobFailed, vendors.JobLost:
 		t.Lost++
+		t.Approval = "" // of more time for a job that is no more
 		t.Message = "the vendor says: " + pg.Status
 		switch {
 		case t.Lost == 1:
@@ -250,7 +257,7 @@ func (p *policy) afterPollError(t store.Task, err error, message string, now tim
 }
 
 func (p *policy) givenUp(t *store.Task, now time.Time) bool {
-	return p.GiveUpAfter > 0 && now.Sub(t.SubmittedAt) > p.GiveUpAfter
+	return p.GiveUpAfter > 0 && now.Sub(patientSince(t)) > p.GiveUpAfter
 }
 
 // afterVerify decides what a look after the submission means.
@@ -320,9 +327,12 @@ func (p *policy) backoff(n int, err error) time.Duration {
 }
 
 // calm clears what was said of trouble that is over. A warning about the identifier stays:
-// it is true of a finished task too.
+// it is true of a finished task too, and so does word of a second submission.
 func calm(t store.Task) store.Task {
-	t.Attempts, t.Message = 0, ""
+	t.Attempts = 0
+	if !strings.Contains(t.Message, resubmission) {
+		t.Message = ""
+	}
 	if t.Reason != string(vendors.KeyLooksLikeEmail) {
 		t.Reason = ""
 	}
