@@ -460,6 +460,10 @@ func (l *Lane) submit(ctx context.Context, t *store.Task, intent store.Task, tar
 
 // call makes one call that changes nothing at the vendor.
 func call[T any](ctx context.Context, l *Lane, target *vendors.Target, fn func(context.Context, *vendors.Target) (T, error)) (T, error) {
+	if !l.policy.Remote && target.Reference == "" {
+		// A local preview: it asks nobody, and so says nothing of the vendor's health.
+		return fn(ctx, target)
+	}
 	if ok, _ := l.breaker.allow(l.r.now()); !ok {
 		var none T
 		return none, errParked

@@ -293,7 +293,8 @@ func (j *judge) complete(files *Files, named bool) {
 			}
 			continue
 		}
-		if !inReport[s.id] {
+		// A refused row whose subject_id may not be shown is in the report by its line.
+		if !inReport[s.id] && !badLines[strconv.Itoa(s.line)] {
 			j.problem(s.id, "", "the subject is not in the report")
 		}
 		if judged[s.id] || len(j.subjects[s.id]) > 1 {
