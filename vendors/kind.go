@@ -2,6 +2,7 @@ package vendors
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -85,6 +86,13 @@ type Transport interface {
 	// when ctx ended the wait) or ErrUnavailable or ErrUnreadable (ErrTooLarge, ErrRedirect).
 	// Nothing is ever sent twice.
 	Do(ctx context.Context, op string, req *http.Request) (*Answer, error)
+
+	// Stream is Do for an answer that may be larger than memory: the body of a 2xx answer is
+	// written to w as it arrives, at most limit bytes of it, and the Answer has none. Any
+	// other answer is returned as by Do. The time limit holds for each wait for more bytes
+	// rather than for the whole. After an error w may have received a part; an error of w
+	// comes back as ErrUnreadable, wrapped.
+	Stream(ctx context.Context, op string, req *http.Request, w io.Writer, limit int64) (*Answer, error)
 
 	// HTTPClient is an http.Client over the same path, for libraries that want one (oauth2).
 	HTTPClient(op string) *http.Client

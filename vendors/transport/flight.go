@@ -33,6 +33,7 @@ type flight struct {
 	t      *Transport
 	caller context.Context
 	cancel context.CancelFunc
+	sink   *sink // where the body of a 2xx answer goes; nil: into the answer
 
 	// Used in RoundTrip's goroutine only.
 	admitted bool  // the limiter waits to hear of us
@@ -42,6 +43,7 @@ type flight struct {
 	departed bool
 	stopped  bool
 	timer    *time.Timer
+	since    time.Time // the departure
 
 	// Set by net/http's goroutines.
 	wrote     atomic.Bool // something may have been written
@@ -112,6 +114,9 @@ func (f *flight) read(resp *http.Response) (*vendors.Answer, error) {
 	if resp.StatusCode < 200 {
 		return nil, &vendors.Error{Kind: vendors.ErrUnreadable}
 	}
+	if f.sink != nil && resp.StatusCode <= 299 {
+		return f.stream(resp)
+	}
 	limit := f.t.o.MaxBody
 	tooLarge := &vendors.Error{Kind: vendors.ErrUnreadable, Err: vendors.ErrTooLarge}
 	if resp.ContentLength > limit && resp.Request.Method != http.MethodHead {
@@ -173,7 +178,7 @@ func (f *flight) depart() error {
 	if f.stopped {
 		return stopped(context.Cause(f.caller))
 	}
-	f.departed = true
+	f.departed, f.since = true, time.Now()
 	if f.timer != nil {
 		f.timer.Stop()
 	}

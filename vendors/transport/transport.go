@@ -34,6 +34,10 @@ type Options struct {
 	Log         *slog.Logger   // nil: none. One debug line per request
 	UserAgent   string         // default "expunge"
 
+	// StreamTime bounds one Stream as a whole, on top of Timeout, which there bounds every
+	// wait for the next bytes; default 6 h.
+	StreamTime time.Duration
+
 	// ReadOnly is the dry run: every request that is not GET or HEAD is refused, but those
 	// with Op "token", and so are messages that are not HTTP.
 	ReadOnly bool
@@ -43,6 +47,7 @@ const (
 	defaultTimeout     = 30 * time.Second
 	defaultMaxBody     = 1 << 20
 	defaultConcurrency = 4
+	defaultStreamTime  = 6 * time.Hour
 
 	maxHeader      = 64 << 10
 	maxRequestBody = 1 << 20
@@ -81,6 +86,9 @@ func New(o Options) *Transport {
 	}
 	if o.Concurrency <= 0 {
 		o.Concurrency = defaultConcurrency
+	}
+	if o.StreamTime <= 0 {
+		o.StreamTime = defaultStreamTime
 	}
 	if o.UserAgent == "" {
 		o.UserAgent = "expunge"
@@ -147,16 +155,16 @@ func (t *Transport) Wait(ctx context.Context, op string) error {
 // closed. An answer 429, or 503 with Retry-After, pauses the limiter before it is
 // returned.
 func (t *Transport) Do(ctx context.Context, op string, req *http.Request) (*vendors.Answer, error) {
-	answer, raw, err := t.do(ctx, op, req, false)
+	answer, raw, err := t.do(ctx, op, req, nil, false)
 	if raw != nil { // cannot be: only an upgrade has one
 		raw.Body.Close()
 	}
 	return answer, err
 }
 
-// do sends one request. With upgrade, an answer 101 is returned raw, its body being the
-// connection.
-func (t *Transport) do(ctx context.Context, op string, req *http.Request, upgrade bool) (*vendors.Answer, *http.Response, error) {
+// do sends one request. With a sink, the body of a 2xx answer goes there. With upgrade, an
+// answer 101 is returned raw, its body being the connection.
+func (t *Transport) do(ctx context.Context, op string, req *http.Request, to *sink, upgrade bool) (*vendors.Answer, *http.Response, error) {
 	body, err := takeBody(req)
 	if err != nil {
 		return nil, nil, t.notSent(op, err)
@@ -169,6 +177,7 @@ func (t *Transport) do(ctx context.Context, op string, req *http.Request, upgrad
 	started := time.Now()
 	for n := 0; ; n++ {
 		f := newFlight(ctx, t)
+		f.sink = to
 		answer, raw, err = f.fly(op, req, body, upgrade)
 		if !errors.Is(err, errHeldBack) && (!errors.Is(err, errNothingWritten) || n == redials) {
 			break
@@ -180,7 +189,7 @@ func (t *Transport) do(ctx context.Context, op string, req *http.Request, upgrad
 			slog.String("host", req.URL.Host), slog.Duration("duration", time.Since(started)), slog.Any("err", err))
 	case answer != nil:
 		t.log.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("op", op), slog.String("method", method(req)),
-			slog.String("host", req.URL.Host), slog.Int("status", answer.Status), slog.Int("bytes", len(answer.Body)),
+			slog.String("host", req.URL.Host), slog.Int("status", answer.Status), slog.Int64("bytes", int64(len(answer.Body))+to.written()),
 			slog.Duration("duration", time.Since(started)))
 		t.heed(answer)
 	}
@@ -291,7 +300,7 @@ type roundTripper struct {
 }
 
 func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
-	answer, raw, err := r.t.do(req.Context(), r.op, req, req.Header.Get("Upgrade") != "")
+	answer, raw, err := r.t.do(req.Context(), r.op, req, nil, req.Header.Get("Upgrade") != "")
 	if err != nil {
 		return nil, err
 	}

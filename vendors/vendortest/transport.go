@@ -39,6 +39,12 @@ func (tr *Transport) Do(ctx context.Context, op string, req *http.Request) (*ven
 	return tr.Transport.Do(ctx, op, req)
 }
 
+// Stream implements vendors.Transport.
+func (tr *Transport) Stream(ctx context.Context, op string, req *http.Request, w io.Writer, limit int64) (*vendors.Answer, error) {
+	tr.passed.Add(1)
+	return tr.Transport.Stream(ctx, op, req, w, limit)
+}
+
 // HTTPClient implements vendors.Transport.
 func (tr *Transport) HTTPClient(op string) *http.Client {
 	client := tr.Transport.HTTPClient(op)
@@ -69,6 +75,21 @@ func (c Canned) Do(context.Context, string, *http.Request) (*vendors.Answer, err
 		a.Header = http.Header{"Content-Type": {"application/json"}}
 	}
 	return &a, nil
+}
+
+// Stream implements vendors.Transport.
+func (c Canned) Stream(ctx context.Context, op string, req *http.Request, w io.Writer, limit int64) (*vendors.Answer, error) {
+	a, err := c.Do(ctx, op, req)
+	if err != nil || a.Status > 299 {
+		return a, err
+	}
+	body := a.Body
+	a.Body = nil
+	if int64(len(body)) > limit {
+		return nil, &vendors.Error{Vendor: "canned", Op: op, Kind: vendors.ErrUnreadable, Err: vendors.ErrTooLarge}
+	}
+	_, err = w.Write(body)
+	return a, err
 }
 
 // Wait implements vendors.Transport.
