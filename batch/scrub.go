@@ -12,8 +12,8 @@ import (
 // maxMessage bounds what is kept of a vendor's text.
 const maxMessage = 200
 
-// messageOf is what a report may say of a failed call: our own words, and the vendor's
-// with everything taken out that could tell who the subject is.
+// messageOf is what a report may say of a failed call: our own words, and those of the
+// vendor's that surely say nothing of the subject.
 func messageOf(err error, s vendors.Subject) string {
 	if err == nil {
 		return ""
@@ -23,7 +23,7 @@ func messageOf(err error, s vendors.Subject) string {
 	if errors.As(err, &e) {
 		_, text, _ = strings.Cut(text, ": ") // the vendor's name stands in a column of its own
 		if e.Message != "" {
-			text += "; the vendor says: " + Scrub(e.Message, s)
+			text += "; the vendor says: " + vendorWords(e.Message, s)
 		}
 	}
 	return clip(text)
