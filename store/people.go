@@ -200,11 +200,15 @@ type Extension struct {
 	Decision
 }
 
-// ErrNothingOpen: all tasks of the subject are final.
-var ErrNothingOpen = errors.New("nothing is open")
+var (
+	// ErrNothingOpen: all tasks of the subject are final.
+	ErrNothingOpen = errors.New("nothing is open")
+	// ErrNotLater: the new due date is no later than the one before.
+	ErrNotLater = errors.New("an extension must be later")
+)
 
 // Extend gives a subject and its open tasks a later due date and records it. Errors:
-// ErrUnknown, ErrNothingOpen, or that the date is no later than the one before.
+// ErrUnknown, ErrNothingOpen, ErrNotLater.
 func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d Decision) (Extension, error) {
 	d.Action = "extend"
 	x := Extension{SubjectID: subjectID, Until: until, Decision: d}
@@ -221,7 +225,7 @@ func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d
 		}
 		x.ReceivedAt, x.Former = time.UnixMilli(received).UTC(), time.UnixMilli(due).UTC()
 		if !until.After(x.Former) {
-			return fmt.Errorf("subject %s is due on %s already: an extension must be later", subjectID, x.Former.Format(time.DateOnly))
+			return fmt.Errorf("subject %s is due on %s already: %w", subjectID, x.Former.Format(time.DateOnly), ErrNotLater)
 		}
 		if _, err := c.ExecContext(bg, `UPDATE subjects SET due_at=? WHERE id=?`, millis(until), id); err != nil {
 			return err

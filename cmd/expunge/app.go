@@ -45,20 +45,22 @@ type app struct {
 }
 
 func (a *app) rootCommand() *cobra.Command {
-	root := &cobra.Command{
-		Use:           "expunge",
-		Short:         "Forget people at the company's SaaS vendors",
-		Long:          "expunge reads a CSV of people who asked to be forgotten, previews and anonymizes each of them at\nevery configured vendor, follows the vendors' jobs over days, and reports what really happened.",
+	root := group(&cobra.Command{
+		Use:   "expunge",
+		Short: "Forget people at the company's SaaS vendors",
+		Long: "expunge reads a CSV of people who asked to be forgotten, previews and anonymizes each of them at\n" +
+			"every configured vendor, follows the vendors' jobs over days, and reports what really happened.\n\n" + exitCodesHelp,
+		Example:       "  expunge init\n  expunge check\n  expunge run --dry-run subjects.csv\n  expunge run subjects.csv\n  expunge status",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if a.logFormat != "text" && a.logFormat != "json" {
-				return usage(fmt.Errorf("--log-format %q: must be text or json", a.logFormat), "")
+				return usage(fmt.Errorf("--log-format %q: must be text or json", a.logFormat), "write --log-format json")
 			}
 			return a.profiles.start()
 		},
-	}
+	}, a.initCommand(), a.checkCommand(), a.runCommand(), a.statusCommand(), a.reviewCommand(), a.confirmCommand(),
+		a.extendCommand(), a.reportCommand(), a.versionCommand(), a.manCommand())
 	f := root.PersistentFlags()
 	f.StringVarP(&a.configPath, "config", "c", "expunge.yaml", "configuration `file`")
 	f.StringVar(&a.logFormat, "log-format", "text", "text or json")
@@ -68,11 +70,36 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(err, fmt.Sprintf("`%s --help` shows the flags", c.CommandPath()))
 	})
-	root.AddCommand(a.runCommand(), a.statusCommand(), a.reportCommand(), a.confirmCommand(), a.checkCommand(), a.versionCommand())
-	for _, c := range root.Commands() {
-		wrapArgs(c)
-	}
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	wrapArgs(root)
 	return root
+}
+
+// group makes a command of its subcommands: alone it shows its help, and any other word
+// than one of theirs is a usage error.
+func group(c *cobra.Command, subs ...*cobra.Command) *cobra.Command {
+	c.AddCommand(subs...)
+	c.Args = cobra.ArbitraryArgs
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		hint := fmt.Sprintf("`%s --help` lists the commands", c.CommandPath())
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = fmt.Sprintf("did you mean `%s %s`?", c.CommandPath(), near[0])
+		}
+		return usage(fmt.Errorf("there is no command %q", c.CommandPath()+" "+args[0]), hint)
+	}
+	c.SuggestionsMinimumDistance = 2
+	return c
+}
+
+// must is for what can only fail by our own mistake, on every start.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
 }
 
 // wrapArgs makes a wrong number of arguments a usage error.

@@ -28,6 +28,11 @@ const (
 	exitTerminated  = 143 // SIGTERM; everything is saved
 )
 
+const exitCodesHelp = `Exit codes: 0 all tasks are finished, or wait on a vendor as planned; 1 internal error (disk, store);
+2 usage or configuration error, nothing was sent; 3 some tasks failed, some rows are invalid, or
+something is overdue; 4 nothing failed, but some tasks are held for a person; 75 another run holds
+this store; 130 and 143 interrupted and terminated, everything is saved.`
+
 // codeError is an error with the exit code it leads to and a hint for the user.
 type codeError struct {
 	code int

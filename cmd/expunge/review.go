@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"expunge/batch"
+	"expunge/store"
+	"expunge/vendors"
+)
+
+func (a *app) reviewCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "review",
+		Short: "Tasks that are held for a person: list, approve, reject",
+		Long: "Tasks that are held wait for a person's decision: the vendor's records may be somebody else's, a request may\n" +
+			"or may not have arrived, a job takes too long. `review list` says why, `approve` and `reject` decide.",
+		Example: "  expunge review list\n  expunge review approve 1003000 --by jane --note 'both addresses are hers'\n  expunge review reject --reason malformed_key",
+	}, a.reviewListCommand(), a.reviewDecideCommand(true), a.reviewDecideCommand(false))
+}
+
+type reviewFlags struct {
+	batch     int64
+	reason    string
+	limit     int
+	json      bool
+	who, note string
+}
+
+func (f *reviewFlags) selection(c *cobra.Command) {
+	c.Flags().Int64Var(&f.batch, "batch", 0, "only this batch (its `number`)")
+	c.Flags().StringVar(&f.reason, "reason", "", "only those held for this reason `CODE`")
+}
+
+// heldReasons are the codes for which a task can be held.
+func heldReasons() []string {
+	var codes []string
+	for code, text := range batch.Reasons() {
+		if strings.HasPrefix(text, "held:") {
+			codes = append(codes, string(code))
+		}
+	}
+	slices.Sort(codes)
+	return codes
+}
+
+func completeReasons(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return heldReasons(), cobra.ShellCompDirectiveNoFileComp
+}
+
+func (f *reviewFlags) check() error {
+	if codes := heldReasons(); f.reason != "" && !slices.Contains(codes, f.reason) {
+		return usage(fmt.Errorf("--reason %q: no task is ever held for it", f.reason), "the codes are "+strings.Join(codes, ", "))
+	}
+	if f.limit < 0 {
+		return usage(errors.New("--limit must not be negative"), "0 shows all")
+	}
+	return nil
+}
+
+func (a *app) reviewListCommand() *cobra.Command {
+	var f reviewFlags
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "The held tasks, the most urgent first",
+		Long: "Lists the held tasks, the most urgent first: whose request it is (masked), why it is held, how many records the\n" +
+			"preview showed, and what an approval would lead to. It changes nothing and can be used during a run.",
+		Example: "  expunge review list\n  expunge review list --reason somebody_else --limit 0\n  expunge review list --json",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			if f.json && !c.Flags().Changed("limit") {
+				f.limit = 0
+			}
+			return a.withStore(c.Context(), true, func(s *session) error {
+				if err := a.knownBatch(c.Context(), s, f.batch); err != nil {
+					return err
+				}
+				return a.reviewList(c.Context(), s, f)
+			})
+		},
+	}
+	f.selection(c)
+	c.Flags().IntVar(&f.limit, "limit", 100, "show at most this `many`; 0: all, in the order of the input")
+	c.Flags().BoolVar(&f.json, "json", false, "as a JSON array, all of them unless --limit is given")
+	must(c.RegisterFlagCompletionFunc("reason", completeReasons))
+	return c
+}
+
+func (a *app) reviewList(ctx context.Context, s *session, f reviewFlags) error {
+	sel := batch.Selection{Batch: f.batch, Reason: f.reason}
+	if f.json {
+		return jsonArray(a.stdout, func(put func(any) error) error {
+			return s.job.Held(ctx, sel, f.limit, func(h *batch.HeldTask) error { return put(h) })
+		})
+	}
+	counts, err := s.store.CountHeld(ctx, store.HeldFilter{Batch: f.batch, Reason: f.reason})
+	if err != nil {
+		return err
+	}
+	var total int64
+	for _, c := range counts {
+		total += c.Tasks
+	}
+	if total == 0 {
+		fmt.Fprintln(a.stderr, "nothing is held")
+		return nil
+	}
+	type meaning struct{ reason, approve string }
+	means := map[meaning]bool{}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "task\tdue\tsubject\tvendor\tidentifier\trecords\treason")
+	shown := int64(0)
+	err = s.job.Held(ctx, sel, f.limit, func(h *batch.HeldTask) error {
+		shown++
+		means[meaning{h.Reason, h.Approve}] = true
+		records := "-"
+		if h.Records != nil {
+			records = strconv.Itoa(*h.Records)
+		}
+		_, err := fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Task, h.DueAt.Format(time.DateOnly), clean(h.SubjectID), h.Vendor,
+			clean(h.Identifier), records, h.Reason)
+		if err == nil && h.Message != "" {
+			_, err = fmt.Fprintf(w, "\t\t%s\n", clean(h.Message))
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.stdout)
+	reasons := batch.Reasons()
+	for _, m := range slices.SortedFunc(maps.Keys(means), func(x, y meaning) int { return strings.Compare(x.reason+x.approve, y.reason+y.approve) }) {
+		fmt.Fprintf(a.stdout, "%s: %s\n  approve means: %s\n", m.reason, strings.TrimPrefix(reasons[vendors.Reason(m.reason)], "held: "), m.approve)
+	}
+	if shown < total {
+		fmt.Fprintf(a.stdout, "\n%d of %d shown; --limit 0 shows all\n", shown, total)
+	}
+	fmt.Fprintln(a.stdout, "\nexpunge review approve TASK...   or   expunge review reject TASK...")
+	return nil
+}
+
+func (a *app) reviewDecideCommand(approve bool) *cobra.Command {
+	var f reviewFlags
+	c := &cobra.Command{
+		Use:   "reject [task...]",
+		Short: "Give the erasure of held tasks up, for good",
+		Long: "Rejects held tasks, by their numbers, by batch, by reason: they are reported as failed (rejected) and nothing\n" +
+			"more is sent for them. Who rejected and when is recorded. This cannot be taken back.",
+		Example: "  expunge review reject 1003000 --note 'not a customer'\n  expunge review reject --batch 3 --reason malformed_key",
+	}
+	word := "rejected"
+	if approve {
+		word = "approved"
+		c = &cobra.Command{
+			Use:   "approve [task...]",
+			Short: "Let held tasks go on",
+			Long: "Approves held tasks, by their numbers, by batch, by reason. `review list` says what that leads to for each. An\n" +
+				"approval is bound to the preview that was seen: if the vendor shows other or more records by the time of the\n" +
+				"submission, the task is held again. Who approved and when is recorded. The next run goes on with the tasks.",
+			Example: "  expunge review approve 1003000 1007001 --note 'checked with the customer'\n  expunge review approve --batch 3\n  expunge review approve --reason approval_required --by jane",
+		}
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		ctx := c.Context()
+		if err := f.check(); err != nil {
+			return err
+		}
+		ids, err := taskIDs(args)
+		if err != nil {
+			return err
+		}
+		switch hint := "`expunge review list` shows the numbers and reasons"; {
+		case len(ids) > 0 && (f.batch != 0 || f.reason != ""):
+			return usage(errors.New("give task numbers, or --batch and --reason, not both"), hint)
+		case len(ids) == 0 && f.batch == 0 && f.reason == "":
+			return usage(errors.New("which tasks? give task numbers, --batch or --reason"), hint)
+		}
+		return a.withStore(ctx, false, func(s *session) error {
+			if err := a.knownBatch(ctx, s, f.batch); err != nil {
+				return err
+			}
+			n, err := s.job.Review(ctx, batch.Selection{IDs: ids, Batch: f.batch, Reason: f.reason}, approve,
+				store.Decision{At: time.Now(), Who: a.who(f.who), Note: f.note})
+			if n > 0 || err == nil {
+				fmt.Fprintf(a.stderr, "%d %s\n", n, word)
+			}
+			switch {
+			case errors.Is(err, store.ErrUnknown), errors.Is(err, batch.ErrNotHeld):
+				return usage(err, "nothing was changed; `expunge review list` shows what is held")
+			case errors.Is(err, batch.ErrNoVendor):
+				return usage(err, "put the vendor back into "+s.cfg.Path+", or reject the task")
+			case errors.Is(err, batch.ErrForgotten):
+				return usage(err, "reject the task, and take the request in again")
+			case err == nil && approve && n > 0:
+				fmt.Fprintln(a.stderr, "`expunge run` goes on with them")
+			}
+			return err
+		})
+	}
+	f.selection(c)
+	c.Flags().StringVar(&f.who, "by", "", "`who` decides (default: the login name)")
+	c.Flags().StringVar(&f.note, "note", "", "`why`, for the record; no personal data")
+	must(c.RegisterFlagCompletionFunc("reason", completeReasons))
+	return c
+}
+
+func taskIDs(args []string) ([]int64, error) {
+	var ids []int64
+	for _, arg := range args {
+		id, err := strconv.ParseInt(arg, 10, 64)
+		if err != nil || id <= 0 {
+			return nil, usage(fmt.Errorf("%q is not the number of a task", arg), "`expunge review list` shows the numbers")
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// jsonArray writes a JSON array, one element a line.
+func jsonArray(w io.Writer, each func(put func(any) error) error) error {
+	sep := "[\n"
+	err := each(func(v any) error {
+		b, err := json.Marshal(v)
+		if err == nil {
+			_, err = io.WriteString(w, sep+string(b))
+		}
+		sep = ",\n"
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	end := "\n]\n"
+	if sep == "[\n" {
+		end = "[]\n"
+	}
+	_, err = io.WriteString(w, end)
+	return err
+}
