@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -155,7 +154,7 @@ func (a *app) work(ctx context.Context, s *session, input string, f runFlags, wi
 	if err != nil {
 		return 0, err
 	}
-	if err := a.writeReport(ctx, s.reporter(store.Filter{}), "csv", s.cfg.Report, input); err != nil {
+	if err := a.writeReport(ctx, s, store.Filter{}, "csv", s.cfg.Report, input); err != nil {
 		return 0, err
 	}
 	return verdict, nil
@@ -286,21 +285,4 @@ func writable(path string) error {
 		return err
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
-}
-
-// writeReport writes a report to path, "-" being standard output.
-func (a *app) writeReport(ctx context.Context, r *batch.Reporter, format, path string, never ...string) error {
-	write := func(w io.Writer) error {
-		if format == "json" {
-			return r.JSON(ctx, w)
-		}
-		return r.CSV(ctx, w)
-	}
-	if path == "-" {
-		return write(a.stdout)
-	}
-	if err := batch.WriteFile(path, never, write); err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	return nil
 }

@@ -1,0 +1,384 @@
+// Package html writes the compliance report for a reader who is not technical: one
+// self-contained HTML file without scripts, that loads nothing and prints on A4.
+//
+// It counts every row of the report but shows only those that need somebody's attention,
+// and of these a bounded number: the CSV has them all. What it knows of the vendors
+// (what they anonymize, what stays, how an erasure is known) comes from their traits.
+package html
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	_ "embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"expunge/batch"
+	"expunge/store"
+	"expunge/vendors"
+)
+
+// maxShown bounds each list of rows.
+const maxShown = 200
+
+//go:embed report.tmpl
+var page string
+
+//go:embed report.css
+var style string
+
+var tmpl = template.Must(template.New("report").Funcs(template.FuncMap{
+	"date":   func(t time.Time) string { return format(t, "2 January 2006") },
+	"moment": func(t time.Time) string { return format(t, "2 January 2006, 15:04 MST") },
+	"n":      number,
+	"words":  func(s string) string { return strings.ReplaceAll(s, "_", " ") },
+	"day":    day,
+	"int64":  func(i int) int64 { return int64(i) },
+	// The vendors' table has a column for the name, one per outcome, and one for all.
+	"colspan": func() int { return len(outcomes) + 2 },
+}).Parse(page))
+
+func format(t time.Time, layout string) string {
+	if t.IsZero() {
+		return "–"
+	}
+	return t.UTC().Format(layout)
+}
+
+// day shortens a report's RFC 3339 time to its day.
+func day(text string) string {
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t.Format("2 Jan 2006")
+	}
+	return "–"
+}
+
+// number writes 1234567 as 1,234,567.
+func number(v int64) string {
+	s := fmt.Sprint(v)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// Provenance is where the figures come from.
+type Provenance struct {
+	Version      string
+	ConfigSHA256 []byte
+	Batches      []store.Batch
+	Runs         []store.Run
+}
+
+// Vendor is one configured vendor, for the explanations.
+type Vendor struct {
+	Name   string
+	Traits vendors.Traits
+	Notes  []string // warnings that the reader should know of
+}
+
+// outcome groups states in the words of the reader.
+type outcome struct {
+	Key, Label, Meaning string
+	states              []string
+}
+
+var outcomes = []outcome{
+	{"done", "Erased", "the vendor no longer holds the data, on the evidence named below", []string{"erased"}},
+	{"nothing", "Nothing held", "the vendor was asked and holds nothing for this identifier", []string{"not_found"}},
+	{"skipped", "Not applicable", "the request names no identifier that this vendor uses", []string{"skipped"}},
+	{"open", "In progress", "sent or to be sent; the vendor or its people have yet to finish", []string{"pending", "previewed", "submitting", "waiting", "verifying"}},
+	{"held", "Waiting for a decision", "a person must look before anything else happens", []string{"held"}},
+	{"failed", "Failed", "the vendor refused, or all attempts are used up; the data is still there", []string{"failed"}},
+}
+
+type cell struct {
+	outcome
+	N int64
+}
+
+type vendorPart struct {
+	Name     string
+	Kind     string
+	Total    int64
+	Cells    []cell
+	Bar      []segment
+	Evidence []cell // by evidence, of the erased
+	Traits   vendors.Traits
+	Notes    []string
+	Known    bool
+}
+
+// segment is a part of a vendor's bar, in percent of its width.
+type segment struct{ Key, X, W string }
+
+func bar(cells []cell, total int64) []segment {
+	var all []segment
+	x := int64(0)
+	for _, c := range cells {
+		if c.N > 0 {
+			all = append(all, segment{c.Key, percent(x, total), percent(c.N, total)})
+		}
+		x += c.N
+	}
+	return all
+}
+
+func percent(n, total int64) string { return fmt.Sprintf("%.2f", 100*float64(n)/float64(total)) }
+
+type dayPart struct {
+	Day                            string
+	Received, Submitted, Completed int64
+}
+
+type list struct {
+	Title, ID, Explain string
+	Total              int64
+	Rows               []batch.ReportRow
+}
+
+type view struct {
+	Style      template.CSS
+	Now        time.Time
+	From, To   time.Time // received
+	Subjects   int64
+	Answered   int64 // subjects all of whose tasks are finished without failure
+	Tasks      int64
+	Rows       int64
+	Invalid    int64
+	Duplicates int64
+	Totals     []cell
+	Lists      []list
+	Vendors    []vendorPart
+	Days       []dayPart
+	Due        []cell
+	Balanced   bool
+	Problem    string
+	Prov       Provenance
+	Config     string
+	Verdict    string
+}
+
+// collector sees every row once and keeps only counts and the first rows of each list.
+type collector struct {
+	v        view
+	vendors  map[string]*vendorCount
+	days     map[string]*dayPart
+	due      map[string]int64
+	states   map[string]int64
+	lists    map[string]*list
+	reasons  map[vendors.Reason]string
+	subject  string // batch and line of the subject at hand
+	answered bool
+}
+
+type vendorCount struct {
+	states, evidence map[string]int64
+}
+
+// Write writes the report. balance is the error of the control totals, or nil.
+func Write(ctx context.Context, w io.Writer, r *batch.Reporter, known []Vendor, prov Provenance, balance error) error {
+	c := &collector{vendors: map[string]*vendorCount{}, days: map[string]*dayPart{}, due: map[string]int64{},
+		states: map[string]int64{}, reasons: batch.Reasons(), lists: map[string]*list{
+			"failed":  {ID: "failed", Title: "Failed", Explain: "These erasures did not happen. Somebody must act on them."},
+			"overdue": {ID: "overdue", Title: "Overdue", Explain: "The legal time limit has passed and the request is not answered at this vendor."},
+			"held":    {ID: "held", Title: "Waiting for a decision", Explain: "Nothing more happens to these until a person has decided."},
+			"at_risk": {ID: "at-risk", Title: "At risk of being late", Explain: "Open, and so near to the time limit that an extension should be considered."},
+			"invalid": {ID: "invalid", Title: "Rows of the input that were refused", Explain: "Nothing was done for these people: their rows must be mended and handed in again."},
+		}}
+	if err := r.Each(ctx, c.row); err != nil {
+		return err
+	}
+	c.endSubject()
+	v := c.finish(known)
+	v.Now, v.Prov, v.Style = r.Now().UTC(), prov, template.CSS(style)
+	v.Config = hex.EncodeToString(prov.ConfigSHA256)
+	v.Balanced = balance == nil
+	if balance != nil {
+		v.Problem = balance.Error()
+	}
+	for _, b := range prov.Batches {
+		v.Rows += b.Rows
+	}
+	out := bufio.NewWriter(w)
+	if err := tmpl.Execute(out, v); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+func (c *collector) row(r *batch.ReportRow) error {
+	switch r.State {
+	case "invalid":
+		c.v.Invalid++
+		c.list("invalid", r)
+		return nil
+	case "duplicate":
+		c.v.Duplicates++
+		return nil
+	}
+	if key := fmt.Sprint(r.Batch, ":", r.Line); key != c.subject {
+		c.endSubject()
+		c.subject, c.answered = key, true
+		c.v.Subjects++
+		c.day(r.ReceivedAt).Received++
+		if t, err := time.Parse(time.RFC3339, r.ReceivedAt); err == nil {
+			if c.v.From.IsZero() || t.Before(c.v.From) {
+				c.v.From = t
+			}
+			if t.After(c.v.To) {
+				c.v.To = t
+			}
+		}
+	}
+	c.v.Tasks++
+	vc := c.vendors[r.Vendor]
+	if vc == nil {
+		vc = &vendorCount{states: map[string]int64{}, evidence: map[string]int64{}}
+		c.vendors[r.Vendor] = vc
+	}
+	vc.states[r.State]++
+	c.states[r.State]++
+	if r.Evidence != "" {
+		vc.evidence[r.Evidence]++
+	}
+	c.due[r.DueStatus]++
+	if r.SubmittedAt != "" {
+		c.day(r.SubmittedAt).Submitted++
+	}
+	switch r.State {
+	case "erased", "not_found", "skipped":
+		if r.State != "skipped" {
+			c.day(r.CompletedAt).Completed++
+		}
+	case "failed":
+		c.answered = false
+		c.list("failed", r)
+	case "held":
+		c.answered = false
+		c.list("held", r)
+	default:
+		c.answered = false
+	}
+	if r.State != "failed" && (r.DueStatus == "overdue" || r.DueStatus == "at_risk") {
+		c.list(r.DueStatus, r)
+	}
+	return nil
+}
+
+func (c *collector) endSubject() {
+	if c.subject != "" && c.answered {
+		c.v.Answered++
+	}
+	c.subject = ""
+}
+
+func (c *collector) day(text string) *dayPart {
+	d := ""
+	if len(text) >= 10 {
+		d = text[:10]
+	}
+	p := c.days[d]
+	if p == nil {
+		p = &dayPart{Day: d}
+		c.days[d] = p
+	}
+	return p
+}
+
+func (c *collector) list(name string, r *batch.ReportRow) {
+	l := c.lists[name]
+	l.Total++
+	if len(l.Rows) < maxShown {
+		row := *r
+		if why := c.reasons[vendors.Reason(r.Reason)]; why != "" {
+			_, after, cut := strings.Cut(why, ": ")
+			if cut {
+				why = after
+			}
+			row.Reason = why
+		}
+		l.Rows = append(l.Rows, row)
+	}
+}
+
+func (c *collector) finish(known []Vendor) *view {
+	v := &c.v
+	v.Totals = cells(c.states)
+	for _, name := range []string{"failed", "overdue", "held", "at_risk", "invalid"} {
+		v.Lists = append(v.Lists, *c.lists[name])
+	}
+	byName := map[string]Vendor{}
+	for _, k := range known {
+		byName[k.Name] = k
+		if c.vendors[k.Name] == nil {
+			c.vendors[k.Name] = &vendorCount{}
+		}
+	}
+	for name, vc := range c.vendors {
+		k, ok := byName[name]
+		p := vendorPart{Name: name, Kind: k.Traits.Kind, Traits: k.Traits, Notes: k.Notes, Known: ok}
+		for _, n := range vc.states {
+			p.Total += n
+		}
+		p.Cells = cells(vc.states)
+		p.Bar = bar(p.Cells, p.Total)
+		for _, e := range []struct{ key, label string }{
+			{"verified", "verified: looked at again, and gone"},
+			{"vendor_done", "the vendor's job reported that it was done"},
+			{"confirmed", "confirmed by a person"},
+		} {
+			if n := vc.evidence[e.key]; n > 0 {
+				p.Evidence = append(p.Evidence, cell{outcome: outcome{Key: e.key, Label: e.label}, N: n})
+			}
+		}
+		v.Vendors = append(v.Vendors, p)
+	}
+	slices.SortFunc(v.Vendors, func(a, b vendorPart) int { return cmp.Compare(a.Name, b.Name) })
+	for d, p := range c.days {
+		if d != "" {
+			v.Days = append(v.Days, *p)
+		}
+	}
+	slices.SortFunc(v.Days, func(a, b dayPart) int { return cmp.Compare(a.Day, b.Day) })
+	for _, d := range []struct{ key, label string }{
+		{"met", "answered in time"}, {"missed", "answered late"}, {"open", "open, in time"},
+		{"at_risk", "open, at risk of being late"}, {"overdue", "open, overdue"},
+	} {
+		v.Due = append(v.Due, cell{outcome: outcome{Key: d.key, Label: d.label}, N: c.due[d.key]})
+	}
+	var open int64
+	for _, cl := range v.Totals {
+		if cl.Key == "open" || cl.Key == "held" || cl.Key == "failed" {
+			open += cl.N
+		}
+	}
+	switch {
+	case v.Tasks == 0:
+		v.Verdict = "There is nothing to report yet."
+	case open == 0:
+		v.Verdict = "All requests are answered at all vendors."
+	default:
+		v.Verdict = fmt.Sprintf("%s of %s requests are answered at all vendors; %s erasures are still open, waiting for a decision, or failed.",
+			number(v.Answered), number(v.Subjects), number(open))
+	}
+	return v
+}
+
+func cells(states map[string]int64) []cell {
+	var all []cell
+	for _, o := range outcomes {
+		c := cell{outcome: o}
+		for _, s := range o.states {
+			c.N += states[s]
+		}
+		all = append(all, c)
+	}
+	return all
+}
