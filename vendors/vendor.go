@@ -2,6 +2,9 @@ package vendors
 
 import (
 	"context"
+	"errors"
+	"io"
+	"strings"
 	"time"
 )
 
@@ -43,6 +46,64 @@ type Checker interface {
 	// Check makes the cheapest call that shows that credentials are accepted. Warnings are
 	// sentences for the operator: agreements that are missing, versions near their end.
 	Check(ctx context.Context) (warnings []string, err error)
+}
+
+// Exporter is a vendor that hands out what it holds about a target, as a zip. It is asked
+// for before the target is removed.
+type Exporter interface {
+	// Exports says whether and how exports are made. It never changes.
+	Exports() Exports
+
+	// CreateExport asks for an export. It makes a job and changes nothing that the vendor
+	// holds, so that after an uncertain outcome it is simply made again: a second job does
+	// no harm.
+	CreateExport(ctx context.Context, t *Target) (Receipt, error)
+
+	// PollExport asks once about the job t.Reference. It needs no identifier.
+	PollExport(ctx context.Context, t *Target) (Progress, error)
+
+	// FetchExport writes the result of the job t.Reference, which is done, to w. It needs no
+	// identifier. The vendor may forget the result once it was delivered: what w has got and
+	// not kept is lost. After an error w may have got a part.
+	FetchExport(ctx context.Context, t *Target, w io.Writer) error
+}
+
+// Exports is how a vendor's exports are made.
+type Exports struct {
+	Mode        ExportMode
+	Dir         string        // where results are kept, encrypted
+	Recipients  []string      // the age public keys that they are encrypted to
+	FetchWithin time.Duration // from done: how long a result can be fetched
+}
+
+// ExportMode says what an export means for the removal after it. Its text is false, true or
+// required.
+type ExportMode uint8
+
+const (
+	NoExport       ExportMode = iota // none is made
+	ExportFirst                      // the removal follows once the export job was accepted
+	ExportRequired                   // the removal follows once the export is in our hands, and not without it
+)
+
+var exportModes = [...]string{"false", "true", "required"}
+
+func (m ExportMode) String() string {
+	if int(m) < len(exportModes) {
+		return exportModes[m]
+	}
+	return ""
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *ExportMode) UnmarshalText(text []byte) error {
+	for i, word := range exportModes {
+		if strings.EqualFold(word, string(text)) {
+			*m = ExportMode(i)
+			return nil
+		}
+	}
+	return errors.New("must be false, true or required")
 }
 
 // Target is one subject at one vendor by one identifier, as a call needs it.

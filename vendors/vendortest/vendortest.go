@@ -125,6 +125,7 @@ func Run(t *testing.T, c Case) {
 	t.Run("nothing to send", c.nothingToSend)
 	t.Run("at the same time", c.concurrent)
 	t.Run("check only reads", c.checkReads)
+	t.Run("exports", c.exports)
 }
 
 func (c Case) traits(t *testing.T) {
@@ -416,6 +417,67 @@ func (b *bench) each(ctx context.Context, target func() *vendors.Target, f func(
 	if poller, ok := b.vendor.(vendors.Poller); ok {
 		_, err := poller.Poll(ctx, target())
 		f("poll", err)
+	}
+	if exporter, ok := b.vendor.(vendors.Exporter); ok {
+		_, err := exporter.CreateExport(ctx, target())
+		f("create export", err)
+		_, err = exporter.PollExport(ctx, target())
+		f("poll export", err)
+		var got strings.Builder
+		f("fetch export", exporter.FetchExport(ctx, target(), &got))
+		if got.Len() > 0 {
+			f("fetch export", errors.New("content beside an error"))
+		}
+	}
+}
+
+// exports: asking for an export is one request and leaves a reference; to follow and to
+// fetch it only reads, and works when the identifier is dropped; no failure passes for
+// content.
+func (c Case) exports(t *testing.T) {
+	b := c.bench(t, noAnswer)
+	exporter, ok := b.vendor.(vendors.Exporter)
+	if !ok {
+		return
+	}
+	requests := func(what string, changing int) {
+		t.Helper()
+		calls := b.calls(t)
+		if len(calls) != 1 || calls[0].Changes() != (changing == 1) {
+			t.Errorf("%s sent %d requests: want one", what, len(calls))
+		}
+	}
+	receipt, err := exporter.CreateExport(t.Context(), c.target())
+	if err != nil || receipt.Reference == "" {
+		t.Fatalf("reference %q, %v", receipt.Reference, err)
+	}
+	requests("CreateExport", 1)
+	target := c.target()
+	target.Subject = target.Subject.Forget(0)
+	if p, err := exporter.PollExport(t.Context(), target); err != nil || p.Job < vendors.JobOpen || p.Job > vendors.JobUnknown {
+		t.Errorf("%+v, %v", p, err)
+	}
+	requests("PollExport", 0)
+	var got strings.Builder
+	if err := exporter.FetchExport(t.Context(), target, &got); err != nil || got.Len() == 0 {
+		t.Errorf("%d bytes, %v", got.Len(), err)
+	}
+	requests("FetchExport", 0)
+
+	for what, fault := range c.unclear(t, b, c.Unclear...) {
+		b.set(fault)
+		receipt, err := exporter.CreateExport(t.Context(), c.target())
+		c.typed(t, err, vendors.ErrUnavailable, vendors.ErrUnreadable)
+		if receipt != (vendors.Receipt{}) {
+			t.Errorf("%s: a receipt beside an error", what)
+		}
+		if !strings.HasPrefix(what, "status 200") { // what is in a 200 is for the caller to see
+			c.typed(t, exporter.FetchExport(t.Context(), target, io.Discard), vendors.ErrUnavailable, vendors.ErrUnreadable)
+		}
+	}
+	for status, kind := range map[int]error{401: vendors.ErrAuth, 403: vendors.ErrAuth, 429: vendors.ErrRateLimited, 400: vendors.ErrRefused, 404: vendors.ErrUnreadable} {
+		b.set(Reply(status, quoteBack(c.Target.Subject)))
+		c.typed(t, exporter.FetchExport(t.Context(), target, io.Discard), kind)
 	}
 }
 

@@ -1,9 +1,13 @@
 package voyado
 
 import (
+	"io"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
+
+	"filippo.io/age"
 
 	"expunge/vendors"
 )
@@ -35,6 +39,10 @@ type Config struct {
 	ArchiveDays  int              `yaml:"archive_days"`  // the vendor's archiving: a job waits this many days
 	PollEvery    vendors.Duration `yaml:"poll_every"`
 	GiveUpAfter  vendors.Duration `yaml:"give_up_after"` // still not done: held; 0: never
+
+	Export           vendors.ExportMode `yaml:"export"`            // false, true or required
+	ExportDir        string             `yaml:"export_dir"`        // where exports are kept, encrypted
+	ExportRecipients []string           `yaml:"export_recipients"` // age public keys that they are encrypted to
 }
 
 func newConfig() *Config {
@@ -45,6 +53,7 @@ func newConfig() *Config {
 		ArchiveDays:  5,
 		PollEvery:    vendors.Duration(6 * time.Hour),
 		GiveUpAfter:  vendors.Duration(45 * 24 * time.Hour),
+		ExportDir:    "exports",
 	}
 }
 
@@ -77,8 +86,42 @@ func (c *Config) Validate() error {
 	case c.ArchiveDays < 0 || c.ArchiveDays > 365:
 		return bad("archive_days", "must be between 0 and 365", "")
 	}
+	if err := c.checkExport(); err != nil {
+		return err
+	}
 	_, err := c.place()
 	return err
+}
+
+// checkExport makes sure that an export could be encrypted: one that cannot be kept must
+// not be asked for.
+func (c *Config) checkExport() error {
+	const key = "export_recipients"
+	for _, r := range c.ExportRecipients {
+		if strings.HasPrefix(strings.ToUpper(strings.TrimSpace(r)), "AGE-SECRET-KEY-") {
+			return &vendors.KeyError{Key: key, Problem: "holds a secret key", Hint: "give the public key, which begins with age1; the secret one belongs to who opens the exports"}
+		}
+		// The library's own words could quote what was meant to be secret.
+		if keys, err := age.ParseRecipients(strings.NewReader(r)); err != nil || len(keys) != 1 {
+			return &vendors.KeyError{Key: key, Problem: "holds something that is no age public key", Hint: "`age-keygen` makes a pair of keys; the public one begins with age1"}
+		}
+	}
+	switch {
+	case c.Export == vendors.NoExport:
+		return nil
+	case c.ExportDir == "":
+		return &vendors.KeyError{Key: "export_dir", Problem: "must not be empty"}
+	case len(c.ExportRecipients) == 0:
+		return &vendors.KeyError{Key: key, Problem: "is missing", Hint: "exports are kept encrypted or not at all: give the age public key of who may open them"}
+	}
+	keys, err := age.ParseRecipients(strings.NewReader(strings.Join(c.ExportRecipients, "\n")))
+	if err == nil {
+		_, err = age.Encrypt(io.Discard, keys...)
+	}
+	if err != nil {
+		return &vendors.KeyError{Key: key, Problem: "names keys that cannot be used together", Hint: "use keys of one sort"}
+	}
+	return nil
 }
 
 // place is the address below which the calls are.

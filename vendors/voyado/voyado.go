@@ -9,6 +9,9 @@
 // Invariants: a job id is taken over only when it can be kept and asked for; an answer
 // about another job is never taken for ours; a status that is not known keeps the job open.
 //
+// An export is a job too. It changes nothing, but its result may be gone once it was
+// delivered: it is streamed to the caller, who keeps it.
+//
 // Removing a key twice is harmless, so a submission without an answer may be repeated, by
 // the caller. The package itself repeats nothing and keeps nothing.
 package voyado
@@ -42,6 +45,8 @@ var (
 	_ vendors.Vendor  = (*Vendor)(nil)
 	_ vendors.Poller  = (*Vendor)(nil)
 	_ vendors.Checker = (*Vendor)(nil)
+
+	_ vendors.Exporter = (*Vendor)(nil)
 )
 
 // Traits implements vendors.Vendor.
@@ -129,7 +134,17 @@ var (
 	errNotFound = errors.New("the vendor does not know this address")
 )
 
-// job is the answer to every call.
+// The calls that make jobs.
+const (
+	opSubmit = "submit"
+	opExport = "create export"
+)
+
+// creates reports whether a call makes a job: then no answer can be about one that is not
+// found.
+func creates(op string) bool { return op == opSubmit || op == opExport }
+
+// job is the answer to every call but one.
 type job struct {
 	ID     vendors.Loose `json:"jid"`
 	Status vendors.Loose `json:"status"`
@@ -138,51 +153,60 @@ type job struct {
 // Submit implements vendors.Vendor: it creates the removal job. Whatever status word comes
 // with a job id, the id is kept: the job exists, and polls tell of it.
 func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt, error) {
+	return v.create(ctx, opSubmit, "create-remove-customer-job", t)
+}
+
+// create makes a job about the target's key.
+func (v *Vendor) create(ctx context.Context, op, name string, t *vendors.Target) (vendors.Receipt, error) {
 	key := t.Identifier()
 	if key == "" {
-		return vendors.Receipt{}, v.notSent("submit", vendors.ErrNoValue)
+		return vendors.Receipt{}, v.notSent(op, vendors.ErrNoValue)
 	}
-	a, err := v.call(ctx, "submit", http.MethodPost, "create-remove-customer-job", url.Values{"customerKey": {key}})
+	a, err := v.call(ctx, op, http.MethodPost, name, url.Values{"customerKey": {key}})
 	if err != nil {
 		return vendors.Receipt{}, err
 	}
-	j, err := v.read("submit", a)
+	j, err := v.read(op, a)
 	if err != nil {
 		return vendors.Receipt{}, err
 	}
 	id := string(j.ID)
 	// A job id is shown in reports. One that repeats the key would show the key.
 	if !vendors.PlainToken(id, 128) || strings.EqualFold(id, key) {
-		return vendors.Receipt{}, v.unreadable("submit", a, errNoJob)
+		return vendors.Receipt{}, v.unreadable(op, a, errNoJob)
 	}
 	return vendors.Receipt{Reference: id, Warning: warning(key)}, nil
 }
 
 // Poll implements vendors.Poller.
 func (v *Vendor) Poll(ctx context.Context, t *vendors.Target) (vendors.Progress, error) {
+	return v.poll(ctx, "poll", t)
+}
+
+func (v *Vendor) poll(ctx context.Context, op string, t *vendors.Target) (vendors.Progress, error) {
 	if t.Reference == "" {
-		return vendors.Progress{}, v.notSent("poll", vendors.ErrNoValue)
+		return vendors.Progress{}, v.notSent(op, vendors.ErrNoValue)
 	}
-	a, err := v.call(ctx, "poll", http.MethodGet, "job-status", url.Values{"jid": {t.Reference}})
+	a, err := v.call(ctx, op, http.MethodGet, "job-status", url.Values{"jid": {t.Reference}})
 	if err != nil {
 		return vendors.Progress{}, err
 	}
-	j, err := v.read("poll", a)
+	j, err := v.read(op, a)
 	if err != nil {
 		return vendors.Progress{}, err
 	}
 	if j.ID != "" && !strings.EqualFold(string(j.ID), t.Reference) {
-		return vendors.Progress{}, v.unreadable("poll", a, ErrOtherJob)
+		return vendors.Progress{}, v.unreadable(op, a, ErrOtherJob)
 	}
 	if j.Status == "" {
-		return vendors.Progress{}, v.unreadable("poll", a, errNoStatus)
+		return vendors.Progress{}, v.unreadable(op, a, errNoStatus)
 	}
 	word := strings.ToLower(strings.TrimSpace(string(j.Status)))
 	state, known := states[word]
 	if j.ID == "" && (state == vendors.JobDone || state == vendors.JobFailed) {
 		// What ends a task must be about our job: something in front of the vendor has
 		// statuses too.
-		return vendors.Progress{}, v.unreadable("poll", a, errNoJob)
+		return vendors.Progress{}, v.unreadable(op, a, errNoJob)
 	}
 	if !known {
 		return vendors.Progress{Job: vendors.JobUnknown, Status: shown(word, t.Subject)}, nil
@@ -226,6 +250,15 @@ func shown(word string, s vendors.Subject) string {
 
 // call makes one request. No call has a body.
 func (v *Vendor) call(ctx context.Context, op, method, name string, query url.Values) (*vendors.Answer, error) {
+	req, err := v.request(ctx, op, method, name, query)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	return v.transport.Do(ctx, op, req)
+}
+
+func (v *Vendor) request(ctx context.Context, op, method, name string, query url.Values) (*http.Request, error) {
 	u := v.place.JoinPath(name)
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
@@ -233,8 +266,7 @@ func (v *Vendor) call(ctx context.Context, op, method, name string, query url.Va
 		return nil, v.notSent(op, errRequest) // err would quote the URL
 	}
 	req.Header.Set("Api-Key", v.config.APIKey.Reveal())
-	req.Header.Set("Accept", "application/json")
-	return v.transport.Do(ctx, op, req)
+	return req, nil
 }
 
 var errRequest = errors.New("the request cannot be built")
@@ -248,17 +280,22 @@ func (v *Vendor) read(op string, a *vendors.Answer) (job, error) {
 		err := transport.DecodeJSON(v.name, op, a, &j)
 		return j, err
 	case a.Status == http.StatusNotFound:
-		if transport.DecodeJSON(v.name, op, a, &j) == nil && j.Status == statusNotFound && op != "submit" {
+		if transport.DecodeJSON(v.name, op, a, &j) == nil && j.Status == statusNotFound && !creates(op) {
 			return j, nil
 		}
 		return job{}, v.unreadable(op, a, errNotFound)
 	}
+	return job{}, v.failure(op, a)
+}
+
+// failure is the usual meaning of an answer that is not 2xx, with the vendor's own words.
+func (v *Vendor) failure(op string, a *vendors.Answer) error {
 	failed := transport.Fail(v.name, op, a)
 	var said struct{ Message vendors.Loose }
 	if transport.DecodeJSON(v.name, op, a, &said) == nil {
 		failed.Message = string(said.Message)
 	}
-	return job{}, failed
+	return failed
 }
 
 func (v *Vendor) unreadable(op string, a *vendors.Answer, cause error) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -78,6 +79,9 @@ func TestConformance(t *testing.T) {
 					switch {
 					case req.Method == http.MethodPost:
 						wire(t, "remove-started.json")(w, req)
+					case strings.HasSuffix(req.URL.Path, "/export-customer-job-result"):
+						w.Header().Set("Content-Type", "application/zip")
+						io.WriteString(w, vendortest.Wire(t, "voyado/export-result.zip"))
 					case req.URL.Query().Get("jid") == jid:
 						wire(t, "status-running.json")(w, req)
 					default:
