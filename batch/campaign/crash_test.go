@@ -1,0 +1,509 @@
+package campaign
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"expunge/vendors/sim"
+	"expunge/vendors/sim/audit"
+)
+
+const (
+	shortKills    = 8
+	killsPerRound = 25
+)
+
+// TestCrash kills the program at random instants, restarts it until it is done, and then
+// compares store and report with what really happened at the vendors. It would fail if an
+// intent were not on disk before its call, a reference not before its use, if a task could
+// be left where no run takes it up, or if a request that harms by its repetition were
+// repeated.
+func TestCrash(t *testing.T) {
+	want, perRound := *flagKills, killsPerRound
+	if want <= 0 {
+		want, perRound = shortKills, shortKills/2
+	}
+	c := &campaign{rng: rand.New(rand.NewPCG(*flagSeed, 0xdead)), where: map[string]int{}}
+	build(t)
+	for n := 0; c.kills < want && !t.Failed(); n++ {
+		c.round(t, n, min(perRound, want-c.kills))
+	}
+	var where []string
+	for _, k := range slices.Sorted(maps.Keys(c.where)) {
+		where = append(where, fmt.Sprintf("%d %s", c.where[k], k))
+	}
+	fmt.Printf("%d rounds, seed %d, %d effects at the vendors, %d removal jobs made again, %d requests held as uncertain; kills found: %s\n",
+		c.rounds, *flagSeed, c.effects, c.again, c.uncertain, strings.Join(where, ", "))
+	fmt.Printf("%d kills, %d lost, %d stuck, %d harmful repeats, %d report mismatches\n", c.kills, c.lost, c.stuck, c.harm, c.mismatch)
+	if c.lost+c.stuck+c.harm+c.mismatch > 0 {
+		t.Fail()
+	}
+}
+
+// campaign is what the rounds add up to.
+type campaign struct {
+	rng                         *rand.Rand
+	rounds, kills               int
+	lost, stuck, harm, mismatch int
+	effects, again, uncertain   int
+	where                       map[string]int // what state a kill found the program in
+}
+
+// round is one store from nothing to a finished report.
+type round struct {
+	*campaign
+	*site
+	t         *testing.T
+	n         int
+	seed      uint64
+	big       bool // an input whose intake and report take long enough to be hit
+	sim       *vendorsim
+	budget    int
+	committed map[string]map[string]bool // references seen in the store after a kill
+	inputs    []input
+}
+
+// input is one file, and what must become of its rows.
+type input struct {
+	name                                string
+	rows, invalid, duplicates, subjects int
+}
+
+func (c *campaign) round(t *testing.T, n, budget int) {
+	r := &round{campaign: c, t: t, n: n, seed: c.rng.Uint64(), big: n%4 == 1, budget: budget, committed: map[string]map[string]bool{}}
+	c.rounds++
+	people, more, pace := 40+c.rng.IntN(30), 4, 1
+	if *flagKills <= 0 {
+		people, pace = 10, 4 // less work, done faster
+	}
+	r.sim = startSim(t, r.simulator(people+more)...)
+	r.site = newSite(t, r.sim.url, settings{global: []string{"linger: 3s"}, vendors: map[string][]string{
+		sim.CustomerGauge: {fmt.Sprintf("rate: %d/s", 80*pace), "burst: 4", "concurrency: 6", "timeout: 5s", "retry_base: 20ms", "retry_cap: 100ms"},
+		sim.Voyado: {fmt.Sprintf("rate: %d/s", 40*pace), "concurrency: 3", "timeout: 5s", "retry_base: 20ms", "retry_cap: 100ms",
+			"archive_after: 400ms", "poll_every: 150ms"},
+		sim.Acqueon: {fmt.Sprintf("rate: %d/s", 12*pace), "timeout: 5s", "retry_base: 20ms", "retry_cap: 100ms"},
+	}})
+	r.inputs = append(r.inputs, r.makeInput(people))
+	first := "subjects.csv"
+
+	// Of the round's kills some are aimed: at the intake of a big file, at the writing of
+	// the report, at the confirmations, at a second file. The rest is anywhere.
+	aimed := max(1, budget/8)
+	intake := 0
+	if r.big {
+		aimed, intake = max(1, budget/5), max(1, budget/4)
+	}
+	r.killInIntake(intake, "run", first)
+	r.killWithin(max(1, r.budget-2*aimed-intake-1), 0, 750*time.Millisecond/time.Duration(pace), "run", first)
+	r.finish("run", first)
+	r.killInReport(aimed, "run")
+	r.inputs = append(r.inputs, r.makeSecondInput(people, more))
+	r.killInIntake(intake, "run", "second.csv")
+	r.killWithin(aimed, 0, 400*time.Millisecond/time.Duration(pace), "run", "second.csv")
+	r.finish("run", "second.csv")
+	r.sim.post(t, "/_sim/acqueon/complete", "")
+	r.write(t, "confirmations.csv", r.sim.get(t, "/_sim/acqueon/confirmations.csv?vendor=acqueon"))
+	r.killWithin(r.budget, 0, 120*time.Millisecond, "confirm", "confirmations.csv")
+	// 3: a ticket whose reference was never received cannot be told by it.
+	r.mustRun(t, []int{0, 3}, "confirm", "confirmations.csv")
+	r.mustRun(t, []int{0, 3, 4}, "run")
+	if !t.Failed() {
+		r.judge()
+	}
+}
+
+// simulator chooses how the vendors behave in this round.
+func (r *round) simulator(people int) []string {
+	one := func(of ...string) string { return of[r.rng.IntN(len(of))] }
+	args := []string{"--generate", fmt.Sprint(people), "--seed", fmt.Sprint(r.seed), "--fault-seed", fmt.Sprint(r.rng.Uint64()),
+		"--day", "300ms", "--archive-days", "1", "--token-ttl", one("2s", "1h"),
+		"--cg-no-match", one("total0", "missing", "404"), "--cg-error-status", one("400", "200")}
+	for _, f := range []string{
+		"all:latency=" + one("1ms", "5ms", "20ms"),
+		"all:lost=0.02", "all:cut=0.02", "all:garbage=0.01", "all:truncated=0.01", "all:5xx=0.02", "all:429=0.002",
+		"customergauge:token_expiry=0.02", "voyado.job-status:wrong_jid=0.01",
+		"voyado.create-removal:job_error=0.03,job_lost=0.03,job_paused=0.03",
+	} {
+		args = append(args, "--fault", f)
+	}
+	return args
+}
+
+var inputHeader = []string{"subject_id", "email", "other_email", "telephone", "customer_key", "account_number",
+	"call_id", "agent_id", "customer_name", "vendors"}
+
+func personRow(p sim.Person) []string {
+	return []string{p.SubjectID, p.Email, p.OtherEmail, p.Telephone, strings.Join(p.CustomerKeys, ";"), p.AccountNumber,
+		p.CallID, p.AgentID, p.Name, ""}
+}
+
+// makeInput writes a file of people whom the simulator knows, some of them behind one
+// telephone, with rows among them that are wrong in every way.
+func (r *round) makeInput(people int) input {
+	in := input{name: "subjects.csv"}
+	var rows [][]string
+	good := func(row []string) { rows = append(rows, row); in.subjects++ }
+	bad := func(row []string) { rows = append(rows, row); in.invalid++ }
+	for i := range people {
+		row := personRow(sim.PersonAt(r.seed, i))
+		good(row)
+		switch r.rng.IntN(12) {
+		case 0: // the same request once more
+			bad(row)
+		case 1: // the same number for somebody else
+			other := slices.Clone(row)
+			other[1] = fmt.Sprintf("somebody-%d@example.org", i)
+			bad(other)
+		case 2:
+			other := slices.Clone(row)
+			other[0], other[1] = fmt.Sprintf("BAD-%d", i), "no address"
+			bad(other)
+		case 3:
+			other := slices.Clone(row)
+			other[0] = ""
+			bad(other)
+		case 4:
+			bad(row[:4])
+		case 5: // the same person asks twice: asked of the vendors once
+			other := slices.Clone(row)
+			other[0] = fmt.Sprintf("AGAIN-%d", i)
+			good(other)
+		}
+	}
+	for i := range r.padding() {
+		good(paddingRow("PAD", i))
+	}
+	in.rows = len(rows)
+	r.writeRows(in.name, rows)
+	return in
+}
+
+// padding is how many rows a big input has besides: enough for its intake and its report to
+// take a few tenths of a second. No vendor is called about them.
+func (r *round) padding() int {
+	if r.big {
+		return 25_000
+	}
+	return 0
+}
+
+// paddingRow is a subject without an identifier for the only vendor that it names.
+func paddingRow(prefix string, i int) []string {
+	return []string{fmt.Sprintf("%s-%d", prefix, i), "", "", "", fmt.Sprintf("pad-%08d", i), "", "", "", "", sim.CustomerGauge}
+}
+
+// makeSecondInput writes a later file: rows of the first one, one of them changed, and new
+// ones.
+func (r *round) makeSecondInput(people, more int) input {
+	in := input{name: "second.csv", subjects: more + r.padding(), duplicates: 6, invalid: 1}
+	var rows [][]string
+	for i := range in.duplicates {
+		rows = append(rows, personRow(sim.PersonAt(r.seed, i)))
+	}
+	changed := personRow(sim.PersonAt(r.seed, in.duplicates))
+	changed[1] = "changed@example.net"
+	rows = append(rows, changed)
+	for i := range more {
+		rows = append(rows, personRow(sim.PersonAt(r.seed, people+i)))
+	}
+	for i := range r.padding() {
+		rows = append(rows, paddingRow("MORE", i))
+	}
+	in.rows = len(rows)
+	r.writeRows(in.name, rows)
+	return in
+}
+
+func (r *round) writeRows(name string, rows [][]string) {
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	_ = w.Write(inputHeader) // a buffer takes everything
+	_ = w.WriteAll(rows)
+	r.write(r.t, name, b.String())
+}
+
+// killWithin starts the program n times and kills it at an instant between least and most.
+// Three lives that ended by themselves mean that there is nothing left to interrupt.
+func (r *round) killWithin(n int, least, most time.Duration, args ...string) {
+	for missed := 0; n > 0 && r.budget > 0 && missed < 3 && !r.t.Failed(); {
+		p := r.start(r.t, args...)
+		timer := time.NewTimer(least + time.Duration(r.rng.Int64N(int64(most-least))))
+		select {
+		case <-timer.C:
+		case <-p.ended:
+			timer.Stop()
+		}
+		if !r.killed(p, args[0]) {
+			missed++
+			continue
+		}
+		n--
+	}
+}
+
+// killInIntake kills the program while it takes in a file, as long as it has not.
+func (r *round) killInIntake(n int, args ...string) {
+	for ; n > 0 && !r.t.Failed() && len(r.look(r.t).batches) < len(r.inputs); n-- {
+		r.killWithin(1, 15*time.Millisecond, 200*time.Millisecond, args...)
+	}
+}
+
+// killInReport kills the program while it writes the report: when its temporary file is
+// there, or a moment later.
+func (r *round) killInReport(n int, args ...string) {
+	for missed := 0; n > 0 && r.budget > 0 && missed < 10 && !r.t.Failed(); {
+		p := r.start(r.t, args...)
+		for seen := false; !seen; {
+			select {
+			case <-p.ended:
+				seen = true
+			default:
+				seen = r.halfWritten()
+			}
+		}
+		if r.big {
+			time.Sleep(time.Duration(r.rng.Int64N(int64(40 * time.Millisecond)))) // an instant within the writing
+		}
+		if !r.killed(p, args[0]) {
+			missed++
+			continue
+		}
+		n--
+	}
+}
+
+func (r *round) halfWritten() bool {
+	list, err := os.ReadDir(r.dir)
+	return err == nil && slices.ContainsFunc(list, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), ".report.csv.") })
+}
+
+// killed kills, and looks at what is left. It reports whether there was something to kill.
+func (r *round) killed(p *process, command string) bool {
+	if !p.kill() {
+		if !slices.Contains([]int{0, 3, 4}, p.result.code) {
+			r.t.Errorf("round %d: %s: exit %d\n%s", r.n, command, p.result.code, p.result.stderr)
+		}
+		return false
+	}
+	r.kills++
+	r.budget--
+	half := r.halfWritten()
+	list, err := os.ReadDir(r.dir)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, e := range list {
+		// A report that was not finished is nobody's: what is judged later must be whole.
+		if strings.HasPrefix(e.Name(), ".report.csv.") {
+			if err := os.Remove(r.path(e.Name())); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+	}
+	snap := r.look(r.t)
+	switch {
+	case half:
+		r.where["while the report was written"]++
+	case snap.loading > 0:
+		r.where["in an intake"]++
+	case command == "confirm":
+		r.where["in a confirmation"]++
+	case len(snap.batches) == 0:
+		r.where["before anything was taken in"]++
+	case snap.states["submitting"] > 0:
+		r.where["with a submission under way"]++
+	default:
+		r.where["with none"]++
+	}
+	for vendor, refs := range snap.refs {
+		if r.committed[vendor] == nil {
+			r.committed[vendor] = map[string]bool{}
+		}
+		maps.Copy(r.committed[vendor], refs)
+	}
+	return true
+}
+
+// finish runs the program until nothing is left but what waits for people.
+func (r *round) finish(args ...string) {
+	for range 10 {
+		if r.t.Failed() {
+			return
+		}
+		r.mustRun(r.t, []int{0, 3, 4}, args...)
+		snap := r.look(r.t)
+		if !slices.ContainsFunc(snap.tasks, func(k storedTask) bool { return !k.atRest() }) {
+			return
+		}
+	}
+}
+
+// atRest says whether no run has anything to do for the task.
+func (k *storedTask) atRest() bool {
+	switch k.state {
+	case "erased", "not_found", "failed", "held":
+		return !k.scheduled
+	case "waiting":
+		return k.kind == sim.Acqueon && !k.scheduled && k.reference != ""
+	}
+	return false
+}
+
+// judge compares the store and the report with the ledger.
+func (r *round) judge() {
+	t := r.t
+	name := func() string { return fmt.Sprintf("round %d (people of seed %d)", r.n, r.seed) }
+	facts, err := audit.Fetch(t.Context(), r.sim.client, r.sim.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := audit.Open(r.path("report.csv"), r.path("subjects.csv"), r.path("second.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	vs, err := audit.ParseVendors(audit.DefaultVendors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verdict := audit.Judge(facts, files, vs, false)
+	r.effects += verdict.Effects
+	r.again += verdict.HarmlessRepeats
+	for _, p := range verdict.Problems {
+		t.Errorf("%s: %s at %s: %s", name(), p.Subject, p.Vendor, p.What)
+		switch {
+		case strings.Contains(p.What, "lost: "):
+			r.lost++
+		case strings.Contains(p.What, "harm"):
+			r.harm++
+		default:
+			r.mismatch++
+		}
+	}
+	snap := r.look(t)
+	r.judgeReferences(snap, facts.Ledger, name())
+	for _, k := range snap.tasks {
+		if k.kind == sim.Acqueon && k.reason == "uncertain_submission" {
+			r.uncertain++
+		}
+		if !k.atRest() {
+			r.stuck++
+			t.Errorf("%s: task %d at %s is %s %s (scheduled %v, follows another %v)", name(), k.id, k.vendor, k.state, k.reason, k.scheduled, k.follow)
+		}
+	}
+	raised := map[string]int{}
+	for _, e := range facts.Ledger {
+		if e.Kind == sim.Acqueon && e.Effect {
+			raised[e.AccountNumber]++
+		}
+	}
+	for _, n := range raised {
+		if n > 1 {
+			r.harm++
+			t.Errorf("%s: %d tickets for one account number", name(), n)
+		}
+	}
+	r.judgeTotals(snap, name())
+}
+
+// judgeReferences: what was in the store once is in it now, and nothing else than what the
+// vendors gave.
+func (r *round) judgeReferences(snap snapshot, ledger []sim.Entry, name string) {
+	given := map[string]map[string]bool{}
+	for _, e := range ledger {
+		if e.Reference != "" {
+			if given[e.Kind] == nil {
+				given[e.Kind] = map[string]bool{}
+			}
+			given[e.Kind][e.Reference] = true
+		}
+	}
+	for vendor, refs := range r.committed {
+		for ref := range refs {
+			if !snap.refs[vendor][ref] {
+				r.lost++
+				r.t.Errorf("%s: reference %s of %s was in the store and is gone", name, ref, vendor)
+			}
+		}
+	}
+	for vendor, refs := range snap.refs {
+		for ref := range refs {
+			if !given[vendor][ref] {
+				r.mismatch++
+				r.t.Errorf("%s: reference %s in the store was never given by %s", name, ref, vendor)
+			}
+		}
+	}
+}
+
+// judgeTotals: every row of the input is accounted for, in the batches and in the report.
+func (r *round) judgeTotals(snap snapshot, name string) {
+	wrong := func(format string, args ...any) {
+		r.mismatch++
+		r.t.Errorf(name+": "+format, args...)
+	}
+	if len(snap.batches) != len(r.inputs) || snap.loading != 0 {
+		wrong("%d batches and %d unfinished ones, want %d", len(snap.batches), snap.loading, len(r.inputs))
+		return
+	}
+	type total struct {
+		subjects            map[string]bool
+		invalid, duplicates int
+	}
+	totals := make([]total, len(r.inputs))
+	states := map[string]int{}
+	for _, row := range r.report(r.t, "report.csv") {
+		var b int
+		if _, err := fmt.Sscan(row["batch"], &b); err != nil || b < 1 || b > len(totals) {
+			wrong("the report names batch %q", row["batch"])
+			return
+		}
+		tot := &totals[b-1]
+		switch row["state"] {
+		case "invalid":
+			tot.invalid++
+		case "duplicate":
+			tot.duplicates++
+		default:
+			if tot.subjects == nil {
+				tot.subjects = map[string]bool{}
+			}
+			tot.subjects[row["line"]+" "+row["subject_id"]] = true
+			states[row["state"]]++
+		}
+	}
+	for i, in := range r.inputs {
+		want := storedBatch{in.rows, in.subjects, in.invalid, in.duplicates}
+		if snap.batches[i] != want {
+			wrong("%s: the batch has %+v, the file %+v", in.name, snap.batches[i], want)
+		}
+		tot := totals[i]
+		if got := (storedBatch{len(tot.subjects) + tot.invalid + tot.duplicates, len(tot.subjects), tot.invalid, tot.duplicates}); got != want {
+			wrong("%s: the report has %+v, the file %+v", in.name, got, want)
+		}
+	}
+	if !maps.Equal(states, snap.states) {
+		wrong("the report's states are %v, the store's %v", states, snap.states)
+	}
+}
+
+// setFaults replaces the faults of a simulator that runs.
+func (v *vendorsim) setFaults(t *testing.T, faults ...string) {
+	t.Helper()
+	body, err := json.Marshal(map[string][]string{"faults": faults})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.post(t, "/_sim/faults", string(body))
+}
+
+var _ http.Handler = (*sim.Sim)(nil)

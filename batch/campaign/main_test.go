@@ -1,0 +1,54 @@
+package campaign
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+var (
+	flagKills = flag.Int("kills", 0, "how many times TestCrash kills the program; 0: the short version")
+	flagSeed  = flag.Uint64("seed", 1, "seed of TestCrash's inputs, faults and instants")
+	flagRate  = flag.Duration("rate-for", 0, "how long TestRate keeps each limit busy; 0: the short version")
+)
+
+// programs are the real binaries, built once for all tests.
+var programs struct {
+	once    sync.Once
+	dir     string
+	err     error
+	expunge string
+	sim     string
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	if programs.dir != "" {
+		os.RemoveAll(programs.dir)
+	}
+	os.Exit(code)
+}
+
+// build makes the programs. They are built as users build them, without a test's hooks.
+func build(t *testing.T) {
+	t.Helper()
+	p := &programs
+	p.once.Do(func() {
+		if p.dir, p.err = os.MkdirTemp("", "campaign-bin-"); p.err != nil {
+			return
+		}
+		cmd := exec.Command("go", "build", "-o", p.dir+string(filepath.Separator), "expunge/cmd/expunge", "expunge/cmd/vendorsim")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			p.err = fmt.Errorf("go build: %w\n%s", err, out)
+		}
+		p.expunge, p.sim = filepath.Join(p.dir, "expunge"), filepath.Join(p.dir, "vendorsim")
+	})
+	if p.err != nil {
+		t.Fatal(p.err)
+	}
+}
