@@ -365,7 +365,7 @@ func (c *collector) finish(known []Vendor) *view {
 	case open == 0:
 		v.Verdict = "All requests are answered at all vendors."
 	default:
-		v.Verdict = fmt.Sprintf("%s of %s requests are answered at all vendors; %s erasures are still open, waiting for a decision, or failed.",
+		v.Verdict = fmt.Sprintf("%s of %s requests are answered at all vendors. Erasures still open, waiting for a decision, or failed: %s.",
 			number(v.Answered), number(v.Subjects), number(open))
 	}
 	return v

@@ -52,7 +52,7 @@ func newConfig() *Config {
 		AuthScheme:     "api_key",
 		VerifyPatience: vendors.Duration(10 * time.Minute),
 		MaxRecords:     25,
-		TelephoneForms: []string{asGiven},
+		TelephoneForms: []string{asGiven, e164, digits},
 	}
 }
 
@@ -80,7 +80,7 @@ func (c *Config) Validate() error {
 	case c.MaxRecords < 1:
 		return bad("max_records", "must be at least 1", "")
 	case len(c.TelephoneForms) == 0:
-		return bad("telephone_forms", "must name at least one form", "the default is [as_given]")
+		return bad("telephone_forms", "must name at least one form", "the default is [as_given, e164, digits]")
 	}
 	for i, name := range c.TelephoneForms {
 		if !slices.Contains(formNames, name) {

@@ -102,7 +102,8 @@ func (v *Vendor) Identifiers(s vendors.Subject) ([]vendors.Ref, vendors.Reason) 
 }
 
 // Preview implements vendors.Vendor. A telephone takes one request for each of its forms;
-// a record that is found by several counts once. The Hint names the forms that matched.
+// a record that is found by several counts once. The Hint names the forms that are needed
+// to reach all of them.
 func (v *Vendor) Preview(ctx context.Context, t *vendors.Target) (vendors.Preview, error) {
 	forms, err := v.forms("preview", t, v.config.TelephoneForms)
 	if err != nil {
@@ -122,18 +123,25 @@ func (v *Vendor) Preview(ctx context.Context, t *vendors.Target) (vendors.Previe
 		if len(found.records) == 0 && found.total == 0 {
 			continue
 		}
-		matched = append(matched, f.name)
+		// A form that only finds what an earlier one found needs no anonymize call of its own.
+		known := len(p.Refs)
+		for _, r := range found.records {
+			if !slices.Contains(p.Refs, string(r.Number)) {
+				p.Refs = append(p.Refs, string(r.Number))
+			}
+		}
+		if len(p.Refs) > known || !found.consistent {
+			matched = append(matched, f.name)
+		}
 		if !found.consistent {
 			p.Doubt = graver(p.Doubt, vendors.InconsistentAnswer)
 			more = max(more, found.total-len(found.records))
 		}
 		for _, r := range found.records {
 			p.Doubt = graver(p.Doubt, owner(r, t.Ref.Field, forms, t.Subject))
-			p.Refs = append(p.Refs, string(r.Number))
 		}
 	}
 	slices.Sort(p.Refs)
-	p.Refs = slices.Compact(p.Refs)
 	p.Records = len(p.Refs) + more
 	if p.Records > v.config.MaxRecords {
 		p.Doubt = graver(p.Doubt, vendors.TooManyRecords)
