@@ -33,9 +33,11 @@ type Lane struct {
 	RetryBase   time.Duration
 	RetryCap    time.Duration
 	PerSecond   float64 // configured rate, for estimates and for how much is claimed at once
+	PerDay      int64   // configured limit per 24 hours, for estimates; 0: none
 
-	// Counts of what this run did, for progress.
-	Done, Held, Failed, Calls, Errors atomic.Int64
+	// Counts of what this run did, for progress. Accepted are the tasks that this run has
+	// submitted and that wait for the vendor; in a dry run, those that were looked at.
+	Done, Held, Failed, Accepted, Calls, Errors atomic.Int64
 
 	id     int64
 	policy policy
@@ -58,6 +60,7 @@ type runner struct {
 	linger   time.Duration
 	wait     bool
 	dryRun   bool
+	began    time.Time
 	deadline time.Time // no new work from then on; zero: none
 	fail     func(error)
 }
@@ -336,6 +339,12 @@ func (l *Lane) record(from store.State, t store.Task, landed func()) {
 func (l *Lane) count(from store.State, t *store.Task) {
 	if from == t.State {
 		return
+	}
+	switch {
+	case from == store.Submitting && t.State == store.Waiting, l.r.dryRun && t.State == store.Previewed:
+		l.Accepted.Add(1)
+	case from == store.Waiting && !t.SubmittedAt.Before(l.r.began):
+		l.Accepted.Add(-1)
 	}
 	switch {
 	case t.State == store.Held:

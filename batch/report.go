@@ -51,8 +51,10 @@ type Reporter struct {
 	Now     func() time.Time
 	AtRisk  time.Duration            // an open task is at risk this long before it is due
 	Lead    map[string]time.Duration // per vendor: how long an erasure takes there at the least
+	Paces   map[string]Pace          // per vendor, for the time that the work before a task takes; may be nil
 	Filter  store.Filter
 	vendors map[int64]string
+	outlook *Outlook
 	now     time.Time
 }
 
@@ -62,10 +64,21 @@ func (r *Reporter) prepare(ctx context.Context) error {
 		return err
 	}
 	r.vendors = map[int64]string{}
+	paces := map[int64]Pace{}
 	for name, v := range known {
 		r.vendors[v.ID] = name
+		if p, ok := r.Paces[name]; ok {
+			paces[v.ID] = p
+		}
 	}
 	r.now = r.Now()
+	var counts []store.Standing
+	if len(paces) > 0 {
+		if counts, err = r.Store.Standing(ctx, r.now, time.Time{}); err != nil {
+			return err
+		}
+	}
+	r.outlook = newOutlook(counts, paces, r.AtRisk)
 	return nil
 }
 
@@ -106,7 +119,7 @@ func (r *Reporter) fill(out *ReportRow, row *store.Row) error {
 	out.Reference = t.Reference
 	out.Attempts = strconv.Itoa(t.Attempts)
 	out.ReceivedAt, out.DueAt = timeText(row.ReceivedAt), timeText(row.DueAt)
-	out.DueStatus = DueStatus(t.State, row.DueAt, t.CompletedAt, r.now, max(r.AtRisk, r.Lead[out.Vendor]))
+	out.DueStatus = DueStatus(t.State, row.DueAt, t.CompletedAt, r.now, max(r.outlook.risk(t.Vendor, row.DueAt), r.Lead[out.Vendor]))
 	out.SubmittedAt, out.CompletedAt, out.VerifiedAt = timeText(t.SubmittedAt), timeText(t.CompletedAt), timeText(t.VerifiedAt)
 	return nil
 }

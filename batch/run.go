@@ -70,7 +70,7 @@ type LaneResult struct {
 func (j *Job) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := &runner{store: j.Store, now: j.Now, linger: j.Linger, wait: o.Wait, dryRun: o.DryRun}
+	r := &runner{store: j.Store, now: j.Now, linger: j.Linger, wait: o.Wait, dryRun: o.DryRun, began: j.Now()}
 	if o.For > 0 {
 		r.deadline = j.Now().Add(o.For)
 	}

@@ -202,7 +202,7 @@ func (a *app) open(ctx context.Context, cfg *config.Config, log *slog.Logger, st
 		s.transports = append(s.transports, t)
 		s.vendors[vc.Name], s.limiters[vc.Name] = v, limiter
 		s.job.Lanes = append(s.job.Lanes, &batch.Lane{Name: vc.Name, Vendor: v, Pacer: limiter, Concurrency: c.Concurrency,
-			MaxAttempts: c.MaxAttempts, RetryBase: time.Duration(c.RetryBase), RetryCap: time.Duration(c.RetryCap), PerSecond: c.Rate.PerSecond})
+			MaxAttempts: c.MaxAttempts, RetryBase: time.Duration(c.RetryBase), RetryCap: time.Duration(c.RetryCap), PerSecond: c.Rate.PerSecond, PerDay: c.Rate.PerDay})
 	}
 	if st == nil {
 		return s, nil
@@ -238,7 +238,7 @@ func (s *session) reporter(f store.Filter) *batch.Reporter {
 	for name, v := range s.vendors {
 		lead[name] = v.Traits().LeadTime
 	}
-	return &batch.Reporter{Store: s.store, Now: time.Now, AtRisk: time.Duration(s.cfg.AtRisk), Lead: lead, Filter: f}
+	return &batch.Reporter{Store: s.store, Now: time.Now, AtRisk: time.Duration(s.cfg.AtRisk), Lead: lead, Paces: s.job.Paces(), Filter: f}
 }
 
 func (s *session) reading() intake.Options {

@@ -4,99 +4,171 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"expunge/batch"
 	"expunge/store"
 )
-
-// vendorStatus is one vendor's part of `expunge status`.
-type vendorStatus struct {
-	Vendor string           `json:"vendor"`
-	States map[string]int64 `json:"states"`
-	Next   string           `json:"next_at,omitempty"`
-	Due    string           `json:"earliest_due_at,omitempty"`
-	Over   int64            `json:"overdue"`
-	Pause  string           `json:"paused_until,omitempty"`
-}
 
 func (a *app) statusCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Where everything stands",
-		Args:  cobra.NoArgs,
+		Short: "Where everything stands, and what needs a person",
+		Long: "Shows the tasks per vendor and state, what is overdue or at risk of it, when vendors are asked next, how long the\n" +
+			"open work takes at the configured rates, and what waits for a person with the command for it. It reads only: it can\n" +
+			"be used during a run, and calls no vendor.",
+		Example: "  expunge status\n  expunge status --json",
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx := c.Context()
 			return a.withStore(ctx, true, func(s *session) error { return a.status(ctx, s, asJSON) })
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	c.Flags().BoolVar(&asJSON, "json", false, "as JSON, with stable keys")
 	return c
 }
 
+func (s *session) statusOptions() batch.StatusOptions {
+	return batch.StatusOptions{AtRisk: time.Duration(s.cfg.AtRisk), ConfirmAfter: time.Duration(s.cfg.ConfirmAfter)}
+}
+
 func (a *app) status(ctx context.Context, s *session, asJSON bool) error {
-	now := time.Now()
-	tally, err := s.store.Tally(ctx, 0, now)
+	st, err := s.job.Status(ctx, s.statusOptions())
 	if err != nil {
 		return err
-	}
-	known, err := s.store.Vendors(ctx)
-	if err != nil {
-		return err
-	}
-	var all []*vendorStatus
-	for _, t := range tally {
-		if len(all) == 0 || all[len(all)-1].Vendor != t.Vendor {
-			all = append(all, &vendorStatus{Vendor: t.Vendor, States: map[string]int64{}})
-			if p := known[t.Vendor].PausedUntil; p.After(now) {
-				all[len(all)-1].Pause = p.Format(time.RFC3339)
-			}
-		}
-		v := all[len(all)-1]
-		v.States[t.State.String()] += t.Tasks
-		v.Over += t.Overdue
-		if !t.State.Final() {
-			v.Due = earlier(v.Due, t.DueAt)
-			v.Next = earlier(v.Next, t.NextAt)
-		}
 	}
 	if asJSON {
 		enc := json.NewEncoder(a.stdout)
 		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{"vendors": all})
+		return enc.Encode(st)
 	}
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "vendor")
-	for _, st := range store.States() {
-		fmt.Fprintf(w, "\t%s", st)
+	var b strings.Builder
+	printStatus(&b, st)
+	_, err = io.WriteString(a.stdout, b.String())
+	return err
+}
+
+// recentBatches is how many batches the text shows; the JSON has all.
+const recentBatches = 10
+
+func printStatus(b *strings.Builder, st *batch.Status) {
+	printVendors(b, st)
+	var open, overdue, atRisk int64
+	for _, v := range st.Vendors {
+		open, overdue, atRisk = open+v.Open, overdue+v.Overdue, atRisk+v.AtRisk
 	}
-	fmt.Fprintln(w, "\toverdue\tnext at\tearliest due")
-	for _, v := range all {
-		fmt.Fprint(w, v.Vendor)
-		for _, st := range store.States() {
-			fmt.Fprintf(w, "\t%d", v.States[st.String()])
+	fmt.Fprintf(b, "\n%d open tasks: %d overdue, %d at risk\n", open, overdue, atRisk)
+	if o := st.Oldest; o != nil {
+		fmt.Fprintf(b, "due first: %s, received %s, due %s (%s)\n", clean(o.SubjectID), date(o.ReceivedAt), date(o.DueAt), o.DueStatus)
+	}
+	for _, v := range st.Vendors {
+		if line := vendorLine(&v, st.At); line != "" {
+			fmt.Fprintf(b, "%s: %s\n", v.Vendor, line)
 		}
-		fmt.Fprintf(w, "\t%d\t%s\t%s\n", v.Over, dash(v.Next), dash(v.Due))
 	}
-	return w.Flush()
+	if len(st.Needs) > 0 {
+		b.WriteString("\nneeds a person:\n")
+		for _, n := range st.Needs {
+			fmt.Fprintf(b, "  %s\n    %s\n", clean(n.Text), n.Command)
+		}
+	}
+	if len(st.Extended) > 0 {
+		b.WriteString("\nlater due dates:\n")
+		for _, x := range st.Extended {
+			fmt.Fprintf(b, "  %s until %s: %s (%s, %s)\n", clean(x.SubjectID), date(x.Until), clean(x.Reason), clean(x.Who), date(x.At))
+		}
+	}
+	printBatches(b, st)
+	if r := st.LastRun; r != nil {
+		fmt.Fprintf(b, "\nlast run: %d, began %s, ", r.ID, minute(r.StartedAt))
+		if r.EndedAt == nil {
+			b.WriteString("goes on, or was killed\n")
+		} else {
+			fmt.Fprintf(b, "ended %s with exit code %d\n", minute(*r.EndedAt), *r.ExitCode)
+		}
+	}
 }
 
-func dash(s string) string {
-	if s == "" {
-		return "-"
+// printVendors writes the table of tasks, without the states that nothing is in.
+func printVendors(b *strings.Builder, st *batch.Status) {
+	var states []string
+	for _, s := range store.States() {
+		for _, v := range st.Vendors {
+			if v.States[s.String()] > 0 {
+				states = append(states, s.String())
+				break
+			}
+		}
 	}
-	return s
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, strings.Join(append([]string{"vendor"}, states...), "\t"))
+	for _, v := range st.Vendors {
+		cells := []string{v.Vendor}
+		for _, s := range states {
+			cells = append(cells, fmt.Sprint(v.States[s]))
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	w.Flush() // a strings.Builder does not fail
 }
 
-func earlier(have string, t time.Time) string {
-	if t.IsZero() {
-		return have
+func vendorLine(v *batch.VendorStatus, now time.Time) string {
+	var parts []string
+	if v.Paused != nil {
+		parts = append(parts, "paused until "+minute(*v.Paused))
 	}
-	if text := t.Format(time.RFC3339); have == "" || text < have {
-		return text
+	switch {
+	case v.Next != nil && v.Next.After(now):
+		parts = append(parts, "next look "+minute(*v.Next))
+	case v.Next != nil:
+		parts = append(parts, "a look is due now")
 	}
-	return have
+	if v.CallsLeft > 0 && v.PerSecond > 0 {
+		parts = append(parts, fmt.Sprintf("about %d calls, %s at %.3g/s", v.CallsLeft, rough(time.Duration(v.Seconds)*time.Second), v.PerSecond))
+	}
+	if v.Done != nil {
+		parts = append(parts, "done about "+minute(*v.Done))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func printBatches(b *strings.Builder, st *batch.Status) {
+	if len(st.Batches) == 0 {
+		return
+	}
+	b.WriteString("\nbatches:\n")
+	shown := st.Batches[max(0, len(st.Batches)-recentBatches):]
+	if n := len(st.Batches) - len(shown); n > 0 {
+		fmt.Fprintf(b, "  (%d earlier ones: --json)\n", n)
+	}
+	for _, x := range shown {
+		if x.CutShort {
+			fmt.Fprintf(b, "  %d  %s  NOT taken in whole\n", x.ID, clean(x.Name))
+			continue
+		}
+		fmt.Fprintf(b, "  %d  %s  taken in %s: %d rows = %d subjects + %d invalid + %d duplicates\n",
+			x.ID, clean(x.Name), minute(x.TakenAt), x.Rows, x.Subjects, x.Invalid, x.Duplicates)
+	}
+}
+
+func date(t time.Time) string   { return t.UTC().Format(time.DateOnly) }
+func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+// rough is a duration in its one or two greatest units.
+func rough(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	}
+	return fmt.Sprintf("%ds", d/time.Second)
 }

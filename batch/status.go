@@ -1,0 +1,387 @@
+package batch
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"expunge/store"
+	"expunge/vendors"
+)
+
+// Pace is how fast a vendor's work goes, for estimates.
+type Pace struct {
+	Traits    vendors.Traits
+	PerSecond float64 // calls, a daily limit included; 0: not known
+}
+
+// calls is how many calls a task in this state is likely to need to its end. What waits on
+// people needs none.
+func (p Pace) calls(s store.State) float64 {
+	if s.Final() || s == store.Held {
+		return 0
+	}
+	switch p.Traits.Completion {
+	case vendors.ByPreview: // preview, submit, verify
+		switch s {
+		case store.Verifying:
+			return 1
+		case store.Previewed:
+			return 2
+		}
+		return 3
+	case vendors.ByPoll:
+		polls := 1.0
+		if p.Traits.PollEvery > 0 {
+			polls += math.Floor(max(0, p.Traits.LeadTime-p.Traits.FirstPoll).Hours() / p.Traits.PollEvery.Hours())
+		}
+		if s == store.Waiting {
+			return polls
+		}
+		return 1 + polls
+	case vendors.ByPerson:
+		if s == store.Waiting {
+			return 0
+		}
+		return 1
+	}
+	return 1
+}
+
+// takes is how long calls take at this pace.
+func (p Pace) takes(calls float64) time.Duration {
+	if p.PerSecond <= 0 {
+		return 0
+	}
+	return time.Duration(min(calls/p.PerSecond, 100*365*24*3600) * float64(time.Second))
+}
+
+// Paces are the paces of the configured vendors, by name.
+func (j *Job) Paces() map[string]Pace {
+	all := map[string]Pace{}
+	for _, l := range j.Lanes {
+		all[l.Name] = l.pace()
+	}
+	return all
+}
+
+func (l *Lane) pace() Pace {
+	p := Pace{Traits: l.Vendor.Traits(), PerSecond: l.PerSecond}
+	if daily := float64(l.PerDay) / (24 * 3600); l.PerDay > 0 && daily < p.PerSecond {
+		p.PerSecond = daily
+	}
+	return p
+}
+
+// Outlook says how long before its due date a task is at risk: at_risk, or longer where
+// the vendor needs longer, that is its lead time and the work that comes first. Work is
+// done in the order of due dates, so what is due later does not count.
+type Outlook struct {
+	least  time.Duration
+	lead   map[int64]time.Duration
+	queues map[int64]map[int64]time.Duration // by vendor and due day (Unix seconds)
+}
+
+// newOutlook is made from counts in the order of Standing.
+func newOutlook(counts []store.Standing, paces map[int64]Pace, least time.Duration) *Outlook {
+	o := &Outlook{least: least, lead: map[int64]time.Duration{}, queues: map[int64]map[int64]time.Duration{}}
+	for id, p := range paces {
+		o.lead[id] = p.Traits.LeadTime
+		calls := map[int64]float64{}
+		for _, c := range counts {
+			if c.Vendor == id {
+				calls[c.Day.Unix()] += p.calls(c.State) * float64(c.Own)
+			}
+		}
+		days := make([]int64, 0, len(calls))
+		for d := range calls {
+			days = append(days, d)
+		}
+		slices.Sort(days)
+		queue, sum := map[int64]time.Duration{}, 0.0
+		for _, d := range days {
+			sum += calls[d]
+			queue[d] = p.takes(sum)
+		}
+		o.queues[id] = queue
+	}
+	return o
+}
+
+// risk is how long before this due date a task of the vendor is at risk.
+func (o *Outlook) risk(vendor int64, due time.Time) time.Duration {
+	day := due.UTC().Truncate(24 * time.Hour).Unix()
+	return max(o.least, o.lead[vendor]+o.queues[vendor][day])
+}
+
+// Status is where everything stands. The JSON keys are stable: users parse them.
+type Status struct {
+	At       time.Time      `json:"at"`
+	Vendors  []VendorStatus `json:"vendors"`
+	Oldest   *OpenRequest   `json:"oldest_open"` // the open request that is due first
+	Needs    []Need         `json:"needs"`       // what waits for a person
+	Batches  []BatchStatus  `json:"batches"`
+	Extended []Extended     `json:"extended"`
+	LastRun  *RunStatus     `json:"last_run"`
+}
+
+// VendorStatus is one vendor's part.
+type VendorStatus struct {
+	Vendor      string           `json:"vendor"`
+	Kind        string           `json:"kind"`
+	Configured  bool             `json:"configured"`
+	States      map[string]int64 `json:"states"`
+	Open        int64            `json:"open"` // not final
+	Overdue     int64            `json:"overdue"`
+	AtRisk      int64            `json:"at_risk"` // open, not overdue, and likely to become it
+	Unconfirmed int64            `json:"unconfirmed"`
+	Due         *time.Time       `json:"earliest_due_at"` // of the open ones
+	Next        *time.Time       `json:"next_at"`         // the next poll, retry or look
+	Paused      *time.Time       `json:"paused_until"`
+	CallsLeft   int64            `json:"calls_left"` // an estimate
+	PerSecond   float64          `json:"rate_per_second"`
+	Seconds     int64            `json:"eta_seconds"` // for these calls at this rate
+	Done        *time.Time       `json:"eta"`         // when all could be done; null where people decide that
+}
+
+// OpenRequest is a request that is not finished.
+type OpenRequest struct {
+	SubjectID  string    `json:"subject_id"`
+	ReceivedAt time.Time `json:"received_at"`
+	DueAt      time.Time `json:"due_at"`
+	DueStatus  string    `json:"due_status"`
+}
+
+// Need is something that waits for a person, with the command for it.
+type Need struct {
+	What    string `json:"what"` // held, unconfirmed, not_configured, cut_short
+	Vendor  string `json:"vendor"`
+	Reason  string `json:"reason"`
+	Tasks   int64  `json:"tasks"`
+	Text    string `json:"text"`
+	Command string `json:"command"`
+}
+
+// BatchStatus is one input file.
+type BatchStatus struct {
+	ID         int64     `json:"batch"`
+	Name       string    `json:"name"`
+	TakenAt    time.Time `json:"taken_at"`
+	CutShort   bool      `json:"cut_short"` // its intake has not ended: it counts for nothing
+	Rows       int64     `json:"rows"`
+	Subjects   int64     `json:"subjects"`
+	Invalid    int64     `json:"invalid"`
+	Duplicates int64     `json:"duplicates"`
+}
+
+// Extended is a request with a later due date.
+type Extended struct {
+	SubjectID  string    `json:"subject_id"`
+	ReceivedAt time.Time `json:"received_at"`
+	Until      time.Time `json:"until"`
+	At         time.Time `json:"at"`
+	Who        string    `json:"who"`
+	Reason     string    `json:"reason"`
+}
+
+// RunStatus is the newest run.
+type RunStatus struct {
+	ID        int64      `json:"run"`
+	StartedAt time.Time  `json:"started_at"`
+	EndedAt   *time.Time `json:"ended_at"`  // null: it goes on, or was killed
+	ExitCode  *int       `json:"exit_code"` // null as above
+	Version   string     `json:"version"`
+}
+
+// StatusOptions are the times that a status depends on.
+type StatusOptions struct {
+	AtRisk       time.Duration // the least time before the due date at which a task is at risk
+	ConfirmAfter time.Duration // a ticket open for longer waits for a person
+}
+
+// maxExtended bounds the list of extensions: they are the work of people.
+const maxExtended = 100
+
+// Status reads where everything stands. It writes nothing and needs no lock, so it can be
+// used during a run.
+func (j *Job) Status(ctx context.Context, o StatusOptions) (*Status, error) {
+	now := j.Now().UTC()
+	s := &Status{At: now, Needs: []Need{}, Batches: []BatchStatus{}, Extended: []Extended{}, Vendors: []VendorStatus{}}
+	known, err := j.Store.Vendors(ctx)
+	if err != nil {
+		return nil, err
+	}
+	counts, err := j.Store.Standing(ctx, now, now.Add(-o.ConfirmAfter))
+	if err != nil {
+		return nil, err
+	}
+	paces := map[int64]Pace{}
+	for _, l := range j.Lanes {
+		if l.id != 0 {
+			paces[l.id] = l.pace()
+		}
+	}
+	outlook := newOutlook(counts, paces, o.AtRisk)
+	for _, v := range known {
+		p, configured := paces[v.ID]
+		vs := vendorStatus(v, p, counts, outlook, now)
+		if vs.Configured = configured; configured || vs.Open > 0 {
+			s.Vendors = append(s.Vendors, vs)
+		}
+	}
+	slices.SortFunc(s.Vendors, func(a, b VendorStatus) int { return cmp.Compare(a.Vendor, b.Vendor) })
+	if err := j.statusOldest(ctx, s, known, outlook); err != nil {
+		return nil, err
+	}
+	if err := j.statusRest(ctx, s); err != nil {
+		return nil, err
+	}
+	return s, j.statusNeeds(ctx, s, o.ConfirmAfter)
+}
+
+func vendorStatus(v store.Vendor, p Pace, counts []store.Standing, outlook *Outlook, now time.Time) VendorStatus {
+	vs := VendorStatus{Vendor: v.Name, Kind: v.Kind, States: map[string]int64{}, PerSecond: p.PerSecond}
+	for _, st := range store.States() {
+		vs.States[st.String()] = 0
+	}
+	var due, next time.Time
+	calls, lead := 0.0, false
+	for _, c := range counts {
+		if c.Vendor != v.ID {
+			continue
+		}
+		vs.States[c.State.String()] += c.Tasks
+		if c.State.Final() {
+			continue
+		}
+		vs.Open += c.Tasks
+		vs.Overdue += c.Overdue
+		if c.DueAt.Before(now.Add(outlook.risk(v.ID, c.DueAt))) {
+			vs.AtRisk += c.Tasks - c.Overdue
+		}
+		if p.Traits.Completion == vendors.ByPerson {
+			vs.Unconfirmed += c.Unconfirmed
+		}
+		due, next = earliest(due, c.DueAt), earliest(next, c.NextAt)
+		calls += p.calls(c.State) * float64(c.Own)
+		lead = lead || c.State < store.Waiting
+	}
+	vs.Due, vs.Next = optional(due), optional(next)
+	vs.CallsLeft = int64(math.Ceil(calls))
+	takes := p.takes(calls)
+	vs.Seconds = int64(math.Ceil(takes.Seconds()))
+	from := now
+	if v.PausedUntil.After(now) {
+		vs.Paused, from = optional(v.PausedUntil), v.PausedUntil
+	}
+	if calls > 0 && p.PerSecond > 0 && p.Traits.Completion != vendors.ByPerson {
+		done := from.Add(takes)
+		if lead {
+			done = done.Add(p.Traits.LeadTime)
+		}
+		done = done.Truncate(time.Second)
+		vs.Done = &done
+	}
+	return vs
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+func (j *Job) statusOldest(ctx context.Context, s *Status, known map[string]store.Vendor, outlook *Outlook) error {
+	var first *VendorStatus
+	for i := range s.Vendors {
+		if v := &s.Vendors[i]; v.Due != nil && (first == nil || v.Due.Before(*first.Due)) {
+			first = v
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	r, ok, err := j.Store.OpenRequest(ctx, *first.Due)
+	if err != nil || !ok {
+		return err
+	}
+	s.Oldest = &OpenRequest{SubjectID: r.SubjectID, ReceivedAt: r.ReceivedAt, DueAt: r.DueAt,
+		DueStatus: DueStatus(store.Pending, r.DueAt, time.Time{}, s.At, outlook.risk(known[first.Vendor].ID, r.DueAt))}
+	return nil
+}
+
+func (j *Job) statusRest(ctx context.Context, s *Status) error {
+	batches, err := j.Store.Batches(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range batches {
+		s.Batches = append(s.Batches, BatchStatus{ID: b.ID, Name: b.Name, TakenAt: b.TakenAt, CutShort: b.Loading, Rows: b.Rows,
+			Subjects: b.Subjects, Invalid: b.Invalid, Duplicates: b.Duplicates})
+	}
+	extended, err := j.Store.Extensions(ctx, maxExtended)
+	if err != nil {
+		return err
+	}
+	for _, x := range extended {
+		s.Extended = append(s.Extended, Extended{SubjectID: x.SubjectID, ReceivedAt: x.ReceivedAt, Until: x.Until, At: x.At, Who: x.Who, Reason: x.Note})
+	}
+	r, ok, err := j.Store.LastRun(ctx)
+	if err != nil || !ok {
+		return err
+	}
+	s.LastRun = &RunStatus{ID: r.ID, StartedAt: r.StartedAt, EndedAt: optional(r.EndedAt), Version: r.Version}
+	if !r.EndedAt.IsZero() {
+		s.LastRun.ExitCode = &r.ExitCode
+	}
+	return nil
+}
+
+// statusNeeds lists what waits for a person.
+func (j *Job) statusNeeds(ctx context.Context, s *Status, confirmAfter time.Duration) error {
+	held, err := j.Store.CountHeld(ctx, store.HeldFilter{})
+	if err != nil {
+		return err
+	}
+	for _, h := range held {
+		s.Needs = append(s.Needs, Need{What: "held", Vendor: h.Vendor, Reason: h.Reason, Tasks: h.Tasks,
+			Text: fmt.Sprintf("%d held at %s (%s)", h.Tasks, h.Vendor, h.Reason), Command: "expunge review list --reason " + h.Reason})
+	}
+	for _, v := range s.Vendors {
+		if v.Unconfirmed > 0 {
+			s.Needs = append(s.Needs, Need{What: "unconfirmed", Vendor: v.Vendor, Tasks: v.Unconfirmed,
+				Text: fmt.Sprintf("%d requests at %s are unconfirmed for more than %s", v.Unconfirmed, v.Vendor, days(confirmAfter)), Command: "expunge confirm FILE.csv"})
+		}
+		if !v.Configured && v.Open > 0 {
+			s.Needs = append(s.Needs, Need{What: "not_configured", Vendor: v.Vendor, Tasks: v.Open,
+				Text: fmt.Sprintf("%d open at %s, which the config does not have: put it back", v.Open, v.Vendor), Command: "expunge check"})
+		}
+	}
+	for _, b := range s.Batches {
+		if b.CutShort {
+			s.Needs = append(s.Needs, Need{What: "cut_short",
+				Text:    fmt.Sprintf("the intake of %s has not ended: it goes on, or was cut short and counts for nothing", b.Name),
+				Command: "expunge run FILE.csv"})
+		}
+	}
+	return nil
+}
+
+func days(d time.Duration) string {
+	if d >= 24*time.Hour && d%(24*time.Hour) == 0 {
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	}
+	return d.String()
+}
