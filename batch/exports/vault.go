@@ -1,0 +1,345 @@
+package exports
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+)
+
+// ErrOpenDir: others may write to the folder, so that what is in it could be exchanged.
+var ErrOpenDir = errors.New("others may write to this folder: chmod 700 it")
+
+// Vault is the folder in which exports are kept. It is safe for concurrent use, for
+// different exports.
+type Vault struct {
+	dir        string
+	recipients []age.Recipient
+	now        func() time.Time
+	step       func(name string) error // tests: what happens after a step; nil: nothing
+}
+
+// after tells a test that a step is done. Its error stands for a crash.
+func (v *Vault) after(step string) error {
+	if v.step == nil {
+		return nil
+	}
+	return v.step(step)
+}
+
+// Kept is an export that is on disk, complete, or known to hold nothing.
+type Kept struct {
+	File      string    `json:"file,omitempty"` // the name in the folder; "" where nothing was held
+	Bytes     int64     `json:"bytes,omitempty"`
+	SHA256    string    `json:"sha256,omitempty"` // of the file as it is, encrypted
+	Vendor    string    `json:"vendor"`
+	Reference string    `json:"reference"`
+	FetchedAt time.Time `json:"fetched_at"`
+	Content
+}
+
+// Open opens a vault, making its folder if need be (mode 0700). recipients are age public
+// keys.
+func Open(dir string, recipients []string, now func() time.Time) (*Vault, error) {
+	keys, err := age.ParseRecipients(strings.NewReader(strings.Join(recipients, "\n")))
+	if err != nil {
+		return nil, errors.New("export recipients: not all of them are age public keys")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	st, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		return nil, err
+	case !st.IsDir():
+		return nil, fmt.Errorf("%s is not a folder", dir)
+	case st.Mode().Perm()&0o022 != 0:
+		return nil, fmt.Errorf("%s: %w", dir, ErrOpenDir)
+	}
+	v := &Vault{dir: dir, recipients: keys, now: now}
+	return v, v.try()
+}
+
+// try finds out now whether files can be made, and not when there is one chance to keep
+// something.
+func (v *Vault) try() error {
+	f, err := os.CreateTemp(v.dir, ".try-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+var plainReference = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
+
+// stem is the beginning of the names of an export's files. A vendor's name has no dot, and
+// neither has what follows it.
+func (v *Vault) stem(vendor, reference string) string {
+	if !plainReference.MatchString(reference) {
+		sum := sha256.Sum256([]byte(reference))
+		reference = hex.EncodeToString(sum[:])
+	}
+	return vendor + "." + reference
+}
+
+// The endings of the names.
+const (
+	endFile     = ".zip.age"
+	endPart     = ".zip.age.part"
+	endManifest = ".json"
+)
+
+func (v *Vault) path(stem, end string) string { return filepath.Join(v.dir, stem+end) }
+
+// Find returns an export that is kept already, after finishing what was cut short. ok is
+// false where there is none: it has to be fetched.
+func (v *Vault) Find(vendor, reference string) (k Kept, ok bool, err error) {
+	stem := v.stem(vendor, reference)
+	text, err := os.ReadFile(v.path(stem, endManifest))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Kept{}, false, nil
+	}
+	if err != nil {
+		return Kept{}, false, err
+	}
+	if err := json.Unmarshal(text, &k); err != nil || k.Vendor != vendor || k.Reference != reference {
+		return Kept{}, false, fmt.Errorf("%s: not the manifest of this export", v.path(stem, endManifest))
+	}
+	if k.Empty {
+		return k, true, nil
+	}
+	path := v.path(stem, endFile)
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		// Cut short between the manifest and the name.
+		part := v.path(stem, endPart)
+		if err := v.same(part, k); err != nil {
+			return Kept{}, false, err
+		}
+		if err := v.rename(part, path); err != nil {
+			return Kept{}, false, err
+		}
+		return k, true, nil
+	}
+	return k, true, v.same(path, k)
+}
+
+// same makes sure that a file is the one that its manifest tells of.
+func (v *Vault) same(path string, k Kept) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	n, err := io.Copy(sum, f)
+	if err != nil {
+		return err
+	}
+	if n != k.Bytes || hex.EncodeToString(sum.Sum(nil)) != k.SHA256 {
+		return fmt.Errorf("%s differs from its manifest", path)
+	}
+	return nil
+}
+
+func (v *Vault) rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return v.sync()
+}
+
+// sync makes names durable.
+func (v *Vault) sync() error {
+	d, err := os.Open(v.dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Drop removes what an attempt that is given up has left: an unfinished file. It never
+// touches a finished one.
+func (v *Vault) Drop(vendor, reference string) error {
+	stem := v.stem(vendor, reference)
+	if _, err := os.Lstat(v.path(stem, endManifest)); err == nil {
+		return nil
+	}
+	if err := os.Remove(v.path(stem, endPart)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Receiver takes in one export. Write what the vendor sends, then Keep it or Discard it.
+type Receiver struct {
+	v                 *Vault
+	vendor, reference string
+	stem              string
+
+	file *os.File
+	out  *bufio.Writer
+	sum  hash.Hash
+	n    int64
+	seal io.WriteCloser // the encryption; what goes in is in clear
+
+	look  *io.PipeWriter
+	found chan inspected
+	err   error // what went wrong on our side
+}
+
+type inspected struct {
+	Content
+	err error
+}
+
+// Receive begins to take in an export. Everything that can fail on our side before there
+// is any content fails here.
+func (v *Vault) Receive(vendor, reference string) (*Receiver, error) {
+	r := &Receiver{v: v, vendor: vendor, reference: reference, stem: v.stem(vendor, reference), sum: sha256.New()}
+	part := v.path(r.stem, endPart)
+	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var err error
+	if r.file, err = os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
+		return nil, err
+	}
+	r.out = bufio.NewWriterSize(r.file, 64<<10)
+	if r.seal, err = age.Encrypt(cipherWriter{r}, v.recipients...); err == nil {
+		err = r.out.Flush()
+	}
+	if err != nil {
+		r.file.Close()
+		os.Remove(part)
+		return nil, err
+	}
+	pr, pw := io.Pipe()
+	r.look, r.found = pw, make(chan inspected, 1)
+	go func() {
+		c, err := inspect(pr)
+		io.Copy(io.Discard, pr) // whatever it is, the rest is kept as well
+		r.found <- inspected{c, err}
+	}()
+	return r, nil
+}
+
+// cipherWriter takes what the encryption puts out.
+type cipherWriter struct{ r *Receiver }
+
+func (w cipherWriter) Write(p []byte) (int, error) {
+	n, err := w.r.out.Write(p)
+	w.r.sum.Write(p[:n])
+	w.r.n += int64(n)
+	return n, err
+}
+
+// Write implements io.Writer. Its errors are those of our side, see Err.
+func (r *Receiver) Write(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	if _, r.err = r.look.Write(p); r.err != nil {
+		return 0, r.err
+	}
+	n, err := r.seal.Write(p)
+	r.err = err
+	return n, err
+}
+
+// Err is what went wrong on our side (the disk), or nil.
+func (r *Receiver) Err() error { return r.err }
+
+// Discard ends the attempt and leaves nothing of it.
+func (r *Receiver) Discard() {
+	if r.file == nil {
+		return
+	}
+	r.look.Close()
+	<-r.found
+	r.file.Close()
+	r.file = nil
+	os.Remove(r.v.path(r.stem, endPart))
+}
+
+// Keep ends the attempt and keeps what was received: when it returns without an error, the
+// export is on disk and would survive a power loss. ErrNotExport says that it is none, and
+// nothing is kept; any other error is one of our side.
+func (r *Receiver) Keep() (Kept, error) {
+	if r.err != nil {
+		r.Discard()
+		return Kept{}, r.err
+	}
+	r.look.Close()
+	found := <-r.found
+	r.found <- found // for Discard
+	if found.err != nil {
+		r.Discard()
+		return Kept{}, found.err
+	}
+	k := Kept{Vendor: r.vendor, Reference: r.reference, FetchedAt: r.v.now().UTC().Truncate(time.Second), Content: found.Content}
+	if k.Empty {
+		r.Discard()
+		return k, r.v.manifest(r.stem, k)
+	}
+	if err := errors.Join(r.seal.Close(), r.out.Flush(), r.file.Sync()); err != nil {
+		r.Discard()
+		return Kept{}, err
+	}
+	part := r.v.path(r.stem, endPart)
+	k.File, k.Bytes, k.SHA256 = r.stem+endFile, r.n, hex.EncodeToString(r.sum.Sum(nil))
+	err := r.file.Close()
+	r.file = nil
+	if err == nil {
+		err = r.v.after("synced")
+	}
+	if err == nil {
+		err = r.v.manifest(r.stem, k)
+	}
+	if err == nil {
+		err = r.v.after("manifest")
+	}
+	if err == nil {
+		err = r.v.rename(part, r.v.path(r.stem, endFile))
+	}
+	if err == nil {
+		err = r.v.after("named")
+	}
+	if err != nil {
+		return Kept{}, err // the part stays: Find finishes it if its manifest is there
+	}
+	return k, nil
+}
+
+// manifest writes what is known of an export, durably. The file's name, too, is on disk
+// before its manifest's.
+func (v *Vault) manifest(stem string, k Kept) error {
+	text, err := json.MarshalIndent(k, "", "  ")
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(v.dir, "."+stem+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(text, '\n'))
+	if err = errors.Join(err, f.Sync(), f.Close(), v.sync()); err == nil {
+		err = v.rename(f.Name(), v.path(stem, endManifest))
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
