@@ -17,8 +17,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 
 	"expunge/vendors"
 	"expunge/vendors/transport"
@@ -29,18 +31,36 @@ type Vendor struct {
 	name   string
 	config Config
 	wire   wire
+	agents agents
 	turn   chan struct{} // holds a token while a message is under way
 }
 
 var (
 	_ vendors.Vendor  = (*Vendor)(nil)
 	_ vendors.Checker = (*Vendor)(nil)
+	_ io.Closer       = (*Vendor)(nil)
 )
 
 // wire carries one message to the vendor and returns the message that answers it. Errors
 // are those of vendors.Transport and of transport.Fail. One exchange at a time is made.
+// shown is the masked identifier that the message is about, for people who look on.
 type wire interface {
-	exchange(ctx context.Context, op string, message []byte) ([]byte, error)
+	exchange(ctx context.Context, op string, message []byte, shown string) ([]byte, error)
+}
+
+// agents are who raises requests where the row names nobody: all of them in turn.
+type agents struct {
+	ids  []string
+	next atomic.Uint64
+}
+
+func (a *agents) any() bool { return len(a.ids) > 0 }
+
+func (a *agents) pick() string {
+	if len(a.ids) == 0 {
+		return ""
+	}
+	return a.ids[(a.next.Add(1)-1)%uint64(len(a.ids))]
 }
 
 // Traits implements vendors.Vendor.
@@ -97,25 +117,29 @@ func (v *Vendor) Preview(_ context.Context, t *vendors.Target) (vendors.Preview,
 		return vendors.Preview{}, v.notSent("preview", vendors.ErrNoValue)
 	case len(number) > maxAccount || !clean(number):
 		return vendors.Preview{Doubt: vendors.MalformedKey}, nil
-	case v.agent(t.Subject) == "":
+	case t.Subject.Get(vendors.AgentID) == "" && !v.agents.any():
 		return vendors.Preview{Doubt: vendors.NoAgent}, nil
 	}
 	return vendors.Preview{}, nil
 }
 
-// agent is who raises the request: the row's agent, or else the configured one.
+// agent is who raises the request: the row's agent, or else the next of the configured ones.
 func (v *Vendor) agent(s vendors.Subject) string {
 	if id := s.Get(vendors.AgentID); id != "" {
 		return id
 	}
-	return v.config.AgentID
+	return v.agents.pick()
 }
 
 // Submit implements vendors.Vendor: it sends one message and reads the id of the request
 // that it raised.
 func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt, error) {
-	number, agent := t.Identifier(), v.agent(t.Subject)
-	if number == "" || agent == "" || !contactable(t.Subject) {
+	number := t.Identifier()
+	if number == "" || !contactable(t.Subject) {
+		return vendors.Receipt{}, v.notSent("submit", vendors.ErrNoValue)
+	}
+	agent := v.agent(t.Subject)
+	if agent == "" {
 		return vendors.Receipt{}, v.notSent("submit", vendors.ErrNoValue)
 	}
 	message, err := encode(v.config.Dialect, v.config.Source, agent, number, t.Subject)
@@ -128,7 +152,7 @@ func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt
 	case <-ctx.Done():
 		return vendors.Receipt{}, v.notSent("submit", vendors.ErrStopped)
 	}
-	answer, err := v.wire.exchange(ctx, "submit", message)
+	answer, err := v.wire.exchange(ctx, "submit", message, t.Subject.MaskedAt(t.Ref))
 	if err != nil {
 		return vendors.Receipt{}, err
 	}
@@ -152,10 +176,18 @@ func (v *Vendor) Check(context.Context) ([]string, error) {
 	warnings := []string{
 		"the connection cannot be tested without raising a request: make sure that the address takes messages and that the agent is logged in",
 	}
-	if v.config.AgentID == "" {
-		warnings = append(warnings, "agent_id is not set: rows that name no agent will be held")
+	if !v.agents.any() {
+		warnings = append(warnings, "neither agent_id nor agent_ids is set: rows that name no agent will be held")
 	}
 	return warnings, nil
+}
+
+// Close ends what the wire holds open.
+func (v *Vendor) Close() error {
+	if c, ok := v.wire.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 // httpWire posts a message; the response message is the answer's body.
@@ -166,7 +198,7 @@ type httpWire struct {
 	transport vendors.Transport
 }
 
-func (w *httpWire) exchange(ctx context.Context, op string, message []byte) ([]byte, error) {
+func (w *httpWire) exchange(ctx context.Context, op string, message []byte, _ string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.place.String(), bytes.NewReader(message))
 	if err != nil {
 		return nil, &vendors.Error{Vendor: w.name, Op: op, Kind: vendors.ErrNotSent, Err: errMessage}

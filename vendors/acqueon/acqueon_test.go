@@ -312,7 +312,7 @@ type slowWire struct {
 	answer  []byte
 }
 
-func (w *slowWire) exchange(context.Context, string, []byte) ([]byte, error) {
+func (w *slowWire) exchange(context.Context, string, []byte, string) ([]byte, error) {
 	w.sent.Add(1)
 	<-w.release
 	return w.answer, nil
@@ -363,6 +363,13 @@ headers:
 		{"source", func(c *Config) { c.Source = "" }},
 		{"source", func(c *Config) { c.Source = "two\nlines" }},
 		{"agent_id", func(c *Config) { c.AgentID = "two\nlines" }},
+		{"agent_ids", func(c *Config) { c.AgentIDs = []string{"agent-2", ""} }},
+		{"url", func(c *Config) { c.Transport = "websocket" }},
+		{"url", func(c *Config) { c.Transport, c.URL = "websocket", "ws://lcm.example.com/" }},
+		{"headers.Sec-WebSocket-Protocol", func(c *Config) {
+			c.Transport, c.URL = "websocket", "wss://lcm.example.com/"
+			header("Sec-WebSocket-Protocol", "v")(c)
+		}},
 		{"headers", header("X Account", "v")},
 		{"headers.Host", header("Host", "v")},
 		{"headers.content-type", header("content-type", "text/plain")},
@@ -377,13 +384,16 @@ headers:
 			t.Errorf("%v, want a problem with %s that quotes no secret", err, test.key)
 		}
 	}
-	for _, test := range []struct{ url, base, want string }{
-		{"https://lcm.example.com/requests", "", "https://lcm.example.com/requests"},
-		{"https://lcm.example.com/requests", "http://127.0.0.1:8080", "http://127.0.0.1:8080/requests"},
-		{"", "http://127.0.0.1:8080/x", "http://127.0.0.1:8080/x"},
+	for _, test := range []struct{ transport, url, base, want string }{
+		{"http", "https://lcm.example.com/requests", "", "https://lcm.example.com/requests"},
+		{"http", "https://lcm.example.com/requests", "http://127.0.0.1:8080", "http://127.0.0.1:8080/requests"},
+		{"http", "", "http://127.0.0.1:8080/x", "http://127.0.0.1:8080/x"},
+		{"websocket", "wss://lcm.example.com/bus", "", "wss://lcm.example.com/bus"},
+		{"websocket", "wss://lcm.example.com/bus", "http://127.0.0.1:8080", "ws://127.0.0.1:8080/bus"},
+		{"websocket", "ws://localhost:8080/bus", "", "ws://localhost:8080/bus"},
 	} {
 		c := testConfig("")
-		c.URL, c.BaseURL = test.url, test.base
+		c.Transport, c.URL, c.BaseURL = test.transport, test.url, test.base
 		if got, err := c.place(); err != nil || got.String() != test.want {
 			t.Errorf("url %q, base_url %q: %v, %v, want %s", test.url, test.base, got, err, test.want)
 		}

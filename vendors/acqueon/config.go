@@ -1,12 +1,14 @@
 package acqueon
 
 import (
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"expunge/vendors"
 )
@@ -20,10 +22,11 @@ const kindName = "acqueon"
 type Config struct {
 	vendors.Common `yaml:",inline"`
 
-	Transport string                    `yaml:"transport"` // http
-	URL       string                    `yaml:"url"`       // where request messages are posted
-	Headers   map[string]vendors.Secret `yaml:"headers"`   // further headers for it, such as Authorization
+	Transport string                    `yaml:"transport"` // http or websocket
+	URL       string                    `yaml:"url"`       // where request messages go
+	Headers   map[string]vendors.Secret `yaml:"headers"`   // further headers for it, such as Authorization or Origin
 	AgentID   string                    `yaml:"agent_id"`  // who raises requests, where the row names nobody
+	AgentIDs  []string                  `yaml:"agent_ids"` // further agents, who do so in turn
 	Source    string                    `yaml:"source"`    // the name of our application in the messages
 	Dialect   string                    `yaml:"dialect"`   // where the payload stands: sample or table
 
@@ -35,7 +38,7 @@ type Config struct {
 func newConfig() *Config {
 	c := &Config{
 		Common:    vendors.DefaultCommon(kindName),
-		Transport: "http",
+		Transport: transportHTTP,
 		Source:    "expunge",
 		Dialect:   dialectSample,
 	}
@@ -43,6 +46,12 @@ func newConfig() *Config {
 	c.Concurrency = 1
 	return c
 }
+
+// The values of the key transport.
+const (
+	transportHTTP      = "http"
+	transportWebSocket = "websocket"
+)
 
 // ownHeaders are set by this package or by net/http and cannot be configured.
 var ownHeaders = []string{"Accept", "Connection", "Content-Length", "Content-Type", "Host", "Transfer-Encoding", "Upgrade"}
@@ -57,8 +66,8 @@ func (c *Config) Validate() error {
 	switch {
 	case c.Transport == "":
 		return bad("transport", "is missing", "the default is http")
-	case c.Transport != "http":
-		return bad("transport", "must be http", "")
+	case c.Transport != transportHTTP && c.Transport != transportWebSocket:
+		return bad("transport", "must be http or websocket", "")
 	case c.URL == "" && c.BaseURL == "":
 		return bad("url", "is missing", "give the address that takes request messages; the vendor documents none")
 	case c.Dialect != dialectSample && c.Dialect != dialectTable:
@@ -68,12 +77,17 @@ func (c *Config) Validate() error {
 	case !clean(c.AgentID):
 		return bad("agent_id", "must be one line of text", "")
 	}
+	for _, id := range c.AgentIDs {
+		if id == "" || !clean(id) {
+			return bad("agent_ids", "holds one that is empty or not one line of text", "")
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
 		value := c.Headers[name].Reveal()
 		switch {
 		case !isHeaderName(name):
 			return bad("headers", "holds a name that is none", "a header's name is letters, digits and hyphens")
-		case slices.Contains(ownHeaders, textproto.CanonicalMIMEHeaderKey(name)):
+		case slices.Contains(ownHeaders, textproto.CanonicalMIMEHeaderKey(name)), strings.HasPrefix(strings.ToLower(name), "sec-websocket-"):
 			return bad("headers."+name, "cannot be set", "")
 		case value == "" || value != strings.TrimSpace(value) || !isHeaderValue(value):
 			return bad("headers."+name, "is empty or holds characters that cannot stand in a header", "look for a line end")
@@ -91,20 +105,52 @@ func isHeaderValue(value string) bool {
 	return !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r >= 0x7f })
 }
 
-// place is where messages are posted. base_url replaces scheme, host and port of url.
+// place is where messages go. base_url replaces scheme, host and port of url.
 func (c *Config) place() (*url.URL, error) {
-	if c.URL == "" {
-		return vendors.HTTPBase("base_url", c.BaseURL)
+	read := vendors.HTTPBase
+	if c.Transport == transportWebSocket {
+		read = socketBase
 	}
-	u, err := vendors.HTTPBase("url", c.URL)
+	if c.URL == "" {
+		return read("base_url", c.BaseURL)
+	}
+	u, err := read("url", c.URL)
 	if err != nil || c.BaseURL == "" {
 		return u, err
 	}
-	base, err := vendors.HTTPBase("base_url", c.BaseURL)
+	base, err := read("base_url", c.BaseURL)
 	if err != nil {
 		return nil, err
 	}
 	return base.JoinPath(u.Path), nil
+}
+
+// socketBase reads a WebSocket URL. A handshake is an HTTP request, and base_url may be
+// written as for HTTP.
+func socketBase(key, text string) (*url.URL, error) {
+	u, err := vendors.ParseBaseURL(text)
+	if err != nil {
+		return nil, &vendors.KeyError{Key: key, Problem: strings.Replace(err.Error(), "must be https (plain http", "must be wss (plain ws", 1)}
+	}
+	switch {
+	case u.Scheme == "wss" || u.Scheme == "ws":
+	case key == "base_url":
+		u.Scheme = map[string]string{"https": "wss", "http": "ws"}[u.Scheme]
+	default:
+		return nil, &vendors.KeyError{Key: key, Problem: "must be a wss URL", Hint: "https URLs belong to transport: http"}
+	}
+	return u, nil
+}
+
+// pool lists the configured agents, each once.
+func (c *Config) pool() []string {
+	var ids []string
+	for _, id := range append([]string{c.AgentID}, c.AgentIDs...) {
+		if id != "" && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // Open implements vendors.Config.
@@ -112,14 +158,28 @@ func (c *Config) Open(o vendors.Options) (vendors.Vendor, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	v := &Vendor{name: o.Name, config: *c, agents: agents{ids: c.pool()}, turn: make(chan struct{}, 1)}
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	log = log.With("vendor", o.Name)
 	place, err := c.place()
 	if err != nil {
 		return nil, err
 	}
-	header := http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}}
+	header := http.Header{}
 	for name, value := range c.Headers {
 		header.Set(name, value.Reveal())
 	}
-	wire := &httpWire{name: o.Name, place: place, header: header, transport: o.Transport}
-	return &Vendor{name: o.Name, config: *c, wire: wire, turn: make(chan struct{}, 1)}, nil
+	timeout := time.Duration(c.Timeout)
+	if c.Transport == transportWebSocket {
+		v.wire = &socketWire{name: o.Name, place: place, header: header, transport: o.Transport,
+			timeout: timeout, box: newMailbox(log, timeout)}
+		return v, nil
+	}
+	header.Set("Content-Type", "application/json")
+	header.Set("Accept", "application/json")
+	v.wire = &httpWire{name: o.Name, place: place, header: header, transport: o.Transport}
+	return v, nil
 }

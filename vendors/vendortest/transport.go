@@ -17,7 +17,8 @@ import (
 // a test can tell a request that went around it.
 type Transport struct {
 	*transport.Transport
-	passed atomic.Int64
+	timeout time.Duration
+	passed  atomic.Int64
 }
 
 var _ vendors.Transport = (*Transport)(nil)
@@ -25,12 +26,21 @@ var _ vendors.Transport = (*Transport)(nil)
 // NewTransport returns a transport that lasts as long as the test. A timeout of 0 is one
 // that no test should reach.
 func NewTransport(t testing.TB, vendor string, timeout time.Duration) *Transport {
-	tr := &Transport{Transport: transport.New(transport.Options{Vendor: vendor, Timeout: timeout, Concurrency: 16})}
+	tr := &Transport{timeout: timeout, Transport: transport.New(transport.Options{Vendor: vendor, Timeout: timeout, Concurrency: 16})}
 	t.Cleanup(tr.Close)
 	return tr
 }
 
-// Passed is how many requests went through the transport.
+// Timeout is what NewTransport was given, for vendors that time messages themselves.
+func (tr *Transport) Timeout() time.Duration {
+	if tr.timeout == 0 {
+		return time.Minute
+	}
+	return tr.timeout
+}
+
+// Passed is how many requests went through the transport, and messages for which it gave
+// a slot.
 func (tr *Transport) Passed() int { return int(tr.passed.Load()) }
 
 // Do implements vendors.Transport.
@@ -43,6 +53,15 @@ func (tr *Transport) Do(ctx context.Context, op string, req *http.Request) (*ven
 func (tr *Transport) Stream(ctx context.Context, op string, req *http.Request, w io.Writer, limit int64) (*vendors.Answer, error) {
 	tr.passed.Add(1)
 	return tr.Transport.Stream(ctx, op, req, w, limit)
+}
+
+// Wait implements vendors.Transport.
+func (tr *Transport) Wait(ctx context.Context, op string) error {
+	err := tr.Transport.Wait(ctx, op)
+	if err == nil {
+		tr.passed.Add(1)
+	}
+	return err
 }
 
 // HTTPClient implements vendors.Transport.

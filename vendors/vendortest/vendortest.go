@@ -37,9 +37,11 @@ type Case struct {
 	// Target is a task with clear values. Its Reference is one that Serve knows, where the
 	// kind has any.
 	Target vendors.Target
-	// IsToken tells a request for credentials from a call. nil: there are none.
+	// IsToken tells a request for credentials, or for a connection, from a call. nil: there
+	// are none.
 	IsToken func(*http.Request) bool
-	// Refuse answers a call that the vendor refuses for good.
+	// Refuse answers a call that the vendor refuses for good. nil: calls are messages, whose
+	// answers have no status; only a request for a connection can be refused.
 	Refuse http.HandlerFunc
 	// Secrets are credentials that no error may hold.
 	Secrets []string
@@ -59,6 +61,7 @@ type bench struct {
 
 	mu    sync.Mutex
 	fault http.HandlerFunc // answers calls (not token requests) instead of Serve
+	door  http.HandlerFunc // answers token requests instead of Serve
 }
 
 // noAnswer is the transport's timeout where a fault lets requests run into it.
@@ -70,14 +73,30 @@ func (c Case) bench(t *testing.T, timeout time.Duration) *bench {
 	b.server = NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		b.mu.Lock()
 		fault := b.fault
+		if b.isToken(req) {
+			fault = b.door
+		}
 		b.mu.Unlock()
-		if fault == nil || b.isToken(req) {
+		if fault == nil {
 			fault = b.Serve
 		}
 		fault(w, req)
 	}))
-	b.vendor = c.Open(t, b.server.URL, b.transport)
+	b.vendor = c.open(t, b.server.URL, b.transport)
 	return b
+}
+
+// open makes a vendor that lasts as long as the test.
+func (c Case) open(t *testing.T, base string, tr vendors.Transport) vendors.Vendor {
+	v := c.Open(t, base, tr)
+	if closer, ok := v.(io.Closer); ok {
+		t.Cleanup(func() {
+			if err := closer.Close(); err != nil {
+				t.Errorf("closing the vendor: %v", err)
+			}
+		})
+	}
+	return v
 }
 
 func (c Case) isToken(req *http.Request) bool { return c.IsToken != nil && c.IsToken(req) }
@@ -85,8 +104,13 @@ func (c Case) isToken(req *http.Request) bool { return c.IsToken != nil && c.IsT
 // calls are the requests since the last time that are not for credentials.
 func (b *bench) calls(t *testing.T) []Request {
 	t.Helper()
+	return b.withoutTokens(t, b.server.Got())
+}
+
+func (b *bench) withoutTokens(t *testing.T, all []Request) []Request {
+	t.Helper()
 	var calls []Request
-	for _, r := range b.server.Got() {
+	for _, r := range all {
 		req, err := http.NewRequest(r.Method, "http://localhost"+r.Path, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -229,13 +253,14 @@ func (c Case) submitOnce(t *testing.T) {
 		t.Errorf("%d requests arrived, %d went through the transport", len(all), sent)
 	}
 	changing := 0
-	for _, r := range all {
+	calls := b.withoutTokens(t, all)
+	for _, r := range calls {
 		if r.Changes() {
 			changing++
 		}
 	}
-	if changing != 1 || len(all) != 1 {
-		t.Errorf("Submit sent %d requests, %d of them changing: want exactly one", len(all), changing)
+	if changing != 1 || len(calls) != 1 {
+		t.Errorf("Submit sent %d requests, %d of them changing: want exactly one", len(calls), changing)
 	}
 }
 
@@ -343,11 +368,11 @@ func (c Case) openOutcomes(t *testing.T) {
 }
 
 func (c Case) refusals(t *testing.T) {
-	b := c.bench(t, 0)
-	retryAfter := func(w http.ResponseWriter, req *http.Request) {
-		w.Header().Set("Retry-After", "17")
-		Reply(http.StatusTooManyRequests, quoteBack(c.Target.Subject))(w, req)
+	if c.Refuse == nil {
+		c.messageRefusals(t)
+		return
 	}
+	b := c.bench(t, 0)
 	for _, test := range []struct {
 		name  string
 		fault http.HandlerFunc
@@ -355,21 +380,69 @@ func (c Case) refusals(t *testing.T) {
 	}{
 		{"401", Reply(401, quoteBack(c.Target.Subject)), vendors.ErrAuth},
 		{"403", Reply(403, quoteBack(c.Target.Subject)), vendors.ErrAuth},
-		{"429", retryAfter, vendors.ErrRateLimited},
+		{"429", c.slowDown, vendors.ErrRateLimited},
 		{"400", Reply(400, quoteBack(c.Target.Subject)), vendors.ErrRefused},
 		{"the vendor's own refusal", c.Refuse, vendors.ErrRefused},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b.set(test.fault)
+			c.refused(t, b, test.kind)
+		})
+	}
+}
+
+// slowDown asks for a pause of 17 seconds.
+func (c Case) slowDown(w http.ResponseWriter, req *http.Request) {
+	w.Header().Set("Retry-After", "17")
+	Reply(http.StatusTooManyRequests, quoteBack(c.Target.Subject))(w, req)
+}
+
+// refused submits, and wants a refusal of the given kind.
+func (c Case) refused(t *testing.T, b *bench, kind error) {
+	t.Helper()
+	_, err := b.vendor.Submit(t.Context(), c.target())
+	c.typed(t, err, kind)
+	if !vendors.Harmless(err) {
+		t.Error("not reported as harmless")
+	}
+	var e *vendors.Error
+	if errors.As(err, &e) && kind == vendors.ErrRateLimited && e.RetryAfter != 17*time.Second {
+		t.Errorf("RetryAfter = %v, the vendor asked for 17s", e.RetryAfter)
+	}
+}
+
+// messageRefusals: where calls are messages, the request for a connection is what can be
+// refused, and then no message leaves. A message that was sent is never known to be
+// refused.
+func (c Case) messageRefusals(t *testing.T) {
+	if c.IsToken != nil {
+		for _, test := range []struct {
+			name string
+			door http.HandlerFunc
+			kind error
+		}{
+			{"401", Reply(401, quoteBack(c.Target.Subject)), vendors.ErrAuth},
+			{"403", Reply(403, quoteBack(c.Target.Subject)), vendors.ErrAuth},
+			{"429", c.slowDown, vendors.ErrRateLimited},
+			{"404", Reply(404, quoteBack(c.Target.Subject)), vendors.ErrNotSent},
+			{"503", Reply(503, quoteBack(c.Target.Subject)), vendors.ErrNotSent},
+		} {
+			t.Run("connection: "+test.name, func(t *testing.T) {
+				b := c.bench(t, 0)
+				b.door = test.door
+				c.refused(t, b, test.kind)
+				if calls := b.calls(t); len(calls) != 0 {
+					t.Errorf("%d messages left without a connection", len(calls))
+				}
+			})
+		}
+	}
+	b := c.bench(t, noAnswer)
+	for _, status := range []int{400, 401, 403, 422, 429} {
+		t.Run(fmt.Sprintf("message: %d", status), func(t *testing.T) {
+			b.set(Reply(status, quoteBack(c.Target.Subject)))
 			_, err := b.vendor.Submit(t.Context(), c.target())
-			c.typed(t, err, test.kind)
-			if !vendors.Harmless(err) {
-				t.Error("not reported as harmless")
-			}
-			var e *vendors.Error
-			if errors.As(err, &e) && test.kind == vendors.ErrRateLimited && e.RetryAfter != 17*time.Second {
-				t.Errorf("RetryAfter = %v, the vendor asked for 17s", e.RetryAfter)
-			}
+			c.typed(t, err, vendors.ErrUnavailable, vendors.ErrUnreadable)
 		})
 	}
 }
@@ -506,7 +579,7 @@ func (c Case) stopped(t *testing.T) {
 
 func (c Case) nobodyThere(t *testing.T) {
 	b := c.bench(t, 0)
-	b.vendor = c.Open(t, "http://127.0.0.1:1", b.transport) // where nothing listens
+	b.vendor = c.open(t, "http://127.0.0.1:1", b.transport) // where nothing listens
 	b.each(t.Context(), c.target, func(op string, err error) {
 		c.typed(t, err, vendors.ErrNotSent)
 		if errors.Is(err, vendors.ErrStopped) {
