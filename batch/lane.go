@@ -46,10 +46,11 @@ type Lane struct {
 
 	breaker *breaker
 	mu      sync.Mutex
-	flying  map[int64]struct{} // claimed, and the last change not yet on disk
-	back    []store.Work       // claimed, and given back by a worker
-	wake    chan struct{}      // a task has landed
-	stopErr error              // why the lane makes no more calls
+	flying  map[int64]struct{}  // claimed, and the last change not yet on disk
+	back    []store.Work        // claimed, and given back by a worker
+	wake    chan struct{}       // a task has landed
+	await   *vendors.AwaitError // what the vendor waits for, when it said so last
+	stopErr error               // why the lane makes no more calls
 	stopped chan struct{}
 }
 
@@ -233,15 +234,41 @@ func (l *Lane) late() bool {
 	return !l.r.deadline.IsZero() && !l.r.now().Before(l.r.deadline)
 }
 
-// pausedUntil is when the vendor wants to be called again: it asked for a pause, or it is
-// down. The zero time means now.
+// pausedUntil is when the vendor wants to be called again: it asked for a pause, it is
+// down, or it waits for something. The zero time means now.
 func (l *Lane) pausedUntil() time.Time {
 	now := l.r.now()
 	until := l.breaker.parked(now)
 	if p := l.Pacer.PausedUntil(); p.After(now) && p.After(until) {
 		until = p
 	}
+	if a, _ := l.awaited(); a.After(now) && a.After(until) {
+		until = a
+	}
 	return until
+}
+
+// awaited is until when the vendor waits for something outside (vendors.AwaitError), and
+// what is closed when it is there; zero if it waits for nothing.
+func (l *Lane) awaited() (until time.Time, there <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.await == nil {
+		return time.Time{}, nil
+	}
+	select {
+	case <-l.await.Ready:
+		l.await = nil
+		return time.Time{}, nil
+	default:
+		return l.await.Until, l.await.Ready
+	}
+}
+
+// awaits reports whether the vendor waits for something: each call would wait for it again.
+func (l *Lane) awaits() bool {
+	until, _ := l.awaited()
+	return until.After(l.r.now())
 }
 
 // worthWaiting reports whether the run stays for what happens at t.
@@ -265,9 +292,11 @@ func (l *Lane) sleep(ctx context.Context, t time.Time) {
 		defer timer.Stop()
 		timeC = timer.C
 	}
+	_, there := l.awaited()
 	select {
 	case <-timeC:
 	case <-l.wake:
+	case <-there:
 	case <-l.stopped:
 	case <-ctx.Done():
 	}
@@ -286,7 +315,7 @@ func (l *Lane) process(ctx context.Context, w store.Work) {
 	t := w.Task
 	target := &vendors.Target{Ref: vendors.Ref{Field: vendors.Field(t.Field), Nth: t.Nth}, Subject: subject}
 	for {
-		if ctx.Err() != nil || l.isStopped() || l.late() {
+		if ctx.Err() != nil || l.isStopped() || l.late() || l.awaits() {
 			w.Task = t
 			l.giveBack(w)
 			return
@@ -440,6 +469,15 @@ func (l *Lane) submit(ctx context.Context, t *store.Task, intent store.Task, tar
 	if ok, _ := l.breaker.allow(l.r.now()); !ok {
 		return *t, putBack
 	}
+	if v, ok := l.Vendor.(vendors.Readier); ok {
+		if err := v.Ready(ctx); err != nil {
+			l.called(err)
+			if !l.holdsBack(err) {
+				l.stop(err)
+			}
+			return *t, putBack
+		}
+	}
 	before := *t
 	if err := l.r.store.Apply(store.Change{From: t.State, Task: intent}); err != nil {
 		l.r.fail(err)
@@ -495,6 +533,12 @@ var errCut = &vendors.Error{Kind: vendors.ErrNotSent, Err: vendors.ErrStopped}
 func (l *Lane) called(err error) {
 	if until := l.breaker.record(err, l.r.now()); !until.IsZero() {
 		l.log.Warn("the vendor does not answer", "vendor", l.Name, "again_at", until.UTC().Format(time.RFC3339), "error", err.Error())
+	}
+	if a := (*vendors.AwaitError)(nil); errors.As(err, &a) {
+		l.mu.Lock()
+		l.await = a
+		l.mu.Unlock()
+		l.log.Warn("waiting", "vendor", l.Name, "because", a.What, "until", a.Until.UTC().Format(time.RFC3339))
 	}
 	switch {
 	case err == nil:

@@ -29,6 +29,19 @@ var (
 	ErrStopped  = errors.New("stopping")                                    // the run ends: no new call leaves
 )
 
+// AwaitError is an ErrPaused of a vendor that waits for something outside of it, such as a
+// person who opens a page.
+type AwaitError struct {
+	What  string          // is not there yet: "nobody has opened the page"
+	Until time.Time       // when it is worth asking again, if nothing happens before
+	Ready <-chan struct{} // closed when it is there; nil: nobody will say so
+}
+
+func (e *AwaitError) Error() string { return e.What }
+
+// Unwrap gives errors.Is the sentinel.
+func (e *AwaitError) Unwrap() error { return ErrPaused }
+
 // Error is a failed call. Its text holds no identifier, no URL and nothing of the
 // answer's body.
 type Error struct {

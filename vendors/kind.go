@@ -33,6 +33,11 @@ type Options struct {
 	Log           *slog.Logger
 	Now           func() time.Time
 	DefaultRegion string // ISO 3166 code for telephone numbers without a country, or ""
+
+	// Tell shows the operator one line that is needed now and must not be logged, such as an
+	// address with a token. nil: nobody is there to be shown anything, so that the vendor
+	// waits for no person and listens nowhere.
+	Tell func(line string)
 }
 
 // Common are the config keys that every vendor has. Zero values are filled in with the

@@ -106,6 +106,18 @@ func (m *ExportMode) UnmarshalText(text []byte) error {
 	return errors.New("must be false, true or required")
 }
 
+// Readier is a vendor whose submissions can leave only while something outside is there,
+// such as a page that a person keeps open.
+//
+// A vendor that holds something open besides (connections, a listener) is an io.Closer
+// too, and closed once after its last call.
+type Readier interface {
+	// Ready returns nil when a submission can leave. It is called before the intent to
+	// submit is recorded, so that a wait leaves no open outcome behind if the program ends
+	// in it. Its errors are of kind ErrNotSent, with ErrStopped or an *AwaitError.
+	Ready(ctx context.Context) error
+}
+
 // Target is one subject at one vendor by one identifier, as a call needs it.
 type Target struct {
 	Ref       Ref     // which of the subject's values the task is about
