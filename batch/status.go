@@ -208,7 +208,7 @@ const maxExtended = 100
 // Status reads where everything stands. It writes nothing and needs no lock, so it can be
 // used during a run.
 func (j *Job) Status(ctx context.Context, o StatusOptions) (*Status, error) {
-	now := j.Now().UTC()
+	now := j.Now().UTC().Truncate(time.Second)
 	s := &Status{At: now, Needs: []Need{}, Batches: []BatchStatus{}, Extended: []Extended{}, Vendors: []VendorStatus{}}
 	known, err := j.Store.Vendors(ctx)
 	if err != nil {
@@ -267,7 +267,7 @@ func vendorStatus(v store.Vendor, p Pace, counts []store.Standing, outlook *Outl
 		}
 		due, next = earliest(due, c.DueAt), earliest(next, c.NextAt)
 		calls += p.calls(c.State) * float64(c.Own)
-		lead = lead || c.State < store.Waiting
+		lead = lead || c.State <= store.Waiting
 	}
 	vs.Due, vs.Next = optional(due), optional(next)
 	vs.CallsLeft = int64(math.Ceil(calls))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,6 +37,9 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) (string, bool)
+	logs           *logWriter
+	runID          atomic.Int64           // of the run under way, in the store
+	asked          atomic.Pointer[func()] // prints a line of progress
 
 	configPath string
 	logFormat  string
@@ -115,17 +119,6 @@ func wrapArgs(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		wrapArgs(sub)
 	}
-}
-
-func (a *app) logger() *slog.Logger {
-	o := &slog.HandlerOptions{Level: slog.LevelInfo}
-	if a.verbose {
-		o.Level = slog.LevelDebug
-	}
-	if a.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(a.stderr, o))
-	}
-	return slog.New(slog.NewTextHandler(a.stderr, o))
 }
 
 func (a *app) loadConfig(log *slog.Logger) (*config.Config, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/user"
 	"slices"
@@ -53,14 +54,14 @@ func (a *app) confirm(ctx context.Context, s *session, r io.Reader, name, who st
 		switch {
 		case res.Problem != "":
 			refused++
-			fmt.Fprintf(a.stderr, "%s:%d: %s\n", name, res.Line, res.Problem)
+			a.note(slog.LevelWarn, "", "%s:%d: %s", name, res.Line, res.Problem)
 		case res.Again:
 			again++
 		default:
 			confirmed++
 		}
 	}
-	fmt.Fprintf(a.stderr, "%d confirmed, %d confirmed before, %d refused\n", confirmed, again, refused)
+	a.note(slog.LevelInfo, "", "%d confirmed, %d confirmed before, %d refused", confirmed, again, refused)
 	if refused > 0 {
 		return quiet(exitFailed)
 	}

@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -97,7 +97,7 @@ func interrupted(ctx context.Context) int {
 // exitCode tells the user what went wrong and what to do, and returns the exit code.
 func (a *app) exitCode(ctx context.Context, err error) int {
 	if code := interrupted(ctx); code != 0 {
-		fmt.Fprintf(a.stderr, "expunge: %v: everything is saved; the same command goes on where this one stopped\n", context.Cause(ctx))
+		a.note(slog.LevelWarn, "the same command goes on where this one stopped", "expunge: %v: everything is saved", context.Cause(ctx))
 		return code
 	}
 	if err == nil {
@@ -105,10 +105,7 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 	}
 	code, hint := classify(err)
 	if !errors.Is(err, errQuiet) {
-		fmt.Fprintf(a.stderr, "expunge: %v\n", err)
-		if hint != "" {
-			fmt.Fprintf(a.stderr, "hint: %s\n", hint)
-		}
+		a.note(slog.LevelError, hint, "expunge: %v", err)
 	}
 	return code
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -61,9 +62,9 @@ func (a *app) extend(ctx context.Context, s *session, subject string, until time
 	case err != nil:
 		return err
 	}
-	fmt.Fprintf(a.stderr, "%s: due on %s instead of %s, %d open tasks\n", clean(x.SubjectID), x.Until.Format(time.DateOnly), x.Former.Format(time.DateOnly), x.Open)
+	a.note(slog.LevelInfo, "", "%s: due on %s instead of %s, %d open tasks", clean(x.SubjectID), x.Until.Format(time.DateOnly), x.Former.Format(time.DateOnly), x.Open)
 	if limit := longest.From(x.ReceivedAt); x.Until.After(endOfDay(limit)) {
-		fmt.Fprintf(a.stderr, "warning: the request was received on %s; GDPR Art. 12(3) lets it take until %s at the longest\n",
+		a.note(slog.LevelWarn, "", "warning: the request was received on %s; GDPR Art. 12(3) lets it take until %s at the longest",
 			x.ReceivedAt.Format(time.DateOnly), limit.Format(time.DateOnly))
 	}
 	return nil

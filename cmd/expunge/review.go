@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -116,7 +117,7 @@ func (a *app) reviewList(ctx context.Context, s *session, f reviewFlags) error {
 		total += c.Tasks
 	}
 	if total == 0 {
-		fmt.Fprintln(a.stderr, "nothing is held")
+		a.note(slog.LevelInfo, "", "nothing is held")
 		return nil
 	}
 	type meaning struct{ reason, approve string }
@@ -199,7 +200,7 @@ func (a *app) reviewDecideCommand(approve bool) *cobra.Command {
 			n, err := s.job.Review(ctx, batch.Selection{IDs: ids, Batch: f.batch, Reason: f.reason}, approve,
 				store.Decision{At: time.Now(), Who: a.who(f.who), Note: f.note})
 			if n > 0 || err == nil {
-				fmt.Fprintf(a.stderr, "%d %s\n", n, word)
+				a.note(slog.LevelInfo, "", "%d %s", n, word)
 			}
 			switch {
 			case errors.Is(err, store.ErrUnknown), errors.Is(err, batch.ErrNotHeld):
@@ -209,7 +210,7 @@ func (a *app) reviewDecideCommand(approve bool) *cobra.Command {
 			case errors.Is(err, batch.ErrForgotten):
 				return usage(err, "reject the task, and take the request in again")
 			case err == nil && approve && n > 0:
-				fmt.Fprintln(a.stderr, "`expunge run` goes on with them")
+				a.note(slog.LevelInfo, "", "`expunge run` goes on with them")
 			}
 			return err
 		})

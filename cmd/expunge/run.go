@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,7 +22,7 @@ import (
 
 type runFlags struct {
 	dryRun, wait, strict, allowLarge bool
-	report, rejects, window          string
+	report, rejects, window, metrics string
 	only                             []string
 }
 
@@ -32,7 +33,7 @@ func (a *app) runCommand() *cobra.Command {
 		Short: "Take in the file, if given, and work on everything open",
 		Long: "Takes in the file, if one is given, and then works on everything open: previews, submits, polls and verifies.\n" +
 			"It ends when nothing is due any more; jobs that take days are followed by later runs. `-` is standard input.",
-		Example: "  expunge run subjects.csv\n  expunge run --dry-run subjects.csv\n  expunge run --for 4h",
+		Example: "  expunge run subjects.csv\n  expunge run --dry-run subjects.csv\n  expunge run --for 4h --metrics /var/lib/node_exporter/textfile/expunge.prom\n  gunzip -c subjects.csv.gz | expunge run -",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			input := ""
@@ -45,6 +46,7 @@ func (a *app) runCommand() *cobra.Command {
 	fl := c.Flags()
 	fl.BoolVar(&f.dryRun, "dry-run", false, "previews only; nothing is changed at any vendor")
 	fl.StringVar(&f.report, "report", "", "write the result report to `FILE` (default from the config)")
+	fl.StringVar(&f.metrics, "metrics", "", "write Prometheus metrics to `FILE` at the end (default from the config)")
 	fl.StringVar(&f.window, "for", "", "stop taking new work after this `long` and finish cleanly, such as 4h")
 	fl.StringArrayVar(&f.only, "vendor", nil, "only this vendor (`NAME`; repeatable)")
 	fl.BoolVar(&f.wait, "wait", false, "stay until nothing is left but tasks that wait on people")
@@ -63,24 +65,27 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 	if f.report != "" {
 		cfg.Report = f.report
 	}
+	if f.metrics != "" {
+		cfg.Metrics = f.metrics
+	}
 	if f.rejects != "" && input == "" {
-		return usage(errors.New("--rejects needs a file to take in"), "")
+		return usage(errors.New("--rejects needs a file to take in"), "name the input file, or leave --rejects out")
 	}
 	var window time.Duration
 	if f.window != "" {
 		if window, err = vendors.ParseDuration(f.window); err != nil || window == 0 {
-			return usage(fmt.Errorf("--for: %q is not a duration such as 4h", f.window), "")
+			return usage(fmt.Errorf("--for: %q is not a duration such as 4h", f.window), "write --for 4h, --for 90m or --for 2d")
 		}
 	}
 	for _, name := range f.only {
 		if !slices.ContainsFunc(cfg.Vendors, func(v config.Vendor) bool { return v.Name == name }) {
-			return usage(fmt.Errorf("--vendor %s: the config has no such vendor", name), "")
+			return usage(fmt.Errorf("--vendor %s: the config has no such vendor", name), "it has "+strings.Join(vendorNames(cfg), ", "))
 		}
 	}
 	if input != "" && input != "-" {
 		st, err := os.Stat(input)
 		if err != nil {
-			return usage(fmt.Errorf("input: %w", err), "")
+			return usage(fmt.Errorf("input: %w", err), "name the CSV file, or - for standard input")
 		}
 		if !st.Mode().IsRegular() {
 			return usage(fmt.Errorf("input: %s is not a regular file", input), "`-` reads standard input")
@@ -89,8 +94,15 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 	if err := writable(cfg.Report); err != nil {
 		return usage(fmt.Errorf("report: %w", err), "name another place with --report or in the config")
 	}
+	if err := writable(cfg.Metrics); err != nil {
+		return usage(fmt.Errorf("metrics: %w", err), "name another place with --metrics or in the config")
+	}
+	defer a.answer()()
 	st, err := a.openStore(ctx, cfg, false)
 	if err != nil {
+		if !f.dryRun && !errors.Is(err, store.ErrLocked) {
+			pinger{cfg.Notify, log}.ended(ctx, exitInternal)
+		}
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
@@ -103,6 +115,10 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	a.runID.Store(id)
+	if !f.dryRun { // a look ahead is not the run that somebody waits for
+		pinger{cfg.Notify, log}.began(ctx)
+	}
 	code, err := a.work(ctx, s, input, f, window)
 	if err != nil {
 		code, _ = classify(err)
@@ -110,7 +126,32 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 	if c := interrupted(ctx); c != 0 {
 		code = c
 	}
-	return errors.Join(err, st.EndRun(ctx, id, time.Now(), code), quietUnless(err, code))
+	err = errors.Join(err, st.EndRun(ctx, id, time.Now(), code), quietUnless(err, code))
+	if cfg.Metrics != "" {
+		if merr := a.writeMetrics(context.WithoutCancel(ctx), s); merr != nil {
+			log.Warn("the metrics could not be written", "error", merr.Error())
+		}
+	}
+	if !f.dryRun {
+		pinger{cfg.Notify, log}.ended(ctx, code)
+	}
+	return err
+}
+
+func vendorNames(cfg *config.Config) []string {
+	var names []string
+	for _, v := range cfg.Vendors {
+		names = append(names, v.Name)
+	}
+	return names
+}
+
+func (a *app) writeMetrics(ctx context.Context, s *session) error {
+	sent := map[string]int64{}
+	for name, l := range s.limiters {
+		sent[name] = l.Stats().Sent
+	}
+	return s.job.WriteMetrics(ctx, s.cfg.Metrics, version, s.statusOptions(), sent)
 }
 
 func quietUnless(err error, code int) error {
@@ -143,7 +184,12 @@ func (a *app) work(ctx context.Context, s *session, input string, f runFlags, wi
 			open = append(open, b)
 		}
 	}
+	stop, err := a.follow(ctx, s, f.only)
+	if err != nil {
+		return 0, err
+	}
 	results, err := s.job.Work(ctx, batch.WorkOptions{DryRun: f.dryRun, Only: f.only, For: window, Wait: f.wait})
+	stop()
 	if err != nil {
 		return 0, err
 	}
@@ -192,25 +238,24 @@ func (a *app) verdict(ctx context.Context, s *session, batches []store.Batch, re
 		if err != nil {
 			return 0, err
 		}
-		fmt.Fprintf(a.stderr, "batch %d (%s): %d rows = %d subjects + %d invalid + %d duplicates; %d tasks: %s\n",
-			b.ID, clean(b.Name), b.Rows, b.Subjects, b.Invalid, b.Duplicates, t.Tasks, stateCounts(t.States))
+		a.tellTotals(s, t)
 		failed = failed || t.States[store.Failed] > 0 || b.Invalid > 0 || t.Overdue > 0
 		held = held || t.States[store.Held] > 0
 		if t.Overdue > 0 {
-			fmt.Fprintf(a.stderr, "batch %d: %d open tasks are overdue\n", b.ID, t.Overdue)
+			a.note(slog.LevelWarn, "`expunge status` shows which vendor they wait for", "batch %d: %d open tasks are overdue", b.ID, t.Overdue)
 		}
 	}
 	if len(batches) > 0 {
-		fmt.Fprintln(a.stderr, "the control totals balance")
+		a.note(slog.LevelInfo, "", "the control totals balance")
 	}
 	for _, r := range results {
 		switch {
 		case r.Err != nil:
 			trouble = true
-			fmt.Fprintf(a.stderr, "expunge: vendor %s stopped: %v\nhint: mend its credentials in %s; `expunge check` tries them\n", r.Name, r.Err, s.cfg.Path)
+			a.note(slog.LevelError, "mend its credentials in "+s.cfg.Path+"; `expunge check` tries them", "expunge: vendor %s stopped: %v", r.Name, r.Err)
 		case r.Down:
 			trouble = true
-			fmt.Fprintf(a.stderr, "expunge: vendor %s does not answer; what is left there waits for the next run\n", r.Name)
+			a.note(slog.LevelError, "run again later; `expunge check` tells whether it is back", "expunge: vendor %s does not answer; what is left there waits for the next run", r.Name)
 		}
 	}
 	orphans, err := a.orphans(ctx, s)
@@ -221,10 +266,26 @@ func (a *app) verdict(ctx context.Context, s *session, batches []store.Batch, re
 	case failed || trouble || orphans:
 		return exitFailed, nil
 	case held:
-		fmt.Fprintln(a.stderr, "some tasks are held for a person\nhint: `expunge review list` shows them")
+		a.note(slog.LevelWarn, "`expunge review list` shows them", "some tasks are held for a person")
 		return exitHeld, nil
 	}
 	return exitOK, nil
+}
+
+// tellTotals shows a batch's control totals.
+func (a *app) tellTotals(s *session, t batch.Totals) {
+	b := t.Batch
+	if a.logFormat != "json" {
+		a.note(slog.LevelInfo, "", "batch %d (%s): %d rows = %d subjects + %d invalid + %d duplicates; %d tasks: %s",
+			b.ID, clean(b.Name), b.Rows, b.Subjects, b.Invalid, b.Duplicates, t.Tasks, stateCounts(t.States))
+		return
+	}
+	var states []any
+	for _, st := range store.States() {
+		states = append(states, slog.Int64(st.String(), t.States[st]))
+	}
+	s.log.Info("batch", "batch", b.ID, "file", b.Name, "rows", b.Rows, "subjects", b.Subjects, "invalid", b.Invalid, "duplicates", b.Duplicates,
+		"tasks", t.Tasks, slog.Group("states", states...), "overdue", t.Overdue)
 }
 
 // orphans tells of open tasks at vendors that the config no longer has.
@@ -244,7 +305,7 @@ func (a *app) orphans(ctx context.Context, s *session) (bool, error) {
 		}
 		if ready+scheduled > 0 {
 			found = true
-			fmt.Fprintf(a.stderr, "expunge: vendor %s has %d open tasks and is not in %s\nhint: put it back, or its requests stay unanswered\n", name, ready+scheduled, s.cfg.Path)
+			a.note(slog.LevelError, "put it back, or its requests stay unanswered", "expunge: vendor %s has %d open tasks and is not in %s", name, ready+scheduled, s.cfg.Path)
 		}
 	}
 	return found, nil
@@ -272,7 +333,7 @@ func clean(s string) string {
 
 // writable tells before anything is sent whether a file can be written at path.
 func writable(path string) error {
-	if path == "-" {
+	if path == "-" || path == "" {
 		return nil
 	}
 	if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() {

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"expunge/batch"
+)
+
+const (
+	observeEvery = time.Second
+	lineEvery    = 30 * time.Second
+	drawEvery    = 200 * time.Millisecond
+)
+
+// logWriter is where logs go: standard error, or above the bars while there are some.
+// A record is one Write.
+type logWriter struct {
+	stderr io.Writer
+	bars   atomic.Pointer[mpb.Progress]
+}
+
+func (w *logWriter) Write(b []byte) (int, error) {
+	if p := w.bars.Load(); p != nil {
+		if n, err := p.Write(b); !errors.Is(err, mpb.ErrDone) {
+			return n, err
+		}
+	}
+	return w.stderr.Write(b)
+}
+
+// bars reports whether progress can be shown as bars: standard error must be a terminal on
+// which the cursor can be moved.
+func (a *app) bars() bool {
+	f, ok := a.stderr.(*os.File)
+	if kind, set := a.getenv("TERM"); !set || kind == "dumb" || kind == "" {
+		return false
+	}
+	return ok && !a.noProgress && term.IsTerminal(int(f.Fd()))
+}
+
+// answer lets SIGUSR1 ask for a line of progress until the returned function is called.
+func (a *app) answer() (stop func()) {
+	return listen(func() {
+		if line := a.asked.Load(); line != nil {
+			(*line)()
+			return
+		}
+		a.note(slog.LevelInfo, "", "the run is taking in its file, or writing its report")
+	})
+}
+
+// follow shows the run's progress until stop is called: bars on a terminal, else a line
+// every half a minute, and a line whenever SIGUSR1 asks for one.
+func (a *app) follow(ctx context.Context, s *session, only []string) (stop func(), err error) {
+	requests := map[string]func() batch.Requests{}
+	for name, l := range s.limiters {
+		requests[name] = func() batch.Requests {
+			st := l.Stats()
+			return batch.Requests{Sent: st.Sent, Limit: st.Limit, Current: st.Current, PausedUntil: st.PausedUntil}
+		}
+	}
+	p, err := batch.NewProgress(ctx, s.job, only, requests)
+	if err != nil {
+		return nil, err
+	}
+	line := func() { s.log.LogAttrs(ctx, slog.LevelInfo, "progress", attrs(p.Snapshots())...) }
+	a.asked.Store(&line)
+	finish := func() {}
+	var lines <-chan time.Time
+	switch {
+	case a.bars():
+		finish = a.draw(p)
+	case !a.noProgress:
+		t := time.NewTicker(lineEvery)
+		lines, finish = t.C, t.Stop
+	}
+	quit := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		t := time.NewTicker(observeEvery)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				p.Observe()
+			case <-lines:
+				line()
+			case <-quit:
+				return
+			}
+		}
+	})
+	return func() {
+		a.asked.Store(nil)
+		close(quit)
+		wg.Wait()
+		finish()
+	}, nil
+}
+
+// attrs are a progress line's: one group of stable keys per vendor.
+func attrs(all []batch.Snapshot) []slog.Attr {
+	var out []slog.Attr
+	for _, s := range all {
+		group := []any{
+			slog.Int64("done", s.Done), slog.Int64("total", s.Total), slog.Int64("held", s.Held), slog.Int64("failed", s.Failed),
+			slog.Float64("rate", float64(int(s.Rate*10))/10), slog.Float64("limit", s.Limit), slog.Int64("eta_seconds", int64(s.ETA.Seconds())),
+		}
+		if !s.Paused.IsZero() {
+			group = append(group, slog.Time("paused_until", s.Paused.UTC()))
+		}
+		out = append(out, slog.Group(s.Vendor, group...))
+	}
+	return out
+}
+
+// draw shows a bar per vendor until the returned function is called. The bars use no
+// colour; each is one line, whatever the terminal's width.
+func (a *app) draw(p *batch.Progress) (finish func()) {
+	m := mpb.New(mpb.WithOutput(a.stderr), mpb.WithRefreshRate(drawEvery))
+	first := p.Snapshots()
+	name := 0
+	for _, s := range first {
+		name = max(name, len(s.Vendor))
+	}
+	var all []*mpb.Bar
+	for i := range first {
+		filler := mpb.BarFillerFunc(func(w io.Writer, st decor.Statistics) error {
+			_, err := fmt.Fprint(w, p.Snapshots()[i].Line(st.AvailableWidth-1, name))
+			return err
+		})
+		all = append(all, m.MustAdd(0, filler, mpb.BarFillerTrim()))
+	}
+	a.logs.bars.Store(m)
+	return func() {
+		for _, b := range all {
+			b.SetTotal(-1, true)
+		}
+		m.Wait()
+		a.logs.bars.Store(nil)
+	}
+}
