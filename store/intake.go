@@ -162,15 +162,16 @@ func (s *Store) BeginIntake(ctx context.Context, name string, now time.Time) (*I
 	if err := in.loadShapes(ctx); err != nil {
 		return nil, err
 	}
-	in.jobs, in.errs = make(chan func(*sql.Conn) error, 1), make(chan error, 1)
+	jobs, errs := make(chan func(*sql.Conn) error, 1), make(chan error, 1)
+	in.jobs, in.errs = jobs, errs
 	go func() { // one chunk is written while the next is read and sealed
 		var first error
-		for job := range in.jobs {
+		for job := range jobs { // not in.jobs, which is nil as soon as all is given
 			if first == nil {
 				first = s.inTx(context.WithoutCancel(ctx), job)
 			}
 		}
-		in.errs <- first
+		errs <- first
 	}()
 	return in, nil
 }
