@@ -88,15 +88,16 @@ func (l *laneProgress) observe(now time.Time) {
 
 // Snapshot is how far one vendor's lane is.
 type Snapshot struct {
-	Vendor string
-	Done   int64 // finished, held, or accepted by the vendor, in this run
-	Total  int64 // open at its start
-	Held   int64
-	Failed int64
-	Rate   float64 // requests per second over the last seconds
-	Limit  float64
-	Paused time.Time     // zero: not paused
-	ETA    time.Duration // until what can be done now is done; 0: not known, or done
+	Vendor  string
+	Worked  int64 // finished, held, or accepted by the vendor, in this run
+	Total   int64 // open at its start
+	Waiting int64 // of Worked: accepted by the vendor, which is not done
+	Held    int64
+	Failed  int64
+	Rate    float64 // requests per second over the last seconds
+	Limit   float64
+	Paused  time.Time     // zero: not paused
+	ETA     time.Duration // until what can be done now is done; 0: not known, or done
 }
 
 // Snapshots are the lanes' figures of this moment, without those that have nothing to do.
@@ -113,16 +114,17 @@ func (p *Progress) Snapshots() []Snapshot {
 func (l *laneProgress) snapshot() Snapshot {
 	r := l.requests()
 	s := Snapshot{Vendor: l.lane.Name, Total: l.total, Held: l.lane.Held.Load(), Failed: l.lane.Failed.Load(), Limit: r.Limit, Paused: r.PausedUntil}
-	s.Done = min(l.total, max(0, l.lane.Done.Load()+s.Held+l.lane.Accepted.Load()))
+	s.Waiting = max(0, l.lane.Accepted.Load())
+	s.Worked = min(l.total, l.lane.Done.Load()+s.Held+s.Waiting)
 	l.mu.Lock()
 	if first, last := l.samples[0], l.samples[len(l.samples)-1]; last.at.After(first.at) {
 		s.Rate = float64(last.sent-first.sent) / last.at.Sub(first.at).Seconds()
 	}
 	l.mu.Unlock()
-	if left := l.ready - s.Done; left > 0 {
+	if left := l.ready - s.Worked; left > 0 {
 		per, rate := l.perTask, s.Rate
-		if s.Done >= 20 {
-			per = float64(r.Sent) / float64(s.Done)
+		if s.Worked >= 20 {
+			per = float64(r.Sent) / float64(s.Worked)
 		}
 		if rate <= 0 {
 			rate = r.Current
@@ -134,42 +136,101 @@ func (l *laneProgress) snapshot() Snapshot {
 	return s
 }
 
-// Line fits the snapshot into a line of a terminal of the given width, a bar in it where
-// there is room: what matters least is left out first. name is the width of the names.
-func (s Snapshot) Line(width, name int) string {
-	total := fmt.Sprint(s.Total)
-	count := fmt.Sprintf("%*d/%s", len(total), s.Done, total)
-	rate := fmt.Sprintf("%.3g of %.3g/s", s.Rate, s.Limit)
-	short := fmt.Sprintf("%.3g/s", s.Rate)
-	if !s.Paused.IsZero() {
-		rate = "paused to " + s.Paused.UTC().Format("15:04:05Z")
-		short = "paused"
-	}
-	head := fmt.Sprintf("%-*s", name, s.Vendor)
-	tail := fmt.Sprintf(" %s  %s  held %d  failed %d", count, rate, s.Held, s.Failed)
+// String is the snapshot in words.
+func (s Snapshot) String() string {
+	text := fmt.Sprintf("%d/%d, %s, waiting %d, held %d, failed %d", s.Worked, s.Total, s.rate(), s.Waiting, s.Held, s.Failed)
 	if s.ETA > 0 {
-		tail += "  eta " + eta(s.ETA)
+		text += ", eta " + eta(s.ETA)
 	}
-	if room := width - utf8.RuneCountInString(head) - len(tail) - 1; room >= 10 {
-		return head + " " + bar(s.Done, s.Total, min(room, 30)) + tail
-	}
-	for _, line := range []string{
-		head + tail,
-		fmt.Sprintf("%s %s %s held %d failed %d", head, count, short, s.Held, s.Failed),
-		fmt.Sprintf("%s %s %s h%d f%d", s.Vendor, count, short, s.Held, s.Failed),
-		fmt.Sprintf("%s %s h%d f%d", s.Vendor, count, s.Held, s.Failed),
-	} {
-		if utf8.RuneCountInString(line) <= width {
-			return line
-		}
-	}
-	rest := " " + count
-	return cut(s.Vendor, max(0, width-len(rest))) + cut(rest, width)
+	return text
 }
 
-func cut(text string, n int) string {
-	r := []rune(text)
-	return string(r[:min(len(r), n)])
+func (s Snapshot) rate() string {
+	if !s.Paused.IsZero() {
+		return "paused to " + s.Paused.UTC().Format("15:04Z")
+	}
+	return fmt.Sprintf("%.3g of %.3g/s", s.Rate, s.Limit)
+}
+
+func (s Snapshot) shortRate() string {
+	if !s.Paused.IsZero() {
+		return "paused"
+	}
+	return fmt.Sprintf("%.3g/s", s.Rate)
+}
+
+// layouts are the forms of a line of progress, from the fullest to the barest.
+var layouts = [][]func(Snapshot) string{
+	{nameCell, countCell, Snapshot.rate, waitingCell, heldCell, failedCell, etaCell},
+	{nameCell, countCell, Snapshot.rate, heldCell, failedCell, etaCell},
+	{nameCell, countCell, Snapshot.shortRate, heldCell, failedCell},
+	{nameCell, countCell, Snapshot.shortRate, func(s Snapshot) string { return fmt.Sprintf("h%d f%d", s.Held, s.Failed) }},
+	{nameCell, countCell, func(s Snapshot) string { return fmt.Sprintf("h%d f%d", s.Held, s.Failed) }},
+	{nameCell, countCell},
+}
+
+func nameCell(s Snapshot) string    { return s.Vendor }
+func countCell(s Snapshot) string   { return fmt.Sprintf("%d/%d", s.Worked, s.Total) }
+func waitingCell(s Snapshot) string { return fmt.Sprintf("waiting %d", s.Waiting) }
+func heldCell(s Snapshot) string    { return fmt.Sprintf("held %d", s.Held) }
+func failedCell(s Snapshot) string  { return fmt.Sprintf("failed %d", s.Failed) }
+
+func etaCell(s Snapshot) string {
+	if s.ETA <= 0 {
+		return ""
+	}
+	return "eta " + eta(s.ETA)
+}
+
+// leastBar and mostBar bound the width of a bar.
+const leastBar, mostBar = 10, 30
+
+// Lines fits the snapshots into lines of a terminal of the given width, in columns and with
+// a bar where there is room. What matters least is left out first.
+func Lines(all []Snapshot, width int) []string {
+	var lines []string
+	for i, layout := range layouts {
+		var longest int
+		lines, longest = columns(all, layout, 0)
+		room := min(mostBar, width-longest-1)
+		if room >= leastBar && i < 2 {
+			lines, _ = columns(all, layout, room)
+		}
+		if longest <= width && (i > 0 || room >= leastBar) {
+			return lines
+		}
+	}
+	for i, line := range lines {
+		r := []rune(line)
+		lines[i] = string(r[:min(len(r), max(width, 0))])
+	}
+	return lines
+}
+
+// columns lines the cells up. With room for it a bar stands behind the name.
+func columns(all []Snapshot, layout []func(Snapshot) string, room int) (lines []string, longest int) {
+	widths := make([]int, len(layout))
+	for c, cell := range layout {
+		for _, s := range all {
+			widths[c] = max(widths[c], utf8.RuneCountInString(cell(s)))
+		}
+	}
+	for _, s := range all {
+		var cells []string
+		for c, cell := range layout {
+			width := -widths[c]
+			if c == 1 {
+				width = widths[c] // counts end at the same place
+			}
+			cells = append(cells, fmt.Sprintf("%*s", width, cell(s)))
+			if c == 0 && room > 0 {
+				cells[0] += " " + bar(s.Worked, s.Total, room)
+			}
+		}
+		line := strings.TrimRight(strings.Join(cells, " "), " ")
+		lines, longest = append(lines, line), max(longest, utf8.RuneCountInString(line))
+	}
+	return lines, longest
 }
 
 func bar(n, total int64, width int) string {

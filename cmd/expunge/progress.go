@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -75,7 +74,7 @@ func (a *app) follow(ctx context.Context, s *session, only []string) (stop func(
 	if err != nil {
 		return nil, err
 	}
-	line := func() { s.log.LogAttrs(ctx, slog.LevelInfo, "progress", attrs(p.Snapshots())...) }
+	line := func() { s.log.LogAttrs(ctx, slog.LevelInfo, "progress", a.attrs(p.Snapshots())...) }
 	a.asked.Store(&line)
 	finish := func() {}
 	var lines <-chan time.Time
@@ -110,12 +109,16 @@ func (a *app) follow(ctx context.Context, s *session, only []string) (stop func(
 	}, nil
 }
 
-// attrs are a progress line's: one group of stable keys per vendor.
-func attrs(all []batch.Snapshot) []slog.Attr {
+// attrs are a progress line's: words per vendor, or in JSON a group of stable keys.
+func (a *app) attrs(all []batch.Snapshot) []slog.Attr {
 	var out []slog.Attr
 	for _, s := range all {
+		if a.logFormat != "json" {
+			out = append(out, slog.String(s.Vendor, s.String()))
+			continue
+		}
 		group := []any{
-			slog.Int64("done", s.Done), slog.Int64("total", s.Total), slog.Int64("held", s.Held), slog.Int64("failed", s.Failed),
+			slog.Int64("worked", s.Worked), slog.Int64("total", s.Total), slog.Int64("waiting", s.Waiting), slog.Int64("held", s.Held), slog.Int64("failed", s.Failed),
 			slog.Float64("rate", float64(int(s.Rate*10))/10), slog.Float64("limit", s.Limit), slog.Int64("eta_seconds", int64(s.ETA.Seconds())),
 		}
 		if !s.Paused.IsZero() {
@@ -130,15 +133,10 @@ func attrs(all []batch.Snapshot) []slog.Attr {
 // colour; each is one line, whatever the terminal's width.
 func (a *app) draw(p *batch.Progress) (finish func()) {
 	m := mpb.New(mpb.WithOutput(a.stderr), mpb.WithRefreshRate(drawEvery))
-	first := p.Snapshots()
-	name := 0
-	for _, s := range first {
-		name = max(name, len(s.Vendor))
-	}
 	var all []*mpb.Bar
-	for i := range first {
+	for i := range p.Snapshots() {
 		filler := mpb.BarFillerFunc(func(w io.Writer, st decor.Statistics) error {
-			_, err := fmt.Fprint(w, p.Snapshots()[i].Line(st.AvailableWidth-1, name))
+			_, err := io.WriteString(w, batch.Lines(p.Snapshots(), st.AvailableWidth-1)[i])
 			return err
 		})
 		all = append(all, m.MustAdd(0, filler, mpb.BarFillerTrim()))
