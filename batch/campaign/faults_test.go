@@ -1,0 +1,383 @@
+package campaign
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"expunge/vendors/sim"
+)
+
+// The steps at which a call can fail.
+const (
+	stepToken   = "token"
+	stepPreview = "preview"
+	stepWrite   = "submit"
+	stepVerify  = "verify"
+	stepPoll    = "poll"
+)
+
+// The faults beyond those that the simulator makes by a name of its own.
+const (
+	faultWrongType  = "wrong type"          // the right answer under a wrong content type; once
+	faultRedirect   = "redirect"            // 302; before the effect
+	faultKillBefore = "killed, not applied" // kill -9 while the call is on its way
+	faultKillAfter  = "killed, applied"     // kill -9 when the effect is there and the answer is not
+)
+
+// faultCase is one fault at one step, and what must come of it.
+type faultCase struct {
+	vendor, step, fault string
+
+	times  int      // how often it happens; 0: once
+	config []string // further lines of the vendor's config
+	first  int      // exit code of the first run
+	again  bool     // a second run is needed, which ends with 0
+
+	state    string // at the end
+	evidence string
+	reason   string
+	writes   int // requests that could change something
+	effects  int // that did
+}
+
+func (c *faultCase) name() string {
+	name := fmt.Sprintf("%-13s %-7s %s", c.vendor, c.step, c.fault)
+	if c.times > 1 {
+		name += fmt.Sprintf(" x%d", c.times)
+	}
+	if len(c.config) > 0 {
+		name += " (" + strings.Join(c.config, ", ") + ")"
+	}
+	return name
+}
+
+// faultCases is the table of what must happen. It follows VENDORS.md and the decision
+// tables of package batch, and is written by hand: a change there must be a change here.
+func faultCases() []faultCase {
+	var all []faultCase
+	add := func(c faultCase, faults ...string) {
+		for _, f := range faults {
+			c := c
+			c.fault = f
+			all = append(all, c)
+		}
+	}
+	// What surely or possibly failed before it had an effect, and after.
+	notApplied := []string{"cut", "500", "503", "408", faultRedirect}
+	applied := []string{"lost", "garbage", "truncated"}
+	harmless := []string{"429"}
+	kills := []string{faultKillBefore, faultKillAfter}
+	looks := slices.Concat(notApplied, applied, harmless, kills, []string{faultWrongType})
+
+	// CustomerGauge: reads are asked again. After a write without an answer the vendor is
+	// asked what it holds, and written to again only if that is still there.
+	cg := faultCase{vendor: sim.CustomerGauge, state: "erased", evidence: "verified", writes: 1, effects: 1}
+	for _, step := range []string{stepToken, stepPreview, stepVerify} {
+		c := cg
+		c.step = step
+		add(c, looks...)
+	}
+	c := cg
+	c.step = stepWrite
+	add(c, slices.Concat(applied, []string{faultWrongType, faultKillAfter})...)
+	c.writes = 2
+	add(c, slices.Concat(notApplied, harmless, []string{"401"})...)
+	add(c, faultKillBefore)
+	c = cg
+	for _, step := range []string{stepPreview, stepVerify} {
+		c.step = step
+		add(c, "401") // one fresh token
+	}
+	// Credentials refused for good: the vendor is left alone until the next run.
+	refused := cg
+	refused.fault, refused.times, refused.first, refused.again = "401", 2, 3, true
+	for _, step := range []string{stepPreview, stepWrite, stepVerify} {
+		refused.step, refused.writes = step, 1
+		if step == stepWrite {
+			refused.writes = 3
+		}
+		all = append(all, refused)
+	}
+	refused.step, refused.writes, refused.times = stepToken, 1, 1
+	all = append(all, refused)
+	// Refused for good: nothing was done, or a person must see what was.
+	all = append(all,
+		faultCase{vendor: sim.CustomerGauge, step: stepPreview, fault: "400", first: 3, state: "failed", reason: "refused"},
+		faultCase{vendor: sim.CustomerGauge, step: stepWrite, fault: "400", first: 3, state: "failed", reason: "refused", writes: 1},
+		faultCase{vendor: sim.CustomerGauge, step: stepVerify, fault: "400", first: 4, state: "held", reason: "unknown_outcome", writes: 1, effects: 1},
+		// A call that keeps failing: all attempts used up.
+		faultCase{vendor: sim.CustomerGauge, step: stepPreview, fault: "garbage", times: 3, config: []string{"max_attempts: 3"}, first: 3, state: "failed", reason: "attempts_exhausted"},
+		faultCase{vendor: sim.CustomerGauge, step: stepWrite, fault: "redirect", times: 3, config: []string{"max_attempts: 3"}, first: 4, state: "held", reason: "unknown_outcome", writes: 3},
+		faultCase{vendor: sim.CustomerGauge, step: stepVerify, fault: "garbage", times: 3, config: []string{"max_attempts: 3"}, first: 4, state: "held", reason: "unknown_outcome", writes: 1, effects: 1},
+	)
+
+	// Voyado: a removal without an answer is asked for again, which is harmless, and makes a
+	// second job where the first request had arrived.
+	voy := faultCase{vendor: sim.Voyado, state: "erased", evidence: "vendor_done", writes: 1, effects: 1}
+	c = voy
+	c.step = stepPoll
+	add(c, slices.Concat(looks, []string{"wrong_jid"})...)
+	c.step = stepWrite
+	add(c, faultWrongType, "job_paused")
+	c.writes = 2
+	add(c, slices.Concat(notApplied, harmless, []string{faultKillBefore})...)
+	c.effects = 2
+	add(c, slices.Concat(applied, []string{faultKillAfter, "job_error", "job_lost"})...)
+	for _, step := range []string{stepWrite, stepPoll} {
+		c = voy
+		c.step, c.fault, c.first, c.again = step, "403", 3, true
+		if step == stepWrite {
+			c.writes = 2
+		}
+		all = append(all, c)
+	}
+	all = append(all,
+		faultCase{vendor: sim.Voyado, step: stepWrite, fault: "400", first: 3, state: "failed", reason: "refused", writes: 1},
+		faultCase{vendor: sim.Voyado, step: stepPoll, fault: "400", first: 4, state: "held", reason: "unknown_outcome", writes: 1, effects: 1},
+		faultCase{vendor: sim.Voyado, step: stepWrite, fault: "job_error", times: 2, first: 3, state: "failed", reason: "job_failed", writes: 2, effects: 2},
+		faultCase{vendor: sim.Voyado, step: stepWrite, fault: "job_lost", times: 2, first: 4, state: "held", reason: "job_lost", writes: 2, effects: 2},
+		faultCase{vendor: sim.Voyado, step: stepWrite, fault: "job_stuck", config: []string{"give_up_after: 300ms"}, first: 4, state: "held", reason: "not_done_in_time", writes: 1, effects: 1},
+		faultCase{vendor: sim.Voyado, step: stepPoll, fault: "wrong_jid", times: 1000, config: []string{"give_up_after: 300ms"}, first: 4, state: "held", reason: "not_done_in_time", writes: 1, effects: 1},
+		faultCase{vendor: sim.Voyado, step: stepPoll, fault: "500", times: 4, config: []string{"max_attempts: 3"}, state: "erased", evidence: "vendor_done", writes: 1, effects: 1},
+		faultCase{vendor: sim.Voyado, step: stepWrite, fault: "garbage", times: 3, config: []string{"max_attempts: 3"}, first: 4, state: "held", reason: "unknown_outcome", writes: 3, effects: 3},
+	)
+
+	// Acqueon: a second request makes a second ticket, so that a person decides.
+	acq := faultCase{vendor: sim.Acqueon, step: stepWrite, state: "held", reason: "uncertain_submission", writes: 1, first: 4}
+	c = acq
+	add(c, slices.Concat(notApplied, []string{faultKillBefore})...)
+	c.effects = 1
+	add(c, slices.Concat(applied, []string{faultKillAfter})...)
+	c = faultCase{vendor: sim.Acqueon, step: stepWrite, state: "waiting", writes: 2, effects: 1}
+	add(c, harmless...)
+	c.writes = 1
+	add(c, faultWrongType)
+	c.config = []string{"resubmit_uncertain: true"}
+	c.writes, c.effects = 2, 2
+	add(c, slices.Concat(applied, []string{faultKillAfter})...)
+	c.effects = 1
+	add(c, slices.Concat(notApplied, []string{faultKillBefore})...)
+	all = append(all,
+		faultCase{vendor: sim.Acqueon, step: stepWrite, fault: "400", first: 3, state: "failed", reason: "refused", writes: 1},
+		faultCase{vendor: sim.Acqueon, step: stepWrite, fault: "403", first: 3, again: true, state: "waiting", writes: 2, effects: 1},
+	)
+	return all
+}
+
+// TestFaults lets every call to every vendor fail in every way, once each, and compares
+// what comes of it with the table. A wrong decision (a write repeated that must not be, an
+// accepted one taken for a failure, a refusal that is tried for ever) shows here.
+func TestFaults(t *testing.T) {
+	build(t)
+	cases := faultCases()
+	lines := make([]string, len(cases))
+	var mu sync.Mutex
+	unexpected := 0
+	var g errgroup.Group
+	g.SetLimit(6) // they mostly wait
+	for i := range cases {
+		c := &cases[i]
+		where := t.TempDir()
+		g.Go(func() error {
+			got, problem := c.run(t, where)
+			lines[i] = fmt.Sprintf("%-72s %s", c.name(), got)
+			if problem != "" {
+				mu.Lock()
+				defer mu.Unlock()
+				unexpected++
+				lines[i] += "   UNEXPECTED, want " + problem
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // none returns an error
+	for _, l := range lines {
+		fmt.Println(l)
+	}
+	fmt.Printf("%d faults, %d unexpected\n", len(cases), unexpected)
+	if unexpected > 0 {
+		t.Fail()
+	}
+}
+
+// run makes the one fault happen and says what came of it; problem is what should have,
+// where that is something else.
+func (c *faultCase) run(t *testing.T, where string) (got, problem string) {
+	in := &injector{c: c, left: max(1, c.times), now: make(chan struct{}), release: make(chan struct{})}
+	seed := sim.DefaultSeed()
+	seed.CustomerGauge[0].Records = []sim.Record{{Number: 10438, FirstName: "Ada", LastName: "Ek", Email: "ada@example.com"}}
+	seed.Voyado[0].Keys = []sim.VoyadoKey{{Key: "d9528030-509c-4e0f-b585-7168f1e9feca", Events: 2}}
+	s, url := serve(t, sim.Options{Seed: seed, Day: 40e6, ArchiveDays: 1}, in.wrap)
+	defer close(in.release)
+	s.Script(in.script)
+
+	site := siteIn(t, where, url, settings{only: []string{c.vendor},
+		vendors: map[string][]string{c.vendor: slices.Concat(quick[c.vendor], c.config)}})
+	site.write(t, "subjects.csv", "subject_id,email,customer_key,account_number,customer_name\n"+
+		"REQ-1,ada@example.com,d9528030-509c-4e0f-b585-7168f1e9feca,934|1|475|0|0|44|59,Ada Ek\n")
+
+	var exits []int
+	if c.fault == faultKillBefore || c.fault == faultKillAfter {
+		p := site.start(t, "run", "--wait", "subjects.csv")
+		select {
+		case <-in.now:
+			p.kill()
+		case <-p.ended:
+		}
+		exits = append(exits, p.result.code)
+	}
+	exits = append(exits, site.run(t, "run", "--wait", "subjects.csv").code)
+	wantExit := c.first
+	if c.again {
+		if exits[len(exits)-1] != c.first {
+			problem = fmt.Sprintf("exit %d, then 0; ", c.first)
+		}
+		wantExit = 0
+		exits = append(exits, site.run(t, "run", "--wait").code)
+	}
+	o := outcome{exit: exits[len(exits)-1]}
+	if rows := site.report(t, "report.csv"); len(rows) == 1 {
+		o.state, o.evidence, o.reason = rows[0]["state"], rows[0]["evidence"], rows[0]["reason"]
+	}
+	o.writes = in.writes()
+	for _, e := range s.Ledger(0) {
+		if e.Effect {
+			o.effects++
+		}
+	}
+	want := outcome{wantExit, c.state, c.evidence, c.reason, c.writes, c.effects}
+	switch {
+	case in.left > 0 && c.times <= 1:
+		problem += "the fault never happened"
+	case o != want:
+		problem += want.String()
+	}
+	return o.String(), problem
+}
+
+// outcome is what came of a fault.
+type outcome struct {
+	exit                    int
+	state, evidence, reason string
+	writes, effects         int
+}
+
+func (o outcome) String() string {
+	return fmt.Sprintf("%s, %d sent, %d applied, exit %d",
+		strings.TrimSpace(o.state+" "+cmp.Or(o.evidence, o.reason)), o.writes, o.effects, o.exit)
+}
+
+// injector makes one fault happen at one step.
+type injector struct {
+	c       *faultCase
+	now     chan struct{} // closed when the program is to be killed
+	release chan struct{} // closed when the case is over
+
+	mu      sync.Mutex
+	left    int  // how often the fault is still to happen
+	written int  // writes that have arrived: reads after one verify
+}
+
+func (in *injector) writes() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.written
+}
+
+// steps names the calls as the simulator does.
+var steps = map[string]string{
+	"token": stepToken, "anonymize": stepWrite, "create-removal": stepWrite, "request": stepWrite, "job-status": stepPoll,
+}
+
+// hit says whether the fault is to happen to a call of this step.
+func (in *injector) hit(step string) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if step == stepPreview && in.written > 0 {
+		step = stepVerify
+	}
+	if step != in.c.step || in.left == 0 {
+		return false
+	}
+	in.left--
+	return true
+}
+
+// script is for the faults that the simulator knows.
+func (in *injector) script(r sim.RequestInfo) sim.Fault {
+	if in.own() {
+		return sim.Fault{}
+	}
+	step := steps[r.Op]
+	if r.Op == "preview" {
+		step = stepPreview
+	}
+	if !in.hit(step) {
+		return sim.Fault{}
+	}
+	switch f := in.c.fault; f {
+	case "400", "401", "403", "408", "500", "503":
+		var status int
+		fmt.Sscan(f, &status)
+		return sim.Fault{Kind: sim.ServerError, Status: status}
+	default:
+		return sim.Fault{Kind: sim.FaultKind(f)}
+	}
+}
+
+// own says whether the fault is made here and not by the simulator.
+func (in *injector) own() bool {
+	return slices.Contains([]string{faultWrongType, faultRedirect, faultKillBefore, faultKillAfter}, in.c.fault)
+}
+
+// wrap is for the faults that the simulator does not know.
+func (in *injector) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if stepOf(r) == stepWrite {
+			in.mu.Lock()
+			in.written++
+			in.mu.Unlock()
+		}
+		if !in.own() || !in.hit(stepOf(r)) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if in.c.fault == faultRedirect {
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(http.StatusFound)
+			return
+		}
+		answer := httptest.NewRecorder()
+		if in.c.fault != faultKillBefore {
+			next.ServeHTTP(answer, r)
+		}
+		if in.c.fault != faultWrongType {
+			close(in.now)
+			<-in.release
+			return
+		}
+		w.Header().Set("Content-Type", "application/octet-stream")
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes()) // a client that has left misses nothing
+	})
+}
+
+func stepOf(r *http.Request) string {
+	switch p := r.URL.Path; {
+	case strings.HasSuffix(p, "/token"):
+		return stepToken
+	case strings.HasSuffix(p, "/job-status"):
+		return stepPoll
+	case r.Method == http.MethodGet:
+		return stepPreview
+	}
+	return stepWrite
+}
