@@ -65,8 +65,9 @@ say "Acqueon's admin has acted: expunge confirm"
 
 say "the report: expunge report"
 "$expunge" report -o report.csv
+"$expunge" report --format html -o report.html
 cut -d, -f2-9,11,12,14,18 report.csv | sed -n 1,25p
-echo "… $(($(wc -l <report.csv) - 1)) lines, all in demo/report.csv"
+echo "… $(($(wc -l <report.csv) - 1)) lines, all in demo/report.csv; for readers: demo/report.html"
 
 say "expunge status"
 "$expunge" status

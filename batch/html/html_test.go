@@ -1,0 +1,259 @@
+package html
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"expunge/batch"
+	"expunge/store"
+	"expunge/store/seal"
+	"expunge/vendors"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden file")
+
+var now = time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
+
+// sample is a store with one task in every state, an invalid row and a duplicate one. A name
+// and a message hold what must not become markup.
+func sample(t *testing.T) (*batch.Reporter, []Vendor, Provenance) {
+	t.Helper()
+	ctx := t.Context()
+	key := seal.Key{}
+	st, err := store.Open(ctx, filepath.Join(t.TempDir(), "expunge.db"), store.Options{
+		Key: func(bool) (seal.Key, error) { return key, nil }, Now: func() time.Time { return now }, Forget: batch.Forget})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	known, err := st.SyncVendors(ctx, []store.VendorSpec{{Name: "customergauge", Kind: "customergauge"}, {Name: "old", Kind: "voyado"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := st.BeginIntake(ctx, "subjects <1>.csv", now.Add(-48*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cg, old := known["customergauge"].ID, known["old"].ID
+	states := []store.State{store.Pending, store.Previewed, store.Submitting, store.Waiting, store.Verifying, store.Held,
+		store.Erased, store.NotFound, store.Failed, store.Skipped}
+	for i, s := range states {
+		plain, err := vendors.Subject{{Field: vendors.Email, Text: fmt.Sprintf("person%d@example.com", i)}}.AppendBinary(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		task := store.NewTask{Vendor: cg, Field: int(vendors.Email)}
+		if s == store.Skipped {
+			task = store.NewTask{Vendor: old, State: store.Skipped, Reason: string(vendors.NoIdentifier)}
+		}
+		received := now.AddDate(0, 0, -i*4)
+		if err := in.Subject(&store.NewSubject{Line: i + 2, SubjectID: fmt.Sprintf("DSR-%d<b>", i), Content: int64(i), ReceivedAt: received,
+			DueAt: received.AddDate(0, 1, 0), Plain: plain, Tasks: []store.NewTask{task}, Same: []int64{0}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range []store.Reject{
+		{Line: 20, SubjectID: "DSR-20", Reason: "bad_email", Message: "email is not an address <script>alert(1)</script>"},
+		{Line: 21, SubjectID: "DSR-21", Duplicate: true, Reason: "already_taken_in", Message: "taken in with batch 1"},
+	} {
+		if err := in.Reject(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := in.Settle(ctx, []byte("digest of the file, thirty-two b"), store.IntakeReasons{}, func(_, _ store.Work) bool { return false },
+		func(store.Reject) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range states {
+		if s == store.Pending || s == store.Skipped {
+			continue
+		}
+		w, err := st.TaskByID(ctx, (b.First+int64(i))*store.TasksPerSubject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		move(t, st, w.Task, s)
+	}
+	r := &batch.Reporter{Store: st, Now: func() time.Time { return now }, AtRisk: 7 * 24 * time.Hour}
+	vs := []Vendor{{Name: "customergauge", Traits: vendors.Traits{Kind: "customergauge", HowKnown: "Asked again, and gone.",
+		Anonymizes: []string{"email", "first name"}, Keeps: []string{"NPS score"}}, Notes: []string{"segment fields are not agreed"}}}
+	all, err := st.Batches(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, vs, Provenance{Version: "1.0.0", ConfigSHA256: []byte{1, 2, 3}, Batches: all,
+		Runs: []store.Run{{ID: 1, StartedAt: now.Add(-time.Hour), Version: "1.0.0"}}}
+}
+
+// move takes a pending task to a state, on a way that the table allows.
+func move(t *testing.T, st *store.Store, task store.Task, s store.State) {
+	t.Helper()
+	step := func(to store.State, change func(*store.Task)) {
+		from := task.State
+		task.State, task.Ready, task.NextAt = to, false, time.Time{}
+		change(&task)
+		if err := st.Apply(store.Change{From: from, Task: task}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	submit := func() {
+		step(store.Submitting, func(n *store.Task) { n.SubmittedAt, n.Records, n.RecordRefs = now.Add(-24*time.Hour), store.Counted(1), "10438" })
+	}
+	switch s {
+	case store.Previewed:
+		step(s, func(n *store.Task) { n.PreviewedAt, n.Records = now, store.Counted(2) })
+	case store.Submitting:
+		submit()
+	case store.Waiting, store.Verifying:
+		submit()
+		step(s, func(n *store.Task) { n.NextAt = now })
+	case store.Held:
+		step(s, func(n *store.Task) { n.Reason = string(vendors.SomebodyElse) })
+	case store.Erased:
+		submit()
+		step(store.Verifying, func(*store.Task) {})
+		step(s, func(n *store.Task) { n.Evidence, n.CompletedAt, n.VerifiedAt = store.Verified, now, now })
+	case store.NotFound:
+		step(s, func(n *store.Task) { n.CompletedAt = now })
+	case store.Failed:
+		step(s, func(n *store.Task) { n.CompletedAt, n.Reason, n.Message = now, string(batch.Refused), `HTTP 422 "<img src=x onerror=y>"` })
+	}
+}
+
+func render(t *testing.T, balance error) string {
+	t.Helper()
+	r, vs, prov := sample(t)
+	var b bytes.Buffer
+	if err := Write(t.Context(), &b, r, vs, prov, balance); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestGolden: the page changes only when somebody means it to.
+func TestGolden(t *testing.T) {
+	got := render(t, nil)
+	golden := filepath.Join("testdata", "report.html")
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestSelfContained: a report that is mailed around must not run anything, load anything, or
+// show an identifier in clear.
+func TestSelfContained(t *testing.T) {
+	page := render(t, nil)
+	for name, bad := range map[string]string{
+		"a script":              `(?i)<script`,
+		"an event handler":      `(?i)<[^>]*\son\w+=`,
+		"something to load":     `(?i)<[^>]*\s(src|href|action)=|url\(|@import`,
+		"markup from the store": `<b>|<img`,
+		"an identifier":         `person\d@`,
+	} {
+		if m := regexp.MustCompile(bad).FindString(page); m != "" {
+			t.Errorf("the page holds %s: %q", name, m)
+		}
+	}
+}
+
+// TestUnbalanced: totals that do not balance must be the first thing a reader sees.
+func TestUnbalanced(t *testing.T) {
+	page := render(t, batch.ErrUnbalanced)
+	verdict := page[strings.Index(page, `class="verdict`):]
+	if !strings.Contains(verdict[:strings.Index(verdict, "</p>")], "must not be relied on") {
+		t.Error("the verdict does not say that the totals do not balance")
+	}
+	if strings.Contains(page, "every row of every input file is accounted for") {
+		t.Error("the page says that the totals balance")
+	}
+}
+
+// TestAxe: axe-core, in a real browser, finds no violation. It needs the files that .ci/run
+// installs: AXE_CORE names axe.min.js, and chromium is on the path. Elsewhere the page's
+// bones are looked at instead.
+func TestAxe(t *testing.T) {
+	page := render(t, nil)
+	for _, bone := range []string{`<html lang="en">`, "<title>", "<main>", "<h1>", `scope="col"`, "<caption>"} {
+		if !strings.Contains(page, bone) {
+			t.Errorf("the page has no %s", bone)
+		}
+	}
+	axe := os.Getenv("AXE_CORE")
+	browser, err := exec.LookPath("chromium")
+	if axe == "" || err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("in CI the page is checked with axe: AXE_CORE=%q, chromium: %v", axe, err)
+		}
+		t.Log("axe was not run: set AXE_CORE to axe.min.js and install chromium")
+		return
+	}
+	script, err := os.ReadFile(axe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The page forbids scripts; this one is the test's.
+	page = regexp.MustCompile(`<meta http-equiv="Content-Security-Policy"[^>]*>`).ReplaceAllString(page, "")
+	page = strings.Replace(page, "</body>", "<script src=/axe.js></script><script>axe.run().then(r => { document.title = 'AXE:' + "+
+		"JSON.stringify({violations: r.violations.map(v => v.id + ': ' + v.nodes[0].html), passes: r.passes.length}) })</script></body>", 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/axe.js" {
+			w.Header().Set("Content-Type", "text/javascript")
+			w.Write(script)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Write([]byte(page))
+	}))
+	defer srv.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--user-data-dir="+t.TempDir(),
+		"--virtual-time-budget=30000", "--dump-dom", srv.URL).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`<title>AXE:(.*?)</title>`).FindSubmatch(out)
+	if m == nil {
+		t.Fatal("axe did not end")
+	}
+	var result struct {
+		Violations []string
+		Passes     int
+	}
+	if err := json.Unmarshal(m[1], &result); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("axe: %d violations, %d rules passed", len(result.Violations), result.Passes)
+	if len(result.Violations) > 0 || result.Passes == 0 {
+		t.Errorf("axe: %q", result.Violations)
+	}
+}
