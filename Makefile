@@ -55,8 +55,13 @@ fuzz:
 lint:
 	@bash .ci/lint
 
+## man: the man pages, in bin/man/
+man: build
+	@mkdir -p $(BIN)/man
+	$(BIN)/expunge man $(BIN)/man
+
 ## clean: remove what was built
 clean:
 	rm -rf $(BIN) demo
 
-.PHONY: help build demo test crash faults leaks bench fuzz lint clean
+.PHONY: help build demo test crash faults leaks bench fuzz lint man clean

@@ -182,7 +182,7 @@ func (a *app) open(ctx context.Context, cfg *config.Config, log *slog.Logger, st
 		if c.CAFile != "" {
 			var err error
 			if roots, err = transport.LoadRootCAs(c.CAFile); err != nil {
-				return nil, usage(fmt.Errorf("%s:%d: vendors.%s.ca_file: %w", cfg.Path, vc.Line, vc.Name, err), "")
+				return nil, usage(fmt.Errorf("%s:%d: vendors.%s.ca_file: %w", cfg.Path, vc.Line, vc.Name, err), "it must be a PEM file of certificates")
 			}
 		}
 		limiter := transport.NewLimiter(lo)
@@ -190,7 +190,7 @@ func (a *app) open(ctx context.Context, cfg *config.Config, log *slog.Logger, st
 			Limiter: limiter, RootCAs: roots, Log: log, UserAgent: "expunge/" + version, ReadOnly: dryRun})
 		v, err := vc.Config.Open(vendors.Options{Name: vc.Name, Transport: t, Log: log, Now: time.Now, DefaultRegion: cfg.DefaultRegion})
 		if err != nil {
-			return nil, usage(fmt.Errorf("%s:%d: vendors.%s: %w", cfg.Path, vc.Line, vc.Name, err), "")
+			return nil, usage(fmt.Errorf("%s:%d: vendors.%s: %w", cfg.Path, vc.Line, vc.Name, err), "`expunge check` tries the config")
 		}
 		s.transports = append(s.transports, t)
 		s.vendors[vc.Name], s.limiters[vc.Name] = v, limiter

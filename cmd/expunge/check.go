@@ -4,81 +4,168 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"expunge/batch/config"
 	"expunge/store"
+	"expunge/store/seal"
 	"expunge/vendors"
 )
+
+// skewAllowed is how far a vendor's clock may be from ours before it is worth a word:
+// certificates, tokens and due dates depend on clocks.
+const skewAllowed = time.Minute
 
 func (a *app) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
 		Short: "Try config, credentials, clocks and store; change nothing anywhere",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return a.check(c.Context())
-		},
+		Long: "Tries what a run needs and names each problem with its fix: the config and its secrets, the key, the store, the\n" +
+			"places of report and metrics, file permissions, each vendor's credentials and clock, agreements that are missing\n" +
+			"and versions that end. It changes nothing, here or there. Exit code 2 says that something must be mended.",
+		Example: "  expunge check\n  expunge check --config /etc/expunge/expunge.yaml",
+		Args:    cobra.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return a.check(c.Context()) },
 	}
 }
 
-func (a *app) check(ctx context.Context) error {
+// findings is what a check prints.
+type findings struct {
+	a        *app
+	problems int
+}
+
+func (f *findings) ok(format string, args ...any) {
+	fmt.Fprintf(f.a.stdout, "ok    "+format+"\n", args...)
+}
+
+func (f *findings) warn(hint, format string, args ...any) {
+	fmt.Fprintf(f.a.stdout, "warn  "+format+"\n", args...)
+	f.hint(hint)
+}
+
+func (f *findings) fail(hint, format string, args ...any) {
+	f.problems++
+	fmt.Fprintf(f.a.stdout, "FAIL  "+format+"\n", args...)
+	f.hint(hint)
+}
+
+func (f *findings) hint(hint string) {
+	if hint != "" {
+		fmt.Fprintf(f.a.stdout, "      hint: %s\n", hint)
+	}
+}
+
+func (a *app) check(ctx context.Context) (err error) {
 	log := a.logger()
 	cfg, err := a.loadConfig(log)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "ok    config %s: %d vendors\n", cfg.Path, len(cfg.Vendors))
-	problems := 0
-	problem := func(what string, err error, hint string) {
-		problems++
-		fmt.Fprintf(a.stdout, "FAIL  %s: %v\n", what, err)
-		if hint != "" {
-			fmt.Fprintf(a.stdout, "      hint: %s\n", hint)
+	f := &findings{a: a}
+	f.ok("config %s: %d vendors", cfg.Path, len(cfg.Vendors))
+	f.private("config", cfg.Path)
+	a.checkStore(ctx, cfg, f)
+	for _, target := range []struct{ what, key, path string }{{"report", "report", cfg.Report}, {"metrics", "metrics", cfg.Metrics}} {
+		switch err := writable(target.path); {
+		case target.path == "":
+		case err != nil:
+			f.fail("name another place with `"+target.key+":` in the config", "%s %s: %v", target.what, target.path, err)
+		default:
+			f.ok("%s %s: can be written", target.what, target.path)
 		}
-	}
-	switch st, err := a.openStore(ctx, cfg, true); {
-	case errors.Is(err, store.ErrNoStore):
-		fmt.Fprintf(a.stdout, "ok    store %s: not made yet, the first run makes it\n", cfg.Store)
-	case err != nil:
-		_, hint := classify(err)
-		problem("store "+cfg.Store, err, hint)
-	default:
-		fmt.Fprintf(a.stdout, "ok    store %s: opens with its key\n", cfg.Store)
-		if err := st.Close(); err != nil {
-			return err
-		}
-	}
-	if err := writable(cfg.Report); err != nil {
-		problem("report "+cfg.Report, err, "name another place with `report:` in the config")
 	}
 	s, err := a.open(ctx, cfg, log, nil, true)
 	if err != nil {
 		return err
 	}
-	defer s.close(ctx)
-	for _, v := range cfg.Vendors {
-		checker, ok := s.vendors[v.Name].(vendors.Checker)
-		if !ok {
-			fmt.Fprintf(a.stdout, "ok    vendor %s: configured (this kind cannot be tried without raising a request)\n", v.Name)
-			continue
-		}
-		warnings, err := checker.Check(ctx)
-		for _, w := range warnings {
-			fmt.Fprintf(a.stdout, "warn  vendor %s: %s\n", v.Name, w)
-		}
-		if err != nil {
-			hint := "the vendor does not answer as documented: is base_url right, and is it up?"
-			if errors.Is(err, vendors.ErrAuth) {
-				hint = "mend its credentials in " + cfg.Path
-			}
-			problem("vendor "+v.Name, err, hint)
-			continue
-		}
-		fmt.Fprintf(a.stdout, "ok    vendor %s: answers, and accepts our credentials\n", v.Name)
+	defer func() { err = errors.Join(err, s.close(ctx)) }()
+	for i, v := range cfg.Vendors {
+		a.checkVendor(ctx, cfg, s, i, v, f)
 	}
-	if problems > 0 {
+	if f.problems > 0 {
 		return quiet(exitUsage)
 	}
 	return nil
+}
+
+// checkStore tries key and store.
+func (a *app) checkStore(ctx context.Context, cfg *config.Config, f *findings) {
+	_, keyErr := a.key(cfg)(false)
+	where := cfg.KeyFile
+	if where == "" {
+		where = "in " + cfg.KeyEnv
+	}
+	st, err := a.openStore(ctx, cfg, true)
+	switch {
+	case errors.Is(err, store.ErrNoStore):
+		f.ok("store %s: not made yet, the first run makes it", cfg.Store)
+		switch {
+		case keyErr == nil:
+			f.ok("key %s: can be used", where)
+		case errors.Is(keyErr, seal.ErrNoKey) && cfg.KeyFile != "":
+			f.ok("key %s: not made yet, the first run makes it", where)
+		default:
+			_, hint := classify(keyErr)
+			f.fail(hint, "key %s: %v", where, keyErr)
+		}
+		if err := writable(cfg.Store); err != nil {
+			f.fail("name another place with `store:` in the config", "store %s: cannot be made: %v", cfg.Store, err)
+		}
+	case err != nil:
+		_, hint := classify(err)
+		f.fail(hint, "store %s: %v", cfg.Store, err)
+	default:
+		f.ok("store %s: opens with its key", cfg.Store)
+		f.private("store", cfg.Store)
+		if err := st.Close(); err != nil {
+			f.fail("", "store %s: %v", cfg.Store, err)
+		}
+	}
+}
+
+// private warns of a file that others than its owner can read or write.
+func (f *findings) private(what, path string) {
+	st, err := os.Stat(path)
+	if err == nil && st.Mode().Perm()&0o077 != 0 {
+		f.warn("chmod 600 "+path, "%s %s: others than its owner can get at it (mode %04o)", what, path, st.Mode().Perm())
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f.warn("", "%s %s: %v", what, path, err)
+	}
+}
+
+func (a *app) checkVendor(ctx context.Context, cfg *config.Config, s *session, i int, v config.Vendor, f *findings) {
+	checker, ok := s.vendors[v.Name].(vendors.Checker)
+	if !ok {
+		f.ok("vendor %s: configured; its kind cannot be tried", v.Name)
+		return
+	}
+	warnings, err := checker.Check(ctx)
+	skew, asked := s.transports[i].Skew()
+	for _, w := range warnings {
+		f.warn("", "vendor %s: %s", v.Name, w)
+	}
+	switch {
+	case errors.Is(err, vendors.ErrAuth):
+		f.fail(fmt.Sprintf("mend them at %s:%d, or in the environment that it names", cfg.Path, v.Line), "vendor %s: %v", v.Name, err)
+	case errors.Is(err, vendors.ErrNotSent):
+		f.fail("is base_url right, and can this machine reach it? A proxy is taken from HTTPS_PROXY", "vendor %s: %v", v.Name, err)
+	case err != nil:
+		f.fail("the vendor does not answer as documented: is base_url right, and is it up?", "vendor %s: %v", v.Name, err)
+	case !asked:
+		f.ok("vendor %s: configured; nothing was sent to it", v.Name)
+	default:
+		f.ok("vendor %s: answers, and accepts our credentials", v.Name)
+	}
+	if asked && (skew > skewAllowed || skew < -skewAllowed) {
+		which := "ahead of"
+		if skew < 0 {
+			which, skew = "behind", -skew
+		}
+		f.warn("set this machine's clock (NTP), or tell the vendor if it is theirs", "vendor %s: its clock is %s %s ours", v.Name, skew.Round(time.Second), which)
+	}
 }

@@ -18,17 +18,18 @@ import (
 func (a *app) confirmCommand() *cobra.Command {
 	var who string
 	c := &cobra.Command{
-		Use:   "confirm FILE.csv",
-		Short: "Take in what people finished by hand",
-		Long:  "Takes in a CSV of vendor, reference, completed_at and an optional note: requests that people at the vendor have\nfinished. It is safe to repeat. `-` is standard input.",
-		Args:  cobra.ExactArgs(1),
+		Use:     "confirm FILE.csv",
+		Short:   "Take in what people finished by hand",
+		Long:    "Takes in a CSV of vendor, reference, completed_at and an optional note: requests that people at the vendor have\nfinished. It is safe to repeat. `-` is standard input.",
+		Example: "  expunge confirm finished.csv --by jane\n  expunge confirm - < finished.csv",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
 			r := a.stdin
 			if args[0] != "-" {
 				f, err := os.Open(args[0])
 				if err != nil {
-					return usage(fmt.Errorf("confirmations: %w", err), "")
+					return usage(fmt.Errorf("confirmations: %w", err), "name the CSV file, or - for standard input")
 				}
 				defer f.Close()
 				r = f

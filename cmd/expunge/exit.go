@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -122,9 +123,9 @@ func classify(err error) (int, string) {
 	case errors.Is(err, store.ErrLocked):
 		return exitLocked, "wait until the other run has ended; `expunge status` shows where it stands"
 	case errors.As(err, &conf):
-		return exitUsage, ""
+		return exitUsage, "" // it has its own
 	case errors.As(err, &header):
-		return exitUsage, ""
+		return exitUsage, cmp.Or(header.Hint, "`expunge init` writes an example of an input file; `columns:` in the config maps headers that are not ours")
 	case errors.As(err, &broken):
 		return exitUsage, "nothing of this file was taken in: mend it and run again"
 	case errors.Is(err, batch.ErrTooMany):
@@ -136,13 +137,13 @@ func classify(err error) (int, string) {
 	case errors.Is(err, seal.ErrNoKey):
 		return exitUsage, "put back the key file of this store; without it what is sealed cannot be read"
 	case errors.Is(err, seal.ErrBadKey):
-		return exitUsage, ""
+		return exitUsage, "put back the key of this store, readable by its owner alone"
 	case errors.Is(err, store.ErrNoStore):
 		return exitUsage, "`expunge run subjects.csv` makes it"
 	case errors.Is(err, store.ErrNewerSchema):
 		return exitUsage, "use the newer version of expunge"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
-		return exitUsage, ""
+		return exitUsage, "check the path, and that this user may use it"
 	}
-	return exitInternal, ""
+	return exitInternal, "what was done is saved: run again; if it stays, `expunge check` tries what a run needs"
 }

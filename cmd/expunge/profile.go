@@ -32,7 +32,7 @@ func (p *profiles) start() (err error) {
 		return nil
 	}
 	if p.file, err = os.OpenFile(p.cpu, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600); err != nil {
-		return usage(err, "")
+		return usage(err, "name a file that can be written")
 	}
 	return pprof.StartCPUProfile(p.file)
 }

@@ -28,12 +28,12 @@ func (a *app) reportCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			ctx := c.Context()
 			if !slices.Contains([]string{"csv", "json", "html"}, format) {
-				return usage(fmt.Errorf("--format %q: must be csv, json or html", format), "")
+				return usage(fmt.Errorf("--format %q: must be csv, json or html", format), "write --format html")
 			}
 			f := store.Filter{Batch: batchID}
 			if since != "" {
 				if f.Since, err = time.Parse(time.DateOnly, since); err != nil {
-					return usage(fmt.Errorf("--since %q: must be a date such as 2026-11-21", since), "")
+					return usage(fmt.Errorf("--since %q: must be a date such as 2026-11-21", since), "it is compared with received_at")
 				}
 			}
 			return a.withStore(ctx, true, func(s *session) error {

@@ -276,7 +276,7 @@ func (a *app) verdict(ctx context.Context, s *session, batches []store.Batch, re
 func (a *app) tellTotals(s *session, t batch.Totals) {
 	b := t.Batch
 	if a.logFormat != "json" {
-		a.note(slog.LevelInfo, "", "batch %d (%s): %d rows = %d subjects + %d invalid + %d duplicates; %d tasks: %s",
+		a.note(slog.LevelInfo, "", "batch %d (%s): %d rows = %d subjects + %d invalid + %d duplicates; %d tasks%s",
 			b.ID, clean(b.Name), b.Rows, b.Subjects, b.Invalid, b.Duplicates, t.Tasks, stateCounts(t.States))
 		return
 	}
@@ -318,7 +318,10 @@ func stateCounts(states map[store.State]int64) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, st))
 		}
 	}
-	return strings.Join(parts, ", ")
+	if len(parts) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(parts, ", ")
 }
 
 // clean makes a text from outside fit for a terminal.

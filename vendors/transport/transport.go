@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -72,6 +73,7 @@ type Transport struct {
 	o    Options
 	log  *slog.Logger
 	base *http.Transport
+	skew atomic.Pointer[time.Duration]
 }
 
 var _ vendors.Transport = (*Transport)(nil)
@@ -198,6 +200,10 @@ func (t *Transport) do(ctx context.Context, op string, req *http.Request, to *si
 
 // heed adapts the pace to what the vendor said.
 func (t *Transport) heed(a *vendors.Answer) {
+	if theirs, err := http.ParseTime(a.Header.Get("Date")); err == nil {
+		skew := time.Until(theirs)
+		t.skew.Store(&skew)
+	}
 	if t.o.Limiter == nil {
 		return
 	}
@@ -208,6 +214,17 @@ func (t *Transport) heed(a *vendors.Answer) {
 	case a.Status < 500:
 		t.o.Limiter.Steady()
 	}
+}
+
+// Skew is how far the vendor's clock is ahead of ours (negative: behind), by the Date of its
+// last answer, which is exact to a second and as old as the answer's way; ok is false
+// before the first one.
+func (t *Transport) Skew() (ahead time.Duration, ok bool) {
+	p := t.skew.Load()
+	if p == nil {
+		return 0, false
+	}
+	return *p, true
 }
 
 // permit refuses what must not leave.
