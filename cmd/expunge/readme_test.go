@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var updateREADME = flag.Bool("update-readme", false, "put what the commands print into the README")
+
+// between finds the README's first run.
+var between = regexp.MustCompile("(?s)<!-- first run -->\n```console\n(.*?)```\n<!-- /first run -->")
+
+// TestREADME replays the README's first run: what it shows is what a newcomer sees. Times,
+// ids, and counts that depend on them are taken out of the comparison.
+func TestREADME(t *testing.T) {
+	const path = "../../README.md"
+	readme, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := between.FindSubmatchIndex(readme)
+	if block == nil {
+		t.Fatal("the README has no first run")
+	}
+	want := string(readme[block[2]:block[3]])
+	got := replay(t, want)
+	if *updateREADME {
+		text := string(readme[:block[2]]) + got + string(readme[block[3]:])
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(timeless(want), timeless(got)); diff != "" {
+		t.Errorf("-README +now (go test ./cmd/expunge -run TestREADME -update-readme mends it):\n%s", diff)
+	}
+}
+
+// replay runs the commands of a transcript, which begin with "$ ", in one shell and returns
+// the transcript as it is now.
+func replay(t *testing.T, transcript string) string {
+	t.Helper()
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-o", bin, ".", "../vendorsim")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var script strings.Builder
+	script.WriteString("exec 2>&1\n")
+	heredoc := ""
+	for line := range strings.Lines(transcript) {
+		switch command, is := strings.CutPrefix(line, "$ "); {
+		case heredoc != "":
+			script.WriteString(line)
+			if strings.TrimSpace(line) == heredoc {
+				heredoc = ""
+			}
+		case is:
+			script.WriteString("cat <<'__SHOWN__'\n" + line)
+			if _, after, ok := strings.Cut(command, "<<'"); ok {
+				heredoc, _, _ = strings.Cut(after, "'")
+				rest := transcript[strings.Index(transcript, line)+len(line):]
+				script.WriteString(rest[:strings.Index(rest, "\n"+heredoc+"\n")+len(heredoc)+2])
+			}
+			script.WriteString("__SHOWN__\n" + command)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", script.String())
+	cmd.Dir = t.TempDir()
+	cmd.Env = []string{"PATH=" + bin + string(filepath.ListSeparator) + os.Getenv("PATH"), "HOME=" + cmd.Dir, "TZ=UTC", "USER=operator"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 10 * time.Second
+	out, err := os.CreateTemp(t.TempDir(), "out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd.Stdout, cmd.Stderr = out, out
+	err = cmd.Run()
+	syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) // the simulator in the background
+	text, readErr := os.ReadFile(out.Name())
+	if err != nil || readErr != nil {
+		t.Fatalf("%v %v\n%s", err, readErr, text)
+	}
+	return string(text)
+}
+
+var changing = []struct{ pattern, with string }{
+	{`\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z| UTC)?`, "TIME"},
+	{`\d{4}-\d\d-\d\d`, "DATE"},
+	{`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`, "UUID"},
+	{`calls=\d+`, "calls=N"},
+	{` +`, " "}, // columns are as wide as what was taken out
+}
+
+func timeless(s string) string {
+	for _, c := range changing {
+		s = regexp.MustCompile(c.pattern).ReplaceAllString(s, c.with)
+	}
+	return s
+}
