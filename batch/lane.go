@@ -105,12 +105,14 @@ func (l *Lane) upTo() store.State {
 
 // run works until nothing is due, within linger or, with wait, at all.
 func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
-	work := make(chan store.Work)
+	work := make(chan []store.Work)
 	var workers sync.WaitGroup
 	for range l.Concurrency {
 		workers.Go(func() {
-			for w := range work {
-				l.process(ctx, w)
+			for group := range work {
+				for _, w := range group {
+					l.process(ctx, w)
+				}
 			}
 		})
 	}
@@ -144,10 +146,15 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 			}
 		}
 		if len(buf) > 0 {
-			w := buf[0]
+			// A subject's identifiers go one after the other: the same record, found by email
+			// and by telephone, is seen and counted once.
+			n := 1
+			for n < len(buf) && buf[n].Subject() == buf[0].Subject() {
+				n++
+			}
 			select {
-			case work <- w:
-				buf = buf[1:]
+			case work <- buf[:n:n]:
+				buf = buf[n:]
 			case <-l.stopped:
 			case <-ctx.Done():
 			}

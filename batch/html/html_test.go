@@ -116,7 +116,9 @@ func move(t *testing.T, st *store.Store, task store.Task, s store.State) {
 		}
 	}
 	submit := func() {
-		step(store.Submitting, func(n *store.Task) { n.SubmittedAt, n.Records, n.RecordRefs = now.Add(-24*time.Hour), store.Counted(1), "10438" })
+		step(store.Submitting, func(n *store.Task) {
+			n.SubmittedAt, n.Records, n.RecordRefs = now.Add(-24*time.Hour), store.Counted(1), "10438"
+		})
 	}
 	switch s {
 	case store.Previewed:
@@ -135,7 +137,9 @@ func move(t *testing.T, st *store.Store, task store.Task, s store.State) {
 	case store.NotFound:
 		step(s, func(n *store.Task) { n.CompletedAt = now })
 	case store.Failed:
-		step(s, func(n *store.Task) { n.CompletedAt, n.Reason, n.Message = now, string(batch.Refused), `HTTP 422 "<img src=x onerror=y>"` })
+		step(s, func(n *store.Task) {
+			n.CompletedAt, n.Reason, n.Message = now, string(batch.Refused), `HTTP 422 "<img src=x onerror=y>"`
+		})
 	}
 }
 
