@@ -223,7 +223,7 @@ func (s *Store) Tally(ctx context.Context, batch int64, now time.Time) ([]Tally,
 type BatchCount struct {
 	Subjects int64
 	Purged   int64 // subjects dropped by a purge
-	Rejects  int64
+	Rejects  int64 // those dropped by a purge included
 	Expected int64 // the tasks that its subjects must have
 }
 
@@ -233,7 +233,7 @@ func (s *Store) Count(ctx context.Context, b Batch) (BatchCount, error) {
 	var c BatchCount
 	err := s.read.QueryRowContext(ctx, `WITH shapes_used AS (SELECT shape, count(*) AS n FROM subjects WHERE id BETWEEN ?1 AND ?2 GROUP BY shape)
  SELECT coalesce((SELECT sum(n) FROM shapes_used), 0), (SELECT purged FROM batches WHERE id = ?3),
- (SELECT count(*) FROM rejects WHERE batch = ?3),
+ (SELECT count(*) FROM rejects WHERE batch = ?3) + (SELECT purged_rejects FROM batches WHERE id = ?3),
  coalesce((SELECT sum(u.n * (SELECT count(*) FROM shapes h WHERE h.shape = u.shape)) FROM shapes_used u), 0)`,
 		b.First, b.Last, b.ID).Scan(&c.Subjects, &c.Purged, &c.Rejects, &c.Expected)
 	return c, explain(err)

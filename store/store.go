@@ -57,15 +57,16 @@ type Options struct {
 
 // Store is an open store. All methods are safe for concurrent use.
 type Store struct {
-	path   string
-	o      Options
-	id     []byte
-	box    *seal.Box
-	lookup seal.LookupKey
-	lock   *flock.Flock
-	file   os.FileInfo
-	write  *sql.DB // one connection, owned by the writer goroutine; nil when read-only
-	read   *sql.DB
+	path     string
+	o        Options
+	id       []byte
+	box      *seal.Box
+	lookup   seal.LookupKey
+	rotating bool // see rotate.go
+	lock     *flock.Flock
+	file     os.FileInfo
+	write    *sql.DB // one connection, owned by the writer goroutine; nil when read-only
+	read     *sql.DB
 
 	ops     chan *op
 	writer  sync.WaitGroup
@@ -184,6 +185,17 @@ func (s *Store) prepareFile() (fresh bool, err error) {
 			return false, fmt.Errorf("store: %w", err)
 		}
 	}
+	if !fresh {
+		// Asked before SQLite does: it would leave side files with the mode of a file that
+		// cannot be written, which then cannot be written either.
+		f, err := os.OpenFile(s.path, os.O_RDWR, 0)
+		if err != nil {
+			return false, fmt.Errorf("store: %w", err)
+		}
+		if err := f.Close(); err != nil {
+			return false, fmt.Errorf("store: %w", err)
+		}
+	}
 	if s.file, err = os.Lstat(s.path); err != nil {
 		return false, fmt.Errorf("store: %w", err)
 	}
@@ -238,6 +250,9 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	return nil
 }
 
+// lookupPlace is where the lookup key is sealed to.
+var lookupPlace = seal.Place{Table: "lookup_key"}
+
 var errNoMeta = errors.New("the store has no key yet")
 
 // loadKeys opens the lookup key that the store keeps sealed, which tells whether the key
@@ -251,8 +266,10 @@ func (s *Store) loadKeys(ctx context.Context, create bool) error {
 	if tables == 0 {
 		return errNoMeta
 	}
-	err := s.read.QueryRowContext(ctx, `SELECT (SELECT value FROM meta WHERE name = 'store_id'), (SELECT value FROM meta WHERE name = 'lookup_key')`).
-		Scan(&s.id, &sealed)
+	var wrapped []byte
+	err := s.read.QueryRowContext(ctx, `SELECT (SELECT value FROM meta WHERE name = 'store_id'), (SELECT value FROM meta WHERE name = 'lookup_key'),
+ (SELECT value FROM meta WHERE name = 'old_key')`).
+		Scan(&s.id, &sealed, &wrapped)
 	if err != nil {
 		return fmt.Errorf("store: %w", explain(err))
 	}
@@ -267,13 +284,13 @@ func (s *Store) loadKeys(ctx context.Context, create bool) error {
 	if err != nil {
 		return err
 	}
-	plain, err := box.Open(nil, sealed, seal.Place{Table: "lookup_key"})
+	plain, err := box.Open(nil, sealed, lookupPlace)
 	if err != nil {
 		return err
 	}
 	copy(s.lookup[:], plain)
-	s.box = box
-	return nil
+	s.box, err = s.withOldKey(box, wrapped)
+	return err
 }
 
 // initKeys gives a new store its id and its sealed lookup key.
@@ -291,12 +308,15 @@ func (s *Store) initKeys(ctx context.Context) error {
 		return err
 	}
 	_, err = s.write.ExecContext(ctx, `INSERT INTO meta VALUES ('store_id', ?), ('lookup_key', ?)`,
-		s.id, s.box.Seal(nil, s.lookup[:], seal.Place{Table: "lookup_key"}))
+		s.id, s.box.Seal(nil, s.lookup[:], lookupPlace))
 	return explain(err)
 }
 
 // Digester returns a new digester under the store's lookup key.
 func (s *Store) Digester() *seal.Digester { return seal.NewDigester(s.lookup) }
+
+// Format keeps keys out of whatever prints a store.
+func (s *Store) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "store %s", s.path) }
 
 // Path is where the store is.
 func (s *Store) Path() string { return s.path }

@@ -12,10 +12,11 @@ import (
 const maxGroup = 512
 
 // op is one unit of work for the writer: changes of a task that share a commit with others
-// (change), or a transaction of its own (own).
+// (change), a transaction of its own (own), or a statement that must not be in one (bare).
 type op struct {
 	change *Change
 	own    func(c *sql.Conn) error
+	bare   func(c *sql.Conn) error
 	wait   bool        // somebody waits for it, so that the commit should not
 	done   func(error) // called once, after the commit, from the writer goroutine
 	err    error
@@ -58,9 +59,12 @@ func (w *writer) loop() {
 			first.done(*p)
 			continue
 		}
-		if first.own != nil {
+		switch {
+		case first.own != nil:
 			w.alone(first)
-		} else {
+		case first.bare != nil:
+			first.done(explain(first.bare(w.conn)))
+		default:
 			w.group(first)
 		}
 	}
@@ -107,7 +111,7 @@ collect:
 			if !open {
 				break collect
 			}
-			if o.own != nil {
+			if o.change == nil {
 				w.next = o
 				break collect
 			}
@@ -127,7 +131,7 @@ collect:
 			if !open {
 				break collect
 			}
-			if o.own != nil {
+			if o.change == nil {
 				w.next = o
 				break collect
 			}

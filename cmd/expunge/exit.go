@@ -133,7 +133,7 @@ func classify(err error) (int, string) {
 	case errors.Is(err, batch.ErrInvalidRows):
 		return exitFailed, "--rejects FILE writes the invalid rows, to mend and feed back"
 	case errors.Is(err, seal.ErrWrongKey):
-		return exitUsage, "key_file (or key_env) must name the key that this store was made with"
+		return exitUsage, "key_file (or key_env) must name the key that this store is sealed under; a `key rotate` that was cut short is finished by running it again"
 	case errors.Is(err, seal.ErrNoKey):
 		return exitUsage, "put back the key file of this store; without it what is sealed cannot be read"
 	case errors.Is(err, seal.ErrBadKey):

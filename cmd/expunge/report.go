@@ -37,6 +37,9 @@ func (a *app) reportCommand() *cobra.Command {
 				}
 			}
 			return a.withStore(ctx, true, func(s *session) error {
+				if err := guard(s.cfg, "", map[string]string{"--output": out}); err != nil {
+					return err
+				}
 				if err := a.knownBatch(ctx, s, batchID); err != nil {
 					return err
 				}

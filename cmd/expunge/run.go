@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -90,6 +91,9 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 		if !st.Mode().IsRegular() {
 			return usage(fmt.Errorf("input: %s is not a regular file", input), "`-` reads standard input")
 		}
+	}
+	if err := guard(cfg, input, map[string]string{"report": cfg.Report, "metrics": cfg.Metrics, "--rejects": f.rejects}); err != nil {
+		return err
 	}
 	if err := writable(cfg.Report); err != nil {
 		return usage(fmt.Errorf("report: %w", err), "name another place with --report or in the config")
@@ -327,7 +331,7 @@ func stateCounts(states map[store.State]int64) string {
 // clean makes a text from outside fit for a terminal.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
+		if !unicode.IsPrint(r) { // also what turns the direction of writing
 			return '?'
 		}
 		return r

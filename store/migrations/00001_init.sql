@@ -52,7 +52,8 @@ CREATE TABLE batches (
   duplicates INTEGER NOT NULL DEFAULT 0,
   first_subject INTEGER NOT NULL,
   last_subject  INTEGER NOT NULL DEFAULT 0,
-  purged     INTEGER NOT NULL DEFAULT 0,
+  purged     INTEGER NOT NULL DEFAULT 0, -- subjects dropped by a purge
+  purged_rejects INTEGER NOT NULL DEFAULT 0,
   CHECK (loading OR rows = subjects + invalid + duplicates)
 ) STRICT;
 

@@ -53,11 +53,8 @@ func NewKey() Key {
 	return k
 }
 
-// String keeps the key out of whatever prints it.
-func (Key) String() string { return "[key]" }
-
-// GoString keeps the key out of %#v.
-func (Key) GoString() string { return "[key]" }
+// Format keeps the key out of whatever prints it.
+func (Key) Format(f fmt.State, _ rune) { io.WriteString(f, "[key]") }
 
 // ParseKey reads the text of a key file or of a key_env variable.
 func ParseKey(text string) (Key, error) {
@@ -129,7 +126,13 @@ func syncDir(dir string) error {
 }
 
 // Box seals and opens values for one store. It is safe for concurrent use.
-type Box struct{ aead cipher.AEAD }
+type Box struct {
+	aead cipher.AEAD
+	old  cipher.AEAD // opens what has not been resealed yet; nil: nothing is left
+}
+
+// Format keeps the derived keys out of whatever prints a box.
+func (*Box) Format(f fmt.State, _ rune) { io.WriteString(f, "[box]") }
 
 // NewBox derives the sealing key of the store with the given id.
 func NewBox(k Key, storeID []byte) (*Box, error) {
@@ -145,7 +148,25 @@ func NewBox(k Key, storeID []byte) (*Box, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Box{aead}, nil
+	return &Box{aead: aead}, nil
+}
+
+// AlsoOpening returns a box that seals as b does and also opens what old sealed: that of a
+// store whose key is being changed.
+func (b *Box) AlsoOpening(old *Box) *Box { return &Box{aead: b.aead, old: old.aead} }
+
+// Reseal returns the value sealed by this box's own key. changed is false where it was that
+// already.
+func (b *Box) Reseal(sealed []byte, p Place) (out []byte, changed bool, err error) {
+	own := Box{aead: b.aead}
+	if _, err := own.Open(nil, sealed, p); err == nil {
+		return sealed, false, nil
+	}
+	plain, err := b.Open(nil, sealed, p)
+	if err != nil {
+		return nil, false, err
+	}
+	return b.Seal(nil, plain, p), true, nil
 }
 
 // Place is where a sealed value belongs: a table and a row of it.
@@ -170,6 +191,9 @@ func (b *Box) Seal(dst, plain []byte, p Place) []byte {
 func (b *Box) Open(dst, sealed []byte, p Place) ([]byte, error) {
 	var ad [64]byte
 	plain, err := b.aead.Open(dst, nil, sealed, p.bytes(ad[:0]))
+	if err != nil && b.old != nil {
+		plain, err = b.old.Open(dst, nil, sealed, p.bytes(ad[:0]))
+	}
 	if err != nil {
 		return nil, ErrWrongKey
 	}
@@ -178,6 +202,9 @@ func (b *Box) Open(dst, sealed []byte, p Place) ([]byte, error) {
 
 // LookupKey is the key of the digests by which identifiers are compared.
 type LookupKey [KeySize]byte
+
+// Format keeps the key out of whatever prints it.
+func (LookupKey) Format(f fmt.State, _ rune) { io.WriteString(f, "[key]") }
 
 // DeriveLookupKey makes the lookup key of a new store.
 func DeriveLookupKey(k Key, storeID []byte) (LookupKey, error) {

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"expunge/batch"
+	"expunge/batch/config"
+	"expunge/store"
+	"expunge/store/seal"
+)
+
+func (a *app) keyCommand() *cobra.Command {
+	var file, env string
+	rotate := &cobra.Command{
+		Use:   "rotate",
+		Short: "Seal the store under a new key",
+		Long: "Makes a new key, seals the store under it and puts it in the place of key_file. The old key is kept as\n" +
+			"key_file.old until the store needs it no more, then overwritten and removed. Cut short, it is finished by running\n" +
+			"it again. Backups of the store that were made before still open with the old key.\n\n" +
+			"With key_env, name the variable that holds the new key with --new-key-env, or have one made with --new-key-file;\n" +
+			"afterwards key_env must give the new one.",
+		Example: "  expunge key rotate\n  expunge key rotate --new-key-env EXPUNGE_KEY_2",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			log := a.logger()
+			cfg, err := a.loadConfig(log)
+			if err != nil {
+				return err
+			}
+			return a.rotate(c.Context(), cfg, file, env)
+		},
+	}
+	rotate.Flags().StringVar(&file, "new-key-file", "", "`FILE` with the new key, made if it is not there (default: key_file with .new behind it)")
+	rotate.Flags().StringVar(&env, "new-key-env", "", "environment variable with the new key, for a store with key_env (its `NAME`)")
+	return group(&cobra.Command{Use: "key", Short: "The key that seals the store"}, rotate)
+}
+
+func (a *app) rotate(ctx context.Context, cfg *config.Config, file, env string) (err error) {
+	if _, err := os.Lstat(cfg.Store); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s", store.ErrNoStore, cfg.Store)
+	}
+	r := rotation{a: a, cfg: cfg, next: file}
+	switch {
+	case cfg.KeyEnv == "" && env != "":
+		return usage(errors.New("--new-key-env goes with key_env, and the config has key_file"), "run it without, or change the config to key_env first")
+	case cfg.KeyEnv == "":
+		return r.byFile(ctx)
+	case env != "" && file != "":
+		return usage(errors.New("--new-key-env and --new-key-file: give one of the two"), "")
+	case env == "" && file == "":
+		return usage(errors.New("the key comes from key_env, and no new one is named"), "name the variable that holds it with --new-key-env, or have one made with --new-key-file")
+	}
+	return r.byEnv(ctx, env)
+}
+
+// rotation is a change of the key. With a key file, every step can be the last one before
+// a crash:
+//
+//	next is written            the store opens with key_file; next is used the next time
+//	old is written             the same
+//	store.BeginRotation        the store opens with next only
+//	key_file is replaced       the store opens with key_file
+//	store.FinishRotation       the same
+//	next and old are removed   done
+type rotation struct {
+	a    *app
+	cfg  *config.Config
+	next string // file with the new key
+	st   *store.Store
+}
+
+// open opens the store with the first of the keys that fits, and returns which one that is.
+func (r *rotation) open(ctx context.Context, keys ...seal.Key) (n int, err error) {
+	for n, key := range keys {
+		r.st, err = store.Open(ctx, r.cfg.Store, store.Options{Now: time.Now, Forget: batch.Forget,
+			Key: func(bool) (seal.Key, error) { return key, nil }})
+		if !errors.Is(err, seal.ErrWrongKey) {
+			return n, err
+		}
+	}
+	return 0, err
+}
+
+func (r *rotation) byFile(ctx context.Context) (err error) {
+	path, old := r.cfg.KeyFile, r.cfg.KeyFile+".old"
+	if r.next == "" {
+		r.next = path + ".new"
+	}
+	for _, p := range []string{path, r.next, old} {
+		if st, err := os.Lstat(p); err == nil && !st.Mode().IsRegular() {
+			return usage(fmt.Errorf("%s is not a regular file (links are not followed)", p), "name the file itself in key_file: it is going to be replaced")
+		}
+	}
+	present, err := seal.LoadFile(path)
+	if err != nil {
+		return err
+	}
+	keys := []seal.Key{present}
+	next, haveNext, err := loadIfThere(r.next)
+	if err != nil {
+		return err
+	}
+	if haveNext {
+		keys = append(keys, next)
+	}
+	former, haveOld, err := loadIfThere(old)
+	if err != nil {
+		return err
+	}
+	n, err := r.open(ctx, keys...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.st.Close()) }()
+	switch {
+	case n == 1: // cut short before key_file was replaced
+		present = next
+	case r.st.Rotating():
+	case haveOld && former != present:
+		// Cut short at its very end: the old key is not needed any more.
+		return r.finish(ctx, old)
+	default:
+		if !haveNext {
+			next = seal.NewKey()
+			if err := seal.WriteFile(r.next, next); err != nil {
+				return err
+			}
+		}
+		if next == present {
+			return usage(fmt.Errorf("%s holds the present key", r.next), "remove it, or name another with --new-key-file")
+		}
+		if !haveOld {
+			if err := seal.WriteFile(old, present); err != nil {
+				return err
+			}
+		}
+		if err := r.st.BeginRotation(ctx, next); err != nil {
+			return err
+		}
+		present = next
+	}
+	if err := replaceKey(path, present); err != nil {
+		return err
+	}
+	return r.finish(ctx, old)
+}
+
+// finish reseals what is left and removes what is no longer needed.
+func (r *rotation) finish(ctx context.Context, old string) error {
+	n, err := r.st.FinishRotation(ctx)
+	if err != nil {
+		return fmt.Errorf("%w (run it again to go on)", err)
+	}
+	// The old one last: while it is there, what is missing can be told.
+	for _, p := range []string{r.next, old} {
+		if err := wipe(p); err != nil {
+			return fmt.Errorf("the store is sealed under the new key, but an old key file is left: %w", err)
+		}
+	}
+	r.a.note(slog.LevelInfo, "", "the store is sealed under the key that is now in %s (%d subjects resealed); backups made before open with the old key only", r.cfg.KeyFile, n)
+	return nil
+}
+
+func (r *rotation) byEnv(ctx context.Context, env string) (err error) {
+	present, err := r.a.key(r.cfg)(false)
+	if err != nil {
+		return err
+	}
+	var next seal.Key
+	if env != "" {
+		text, ok := r.a.getenv(env)
+		if !ok || text == "" {
+			return usage(fmt.Errorf("the environment variable %s (--new-key-env) is not set", env), "set it to the new key for this command")
+		}
+		if next, err = seal.ParseKey(text); err != nil {
+			return usage(fmt.Errorf("%s: %w", env, err), "`expunge key rotate --new-key-file FILE` makes one")
+		}
+	} else {
+		var there bool
+		if next, there, err = loadIfThere(r.next); err == nil && !there {
+			next = seal.NewKey()
+			err = seal.WriteFile(r.next, next)
+		}
+		if err != nil {
+			return err
+		}
+		env = r.next
+	}
+	if next == present {
+		return usage(fmt.Errorf("%s holds the present key", env), "give another one")
+	}
+	n, err := r.open(ctx, present, next)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.st.Close()) }()
+	if n == 0 && !r.st.Rotating() {
+		if err := r.st.BeginRotation(ctx, next); err != nil {
+			return err
+		}
+	}
+	resealed, err := r.st.FinishRotation(ctx)
+	if err != nil {
+		return fmt.Errorf("%w (run it again to go on)", err)
+	}
+	r.a.note(slog.LevelInfo, fmt.Sprintf("give %s the key in %s before the next run", r.cfg.KeyEnv, env),
+		"the store is sealed under the new key (%d subjects resealed); backups made before open with the old key only", resealed)
+	return nil
+}
+
+// loadIfThere reads a key file that need not be there.
+func loadIfThere(path string) (seal.Key, bool, error) {
+	k, err := seal.LoadFile(path)
+	if errors.Is(err, seal.ErrNoKey) {
+		return k, false, nil
+	}
+	return k, err == nil, err
+}
+
+// replaceKey puts the key into the file at path, whole and durably, if it is not there yet.
+func replaceKey(path string, k seal.Key) error {
+	if have, err := seal.LoadFile(path); err == nil && have == k {
+		return nil
+	}
+	temporary := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp")
+	if err := wipe(temporary); err != nil { // left by a rotation that was cut short
+		return err
+	}
+	if err := seal.WriteFile(temporary, k); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return errors.Join(err, wipe(temporary))
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// wipe overwrites a key file and removes it. What the file system or the disk keeps of the
+// old content is beyond us.
+func wipe(path string) error {
+	st, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !st.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file (links are not followed)", path)
+	}
+	if f, err := os.OpenFile(path, os.O_WRONLY, 0); err == nil {
+		_, err = f.Write(make([]byte, st.Size()))
+		if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return os.Remove(path)
+}

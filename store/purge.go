@@ -1,0 +1,175 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// PurgeFilter says which finished subjects are meant.
+type PurgeFilter struct {
+	Before time.Time // the last of the subject's tasks was completed before this
+	Failed bool      // also subjects with a failed task: requests that were never answered
+}
+
+// Purged counts what a purge drops, or would drop.
+type Purged struct {
+	Subjects int64
+	Tasks    int64
+	Rejects  int64 // refused rows, of batches without any subject left
+	Failed   int64 // subjects that stay because a task of them failed
+}
+
+// A subject may go when it is finished: every task final, none of them too young, and every
+// export ended (exports go with their tasks, by foreign key). $failed
+// lets failed ones go too. Batches that are being loaded have subjects without tasks.
+const purgeable = `NOT EXISTS (SELECT 1 FROM batches b WHERE b.id = s.batch AND b.loading)
+ AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id BETWEEN s.id*1000 AND s.id*1000+999
+  AND (t.state < 6 OR t.completed_at >= $before OR (t.state = 9 AND NOT $failed)))`
+
+// Batches whose refused rows may go: all of their subjects are gone, and they are old.
+const emptied = `NOT loading AND purged = subjects AND taken_at < $before`
+
+func (f PurgeFilter) args() []any {
+	return []any{sql.Named("before", millis(f.Before)), sql.Named("failed", f.Failed)}
+}
+
+// Purgeable counts what Purge would drop of subjects and tasks, and changes nothing.
+func (s *Store) Purgeable(ctx context.Context, f PurgeFilter) (p Purged, err error) {
+	count := func(f PurgeFilter) (subjects, tasks int64, err error) {
+		err = s.read.QueryRowContext(ctx, `SELECT count(*), coalesce(sum((SELECT count(*) FROM tasks t WHERE t.id BETWEEN s.id*1000 AND s.id*1000+999)), 0)
+ FROM subjects s WHERE `+purgeable, f.args()...).Scan(&subjects, &tasks)
+		return subjects, tasks, explain(err)
+	}
+	if p.Subjects, p.Tasks, err = count(f); err != nil || f.Failed {
+		return p, err
+	}
+	f.Failed = true
+	all, _, err := count(f)
+	p.Failed = all - p.Subjects
+	return p, err
+}
+
+// Purge drops finished subjects with their tasks, former references, exports' rows and
+// decisions, and the refused rows of batches that have no subject left. The subject ids stay, so that the same
+// ticket is never taken in again, and so do the batches with their counts, so that the
+// control totals still balance. What the vault holds is not touched. It works in chunks, each of which is a whole: cut short, it
+// is simply done again.
+func (s *Store) Purge(ctx context.Context, f PurgeFilter) (p Purged, err error) {
+	before, err := s.Purgeable(ctx, f)
+	if err != nil {
+		return p, err
+	}
+	p.Failed = before.Failed
+	for last := int64(0); ; {
+		var ids []int64
+		err := s.inTx(ctx, func(c *sql.Conn) error {
+			if ids, err = purgeChunk(c, f, last); err != nil || len(ids) == 0 {
+				return err
+			}
+			tasks, err := dropSubjects(c, ids)
+			if err == nil {
+				p.Tasks += tasks
+				p.Subjects += int64(len(ids))
+			}
+			return err
+		})
+		if err != nil {
+			return p, fmt.Errorf("store: purge: %w", err)
+		}
+		if len(ids) == 0 {
+			break
+		}
+		last = ids[len(ids)-1]
+	}
+	err = s.inTx(ctx, func(c *sql.Conn) error {
+		p.Rejects, err = dropRejects(c, f)
+		return err
+	})
+	if err != nil {
+		return p, fmt.Errorf("store: purge: %w", err)
+	}
+	return p, nil
+}
+
+// purgeChunk returns the ids of the next subjects that may go.
+func purgeChunk(c *sql.Conn, f PurgeFilter, after int64) ([]int64, error) {
+	args := append(f.args(), sql.Named("after", after), sql.Named("limit", chunk/4))
+	rows, err := c.QueryContext(context.Background(), `SELECT s.id FROM subjects s WHERE s.id > $after AND `+purgeable+` ORDER BY s.id LIMIT $limit`, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var ids []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+func dropSubjects(c *sql.Conn, ids []int64) (tasks int64, err error) {
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return 0, err
+	}
+	const each = ` FROM json_each(?) j CROSS JOIN `
+	for _, q := range []string{
+		// A task of another subject that followed one of these is final too, and stands on
+		// its own from now on.
+		`UPDATE tasks SET follows = NULL WHERE id IN (SELECT t.id` + each + `tasks t ON t.follows BETWEEN j.value*1000 AND j.value*1000+999)`,
+		`DELETE FROM former_references WHERE task IN (SELECT t.id` + each + `tasks t ON t.id BETWEEN j.value*1000 AND j.value*1000+999)`,
+		`DELETE FROM decisions WHERE subject IN (SELECT value FROM json_each(?))`,
+		`UPDATE batches SET purged = purged + g.n FROM (SELECT s.batch, count(*) AS n` + each + `subjects s ON s.id = j.value GROUP BY s.batch) g WHERE g.batch = batches.id`,
+		`DELETE FROM subjects WHERE id IN (SELECT value FROM json_each(?))`,
+		`DELETE FROM tasks WHERE id IN (SELECT t.id` + each + `tasks t ON t.id BETWEEN j.value*1000 AND j.value*1000+999)`, // last: its count is returned
+	} {
+		res, err := c.ExecContext(context.Background(), q, string(list))
+		if err != nil {
+			return 0, err
+		}
+		if tasks, err = res.RowsAffected(); err != nil {
+			return 0, err
+		}
+	}
+	return tasks, nil
+}
+
+func dropRejects(c *sql.Conn, f PurgeFilter) (int64, error) {
+	bg, before := context.Background(), sql.Named("before", millis(f.Before))
+	if _, err := c.ExecContext(bg, `UPDATE batches SET purged_rejects = purged_rejects + (SELECT count(*) FROM rejects r WHERE r.batch = batches.id) WHERE `+emptied, before); err != nil {
+		return 0, err
+	}
+	res, err := c.ExecContext(bg, `DELETE FROM rejects WHERE batch IN (SELECT id FROM batches WHERE `+emptied+`)`, before)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// Compact rewrites the store's file without the room that deleted rows left, which it holds
+// back from the file system otherwise (their content is zeroed on deletion). It needs as
+// much free space as the store is large.
+func (s *Store) Compact(ctx context.Context) error {
+	if s.write == nil {
+		return errors.New("store: opened read-only")
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	s.ops <- &op{wait: true, done: func(err error) { done <- err }, bare: func(c *sql.Conn) error {
+		_, err := c.ExecContext(context.Background(), `VACUUM`)
+		return err
+	}}
+	if err := <-done; err != nil {
+		return fmt.Errorf("store: compact: %w", err)
+	}
+	return nil
+}
