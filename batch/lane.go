@@ -43,6 +43,7 @@ type Lane struct {
 	policy policy
 	r      *runner
 	log    *slog.Logger
+	kept   time.Time // the pause that is on disk; used by run only
 
 	breaker *breaker
 	mu      sync.Mutex
@@ -127,6 +128,9 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 			return time.Time{}, nil
 		}
 		if until := l.pausedUntil(); !until.IsZero() {
+			if err := l.keepPause(ctx); err != nil {
+				return time.Time{}, err
+			}
 			if !l.worthWaiting(until) {
 				return until, nil
 			}
@@ -253,6 +257,20 @@ func (l *Lane) pausedUntil() time.Time {
 		until = a
 	}
 	return until
+}
+
+// pauseWorthKeeping is the length from which a pause is put on disk when it is met.
+const pauseWorthKeeping = 10 * time.Second
+
+// keepPause puts a long pause that the vendor asked for on disk: the run may be killed
+// while it waits, or while other lanes go on, and the next one must honour it too.
+func (l *Lane) keepPause(ctx context.Context) error {
+	until := l.Pacer.PausedUntil()
+	if until.Sub(l.r.now()) < pauseWorthKeeping || until.Equal(l.kept) {
+		return nil
+	}
+	l.kept = until
+	return l.r.store.PauseVendor(ctx, l.id, until)
 }
 
 // awaited is until when the vendor waits for something outside (vendors.AwaitError), and
