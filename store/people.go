@@ -170,15 +170,9 @@ func (s *Store) DecideAll(ctx context.Context, changes []Change, d Decision) err
 		}
 	}
 	return s.inTx(ctx, func(c *sql.Conn) error {
-		var st statements
-		if err := st.prepare(c); err != nil {
-			return err
-		}
-		defer st.close()
-		w := writer{s: s, conn: c, st: st}
 		for i := range changes {
 			ch := &changes[i]
-			if err := w.apply(ch); err != nil {
+			if err := c.Raw(func(any) error { return s.w.apply(ch) }); err != nil {
 				return err
 			}
 			if _, err := c.ExecContext(context.Background(), `INSERT INTO decisions (at, who, action, subject, task, reason, note) VALUES (?,?,?,?,?,?,?)`,

@@ -28,7 +28,8 @@ type Purged struct {
 // lets failed ones go too. Batches that are being loaded have subjects without tasks.
 const purgeable = `NOT EXISTS (SELECT 1 FROM batches b WHERE b.id = s.batch AND b.loading)
  AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id BETWEEN s.id*1000 AND s.id*1000+999
-  AND (t.state < 6 OR t.completed_at >= $before OR (t.state = 9 AND NOT $failed)))`
+  AND (t.state < 6 OR t.completed_at >= $before OR (t.state = 9 AND NOT $failed)))
+ AND NOT EXISTS (SELECT 1 FROM exports e WHERE e.task BETWEEN s.id*1000 AND s.id*1000+999 AND e.state < 3)`
 
 // Batches whose refused rows may go: all of their subjects are gone, and they are old.
 const emptied = `NOT loading AND purged = subjects AND taken_at < $before`

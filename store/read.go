@@ -21,6 +21,7 @@ type Row struct {
 	ReceivedAt time.Time
 	DueAt      time.Time
 	Task       *Task   // nil for a refused row
+	Export     *Export // nil where none was asked for
 	Plain      []byte  // the subject's fields, opened; valid during the call
 	Reject     *Reject // nil for a task
 }
@@ -77,6 +78,10 @@ func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, fn func
 			return emitRejects(-1)
 		}
 		from = ids[len(ids)-1] + 1
+		exports, err := s.exportPage(ctx, ids[0], ids[len(ids)-1])
+		if err != nil {
+			return err
+		}
 		i := 0
 		err = s.eachTask(ctx, ids[0], ids[len(ids)-1], func(t *Task) error {
 			for i < len(ids) && ids[i] < t.Subject() {
@@ -90,6 +95,9 @@ func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, fn func
 			}
 			row := page[i]
 			row.Task = t
+			if row.Export, err = exports.of(ctx, t); err != nil {
+				return err
+			}
 			return fn(&row)
 		})
 		if err != nil {
@@ -239,10 +247,11 @@ func (s *Store) Count(ctx context.Context, b Batch) (BatchCount, error) {
 	return c, explain(err)
 }
 
-// HasOpen reports whether any task of the batch is not final.
+// HasOpen reports whether any task of the batch is not final, or any export not ended.
 func (s *Store) HasOpen(ctx context.Context, b Batch) (bool, error) {
 	var open bool
-	err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM tasks WHERE id BETWEEN ? AND ? AND state < 6)`,
+	err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM tasks WHERE id BETWEEN ?1 AND ?2 AND state < 6)
+ OR EXISTS (SELECT 1 FROM exports WHERE task BETWEEN ?1 AND ?2 AND state < 3)`,
 		b.First*TasksPerSubject, b.Last*TasksPerSubject+TasksPerSubject-1).Scan(&open)
 	return open, explain(err)
 }

@@ -68,6 +68,7 @@ type Store struct {
 	write    *sql.DB // one connection, owned by the writer goroutine; nil when read-only
 	read     *sql.DB
 
+	w       *writer
 	ops     chan *op
 	writer  sync.WaitGroup
 	workers atomic.Int64 // see Working
@@ -126,6 +127,7 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.w = w
 	s.writer.Go(w.loop)
 	return s, nil
 }

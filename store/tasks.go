@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -60,14 +62,17 @@ func Counted(n int) Count { return Count{N: n, Known: true} }
 // Work is a task together with what the store holds, sealed, of its subject.
 type Work struct {
 	Task
-	SubjectID string // the request's ticket number
-	Plain     []byte // the subject's fields, opened
+	SubjectID string  // the request's ticket number
+	Plain     []byte  // the subject's fields, opened
+	Export    *Export // the claim is for the task's export rather than the task; see ClaimExports
 }
 
 // Change moves a task from a state to what Task says.
 type Change struct {
 	From State
 	Task
+
+	export *ExportChange // instead of all the above
 }
 
 const taskColumns = `t.id, t.vendor, t.field, t.nth, t.due_at, t.leads, t.follows, t.state, t.reason, t.message, t.evidence,
@@ -101,13 +106,15 @@ func (v *taskScan) finish(t *Task) {
 
 // statements are the writer's prepared statements.
 type statements struct {
-	move, former, follow, followers, subject, open, reseal *sql.Stmt
+	begin, commit, rollback                                *query
+	move, former, follow, followers, subject, open, reseal *query
+	exportNew, exportMove, exportFormer, exportWake        *query
 }
 
 const (
 	sqlMove = `UPDATE tasks SET state=?, reason=?, message=?, evidence=?, next_at=?, attempts=?, uncertain=?, lost=?, records=?,
  records_after=?, record_refs=?, reference=?, hint=?, approval=?, previewed_at=?, submitted_at=?, completed_at=?, verified_at=?
- WHERE id=? AND state=?`
+ WHERE id=? AND state=? RETURNING 1`
 	// The reference that is about to be replaced is kept.
 	sqlFormer = `INSERT OR IGNORE INTO former_references SELECT id, reference, ? FROM tasks
  WHERE id=? AND state=? AND reference IS NOT NULL AND reference IS NOT ?`
@@ -125,24 +132,34 @@ const (
 )
 
 func (st *statements) prepare(c *sql.Conn) error {
-	for _, p := range []struct {
-		into **sql.Stmt
-		text string
-	}{{&st.move, sqlMove}, {&st.former, sqlFormer}, {&st.follow, sqlFollow}, {&st.followers, sqlFollowers},
-		{&st.subject, sqlSubject}, {&st.open, sqlOpen}, {&st.reseal, sqlReseal}} {
-		var err error
-		if *p.into, err = c.PrepareContext(context.Background(), p.text); err != nil {
-			return err
+	return c.Raw(func(dc any) error {
+		conn, ok := dc.(driver.Conn)
+		if !ok {
+			return fmt.Errorf("store: the driver's connection is a %T", dc)
 		}
-	}
-	return nil
+		for _, p := range []struct {
+			into    **query
+			text    string
+			columns int
+		}{
+			{&st.begin, "BEGIN IMMEDIATE", 0}, {&st.commit, "COMMIT", 0}, {&st.rollback, "ROLLBACK", 0},
+			{&st.move, sqlMove, 1}, {&st.former, sqlFormer, 0}, {&st.follow, sqlFollow, 0}, {&st.followers, sqlFollowers, 1},
+			{&st.subject, sqlSubject, 1}, {&st.open, sqlOpen, 1}, {&st.reseal, sqlReseal, 0},
+			{&st.exportNew, sqlExportNew, 0}, {&st.exportMove, sqlExportMove, 1}, {&st.exportFormer, sqlExportFormer, 0}, {&st.exportWake, sqlExportWake, 0},
+		} {
+			var err error
+			if *p.into, err = prepare(conn, p.text, p.columns); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (st *statements) close() {
-	for _, s := range []*sql.Stmt{st.move, st.former, st.follow, st.followers, st.subject, st.open, st.reseal} {
-		if s != nil {
-			s.Close()
-		}
+	for _, q := range []*query{st.begin, st.commit, st.rollback, st.move, st.former, st.follow, st.followers, st.subject, st.open, st.reseal,
+		st.exportNew, st.exportMove, st.exportFormer, st.exportWake} {
+		q.close()
 	}
 }
 
@@ -189,13 +206,13 @@ func nullCount(c Count) any {
 	if !c.Known {
 		return nil
 	}
-	return c.N
+	return int64(c.N)
 }
 
 func (t *Task) nextAt() any {
 	switch {
 	case t.Ready:
-		return 0
+		return int64(0)
 	case t.NextAt.IsZero():
 		return nil
 	}
@@ -204,21 +221,19 @@ func (t *Task) nextAt() any {
 
 // apply makes one change inside the open transaction.
 func (w *writer) apply(ch *Change) error {
-	ctx := context.Background()
+	if ch.export != nil {
+		return w.applyExport(ch.export)
+	}
 	t := &ch.Task
 	if ch.From == Waiting || ch.From == Held || ch.From == Submitting {
-		if _, err := w.st.former.ExecContext(ctx, w.s.o.Now().UnixMilli(), t.ID, ch.From, nullText(t.Reference)); err != nil {
+		if _, err := w.st.former.each(nil, w.s.o.Now().UnixMilli(), t.ID, int64(ch.From), nullText(t.Reference)); err != nil {
 			return err
 		}
 	}
-	res, err := w.st.move.ExecContext(ctx, t.State, nullText(t.Reason), nullText(t.Message), t.Evidence, t.nextAt(), t.Attempts,
-		t.Uncertain, t.Lost, nullCount(t.Records), nullCount(t.RecordsAfter), nullText(t.RecordRefs), nullText(t.Reference),
+	n, err := w.st.move.each(nil, int64(t.State), nullText(t.Reason), nullText(t.Message), int64(t.Evidence), t.nextAt(), int64(t.Attempts),
+		int64(t.Uncertain), int64(t.Lost), nullCount(t.Records), nullCount(t.RecordsAfter), nullText(t.RecordRefs), nullText(t.Reference),
 		nullText(t.Hint), nullText(t.Approval), nullMillis(t.PreviewedAt), nullMillis(t.SubmittedAt),
-		nullMillis(t.CompletedAt), nullMillis(t.VerifiedAt), t.ID, ch.From)
-	if err != nil {
-		return err
-	}
-	n, err := res.RowsAffected()
+		nullMillis(t.CompletedAt), nullMillis(t.VerifiedAt), t.ID, int64(ch.From))
 	if err != nil {
 		return err
 	}
@@ -227,7 +242,7 @@ func (w *writer) apply(ch *Change) error {
 	}
 	subjects := []int64{t.Subject()}
 	if t.Leads {
-		more, err := w.follow(ctx, t.ID)
+		more, err := w.follow(t.ID)
 		if err != nil {
 			return err
 		}
@@ -237,7 +252,7 @@ func (w *writer) apply(ch *Change) error {
 		return nil
 	}
 	for _, id := range subjects {
-		if err := w.forget(ctx, id); err != nil {
+		if err := w.forget(id); err != nil {
 			return err
 		}
 	}
@@ -245,73 +260,57 @@ func (w *writer) apply(ch *Change) error {
 }
 
 // follow copies the task's outcome to the tasks that follow it and returns their subjects.
-func (w *writer) follow(ctx context.Context, lead int64) ([]int64, error) {
-	if _, err := w.st.follow.ExecContext(ctx, lead); err != nil {
+func (w *writer) follow(lead int64) ([]int64, error) {
+	if _, err := w.st.follow.each(nil, lead); err != nil {
 		return nil, err
 	}
-	rows, err := w.st.followers.QueryContext(ctx, lead)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
 	var subjects []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
+	_, err := w.st.followers.each(func(row []driver.Value) error {
+		id, ok := row[0].(int64)
+		if !ok {
+			return errForm
 		}
 		subjects = append(subjects, id/TasksPerSubject)
-	}
-	return subjects, rows.Err()
+		return nil
+	}, lead)
+	return subjects, err
 }
 
+// errForm says that a column holds what the schema does not allow.
+var errForm = errors.New("a column of the store has another type than it was written with")
+
 // forget drops from the subject's sealed data what no open task of it needs.
-func (w *writer) forget(ctx context.Context, subject int64) error {
-	keep, err := w.needed(ctx, subject)
-	if err != nil {
-		return err
-	}
-	var sealed sql.RawBytes
-	var plain []byte
-	rows, err := w.st.subject.QueryContext(ctx, subject)
-	if err != nil {
-		return err
-	}
-	place := seal.Place{Table: "subjects", Row: subject}
-	if rows.Next() {
-		if err = rows.Scan(&sealed); err == nil {
-			plain, err = w.s.box.Open(nil, sealed, place)
+func (w *writer) forget(subject int64) error {
+	var keep uint32
+	_, err := w.st.open.each(func(row []driver.Value) error {
+		fields, ok := row[0].(int64)
+		if !ok {
+			return errForm
 		}
-	}
-	if err2 := rows.Close(); err == nil {
-		err = err2
-	}
+		keep |= uint32(fields)
+		return nil
+	}, subject*TasksPerSubject, subject*TasksPerSubject+TasksPerSubject-1)
 	if err != nil {
+		return err
+	}
+	var plain []byte
+	place := seal.Place{Table: "subjects", Row: subject}
+	if _, err := w.st.subject.each(func(row []driver.Value) (err error) {
+		sealed, ok := row[0].([]byte)
+		if !ok {
+			return errForm
+		}
+		plain, err = w.s.box.Open(nil, sealed, place)
+		return err
+	}, subject); err != nil {
 		return err
 	}
 	less, err := w.s.o.Forget(plain, keep)
-	if err != nil || len(less) == len(plain) && string(less) == string(plain) {
+	if err != nil || string(less) == string(plain) {
 		return err
 	}
-	_, err = w.st.reseal.ExecContext(ctx, w.s.box.Seal(nil, less, place), subject)
+	_, err = w.st.reseal.each(nil, w.s.box.Seal(nil, less, place), subject)
 	return err
-}
-
-func (w *writer) needed(ctx context.Context, subject int64) (uint32, error) {
-	rows, err := w.st.open.QueryContext(ctx, subject*TasksPerSubject, subject*TasksPerSubject+TasksPerSubject-1)
-	if err != nil {
-		return 0, err
-	}
-	defer rows.Close()
-	var keep uint32
-	for rows.Next() {
-		var fields uint32
-		if err := rows.Scan(&fields); err != nil {
-			return 0, err
-		}
-		keep |= fields
-	}
-	return keep, rows.Err()
 }
 
 // Cursor remembers how far the ready tasks of a vendor have been claimed in this run.

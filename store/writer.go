@@ -65,20 +65,25 @@ func (w *writer) loop() {
 		case first.bare != nil:
 			first.done(explain(first.bare(w.conn)))
 		default:
-			w.group(first)
+			// Raw lends us the connection that the prepared statements belong to.
+			w.conn.Raw(func(any) error { w.group(first); return nil })
 		}
 	}
 }
 
 // alone runs a transaction of its own. Its failure is its caller's, not the store's.
 func (w *writer) alone(o *op) {
-	err := w.begin()
+	err := w.conn.Raw(func(any) error { return w.begin() })
 	if err == nil {
-		if err = o.own(w.conn); err != nil {
-			w.rollback()
-		} else {
-			err = w.commit()
-		}
+		err = o.own(w.conn)
+		w.conn.Raw(func(any) error {
+			if err != nil {
+				w.rollback()
+			} else {
+				err = w.commit()
+			}
+			return nil
+		})
 	}
 	o.done(explain(err))
 }
@@ -161,15 +166,15 @@ collect:
 }
 
 func (w *writer) begin() error {
-	_, err := w.conn.ExecContext(context.Background(), "BEGIN IMMEDIATE")
+	_, err := w.st.begin.each(nil)
 	return err
 }
 
-func (w *writer) rollback() { w.conn.ExecContext(context.Background(), "ROLLBACK") }
+func (w *writer) rollback() { w.st.rollback.each(nil) }
 
 // commit makes the transaction durable. The file is looked at before anybody is told.
 func (w *writer) commit() error {
-	if _, err := w.conn.ExecContext(context.Background(), "COMMIT"); err != nil {
+	if _, err := w.st.commit.each(nil); err != nil {
 		w.rollback()
 		return err
 	}
