@@ -97,7 +97,9 @@ func interrupted(ctx context.Context) int {
 
 // exitCode tells the user what went wrong and what to do, and returns the exit code.
 func (a *app) exitCode(ctx context.Context, err error) int {
-	if code := interrupted(ctx); code != 0 {
+	var ce *codeError
+	unsaved := errors.As(err, &ce) && ce.code == exitInternal
+	if code := interrupted(ctx); code != 0 && !unsaved {
 		a.note(slog.LevelWarn, "the same command goes on where this one stopped", "expunge: %v: everything is saved", context.Cause(ctx))
 		return code
 	}

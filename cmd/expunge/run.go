@@ -109,7 +109,14 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 		}
 		return err
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
+	defer func() {
+		err = errors.Join(err, st.Close())
+		if broken := st.Err(); broken != nil {
+			// Also when a signal came meanwhile: not everything is saved.
+			_, hint := classify(broken)
+			err = &codeError{exitInternal, err, hint}
+		}
+	}()
 	s, err := a.open(ctx, cfg, log, st, f.dryRun)
 	if err != nil {
 		return err
@@ -205,7 +212,8 @@ func (a *app) work(ctx context.Context, s *session, input string, f runFlags, wi
 		return 0, err
 	}
 	if err := a.writeReport(ctx, s, store.Filter{}, "csv", s.cfg.Report, input); err != nil {
-		return 0, err
+		// Not the code of a wrong path, which says that nothing was sent.
+		return 0, &codeError{exitInternal, err, "what was done is saved: mend the place of the report, and `expunge report -o FILE` writes it"}
 	}
 	return verdict, nil
 }
