@@ -282,8 +282,8 @@ type injector struct {
 	release chan struct{} // closed when the case is over
 
 	mu      sync.Mutex
-	left    int  // how often the fault is still to happen
-	written int  // writes that have arrived: reads after one verify
+	left    int // how often the fault is still to happen
+	written int // writes that have arrived: reads after one verify
 }
 
 func (in *injector) writes() int {
