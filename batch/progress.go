@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -149,14 +150,22 @@ func (s Snapshot) rate() string {
 	if !s.Paused.IsZero() {
 		return "paused to " + s.Paused.UTC().Format("15:04Z")
 	}
-	return fmt.Sprintf("%.3g of %.3g/s", s.Rate, s.Limit)
+	return FormatRate(s.Rate) + " of " + FormatRate(s.Limit) + "/s"
 }
 
 func (s Snapshot) shortRate() string {
 	if !s.Paused.IsZero() {
 		return "paused"
 	}
-	return fmt.Sprintf("%.3g/s", s.Rate)
+	return FormatRate(s.Rate) + "/s"
+}
+
+// FormatRate shows a number per second to three figures.
+func FormatRate(v float64) string {
+	if v >= 100 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64)
 }
 
 // layouts are the forms of a line of progress, from the fullest to the barest.

@@ -208,8 +208,8 @@ const maxExtended = 100
 // Status reads where everything stands. It writes nothing and needs no lock, so it can be
 // used during a run.
 func (j *Job) Status(ctx context.Context, o StatusOptions) (*Status, error) {
-	now := j.Now().UTC().Truncate(time.Second)
-	s := &Status{At: now, Needs: []Need{}, Batches: []BatchStatus{}, Extended: []Extended{}, Vendors: []VendorStatus{}}
+	now := j.Now().UTC()
+	s := &Status{At: now.Truncate(time.Second), Needs: []Need{}, Batches: []BatchStatus{}, Extended: []Extended{}, Vendors: []VendorStatus{}}
 	known, err := j.Store.Vendors(ctx)
 	if err != nil {
 		return nil, err

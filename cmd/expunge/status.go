@@ -130,7 +130,7 @@ func vendorLine(v *batch.VendorStatus, now time.Time) string {
 		parts = append(parts, "a look is due now")
 	}
 	if v.CallsLeft > 0 && v.PerSecond > 0 {
-		parts = append(parts, fmt.Sprintf("about %d calls, %s at %.3g/s", v.CallsLeft, rough(time.Duration(v.Seconds)*time.Second), v.PerSecond))
+		parts = append(parts, fmt.Sprintf("about %d calls, %s at %s/s", v.CallsLeft, rough(time.Duration(v.Seconds)*time.Second), batch.FormatRate(v.PerSecond)))
 	}
 	if v.Done != nil {
 		parts = append(parts, "done about "+minute(*v.Done))

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"expunge": main})
+}
+
+// The scripts show what users see: every command, every exit code, every error with its
+// hint. Besides testscript's own commands they have:
+//
+//	code N command...   runs the command, which must end with exit code N
+//	sim [flags...]      starts vendorsim; its address is $SIM
+//	simpost PATH        posts to one of the simulator's own paths
+//	simget PATH FILE    saves what one of them answers
+//	calls N             waits until the simulator has seen N more requests
+//	signal NAME         sends INT, TERM or USR1 to the newest background command
+//	exited N            after wait: the command that was signalled ended with exit code N
+//	hook                starts a server for notify; its address is $HOOK
+//	hooked PATH...      exactly these paths were called on it, in this order, and no more
+//	jsonlines FILE      every line is a JSON object with time, level, msg and run
+//	until TEXT command...  repeats the command until its output holds the text
+func TestScripts(t *testing.T) {
+	vendorsim := buildSim(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Values["state"] = &scriptState{}
+			for k, v := range map[string]string{
+				"CG_CLIENT_ID": "sim-client", "CG_CLIENT_SECRET": "sim-secret", "VOYADO_API_KEY": "sim-api-key", "ACQUEON_AGENT_ID": "agent-7",
+				"PATH": e.Getenv("PATH") + string(os.PathListSeparator) + vendorsim, "TZ": "UTC",
+			} {
+				e.Setenv(k, v)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": cmdCode, "sim": cmdSim(filepath.Join(vendorsim, "vendorsim")), "simpost": cmdSimPost, "simget": cmdSimGet, "calls": cmdCalls, "signal": cmdSignal,
+			"exited": cmdExited, "hook": cmdHook, "hooked": cmdHooked, "jsonlines": cmdJSONLines, "until": cmdUntil,
+		},
+	})
+}
+
+type scriptState struct {
+	signalled *exec.Cmd
+
+	mu   sync.Mutex
+	hits []string
+}
+
+func stateOf(ts *testscript.TestScript) *scriptState { return ts.Value("state").(*scriptState) }
+
+// buildSim builds the simulator, whose main is another program, and returns its folder.
+func buildSim(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	out, err := exec.Command("go", "build", "-o", dir, "expunge/cmd/vendorsim").CombinedOutput()
+	if err != nil {
+		t.Fatalf("vendorsim: %v\n%s", err, out)
+	}
+	return dir
+}
+
+func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 || neg {
+		ts.Fatalf("usage: code N command...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func cmdSim(bin string) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+		cmd := exec.CommandContext(ctx, bin, append(args, "--for", "5m")...)
+		cmd.Dir = ts.MkAbs(".")
+		var problem strings.Builder
+		cmd.Stderr = &problem
+		out, err := cmd.StdoutPipe()
+		ts.Check(err)
+		ts.Check(cmd.Start())
+		ts.Defer(func() {
+			cancel()
+			_ = cmd.Wait() // killed
+		})
+		line, err := bufio.NewReader(out).ReadString('\n')
+		if err != nil {
+			_ = cmd.Wait() // it has ended: its words are complete now
+			ts.Fatalf("vendorsim: %s", problem.String())
+		}
+		ts.Setenv("SIM", strings.TrimSpace(line))
+	}
+}
+
+func fetch(method, place string) ([]byte, error) {
+	req, err := http.NewRequest(method, place, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode > 299 {
+		err = fmt.Errorf("HTTP %d", resp.StatusCode)
+	}
+	return b, err
+}
+
+func cmdSimPost(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := fetch(http.MethodPost, ts.Getenv("SIM")+args[0])
+	ts.Check(err)
+}
+
+func cmdSimGet(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := fetch(http.MethodGet, ts.Getenv("SIM")+args[0])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), b, 0o600))
+}
+
+func cmdCalls(ts *testscript.TestScript, _ bool, args []string) {
+	more, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	first := -1
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		b, err := fetch(http.MethodGet, ts.Getenv("SIM")+"/_sim/ledger?since=0")
+		ts.Check(err)
+		var entries []json.RawMessage
+		ts.Check(json.Unmarshal(b, &entries))
+		if first < 0 {
+			first = len(entries)
+		}
+		if len(entries) >= first+more {
+			return
+		}
+	}
+	ts.Fatalf("the simulator never saw %d requests more", more)
+}
+
+func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
+	all := ts.BackgroundCmds()
+	if len(all) == 0 {
+		ts.Fatalf("nothing runs in the background")
+	}
+	cmd := all[len(all)-1]
+	stateOf(ts).signalled = cmd
+	ts.Check(cmd.Process.Signal(map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM, "USR1": syscall.SIGUSR1}[args[0]]))
+}
+
+func cmdExited(ts *testscript.TestScript, _ bool, args []string) {
+	if got := fmt.Sprint(stateOf(ts).signalled.ProcessState.ExitCode()); got != args[0] {
+		ts.Fatalf("exit code %s, want %s", got, args[0])
+	}
+}
+
+func cmdHook(ts *testscript.TestScript, _ bool, _ []string) {
+	st := stateOf(ts)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		st.hits = append(st.hits, r.URL.Path)
+		if r.Method != http.MethodGet || len(body) > 0 {
+			st.hits = append(st.hits, "not a plain GET")
+		}
+		if strings.HasPrefix(r.URL.Path, "/broken") {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	ts.Defer(srv.Close)
+	ts.Setenv("HOOK", srv.URL)
+}
+
+func cmdHooked(ts *testscript.TestScript, _ bool, args []string) {
+	st := stateOf(ts)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if !slices.Equal(st.hits, args) {
+		ts.Fatalf("called: %q, want %q", st.hits, args)
+	}
+	st.hits = nil
+}
+
+func cmdJSONLines(ts *testscript.TestScript, _ bool, args []string) {
+	text := strings.TrimSpace(ts.ReadFile(args[0]))
+	for line := range strings.Lines(text) {
+		var m map[string]any
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			ts.Fatalf("not JSON: %s", line)
+		}
+		for _, key := range []string{"time", "level", "msg", "run"} {
+			if m[key] == nil {
+				ts.Fatalf("no %s: %s", key, line)
+			}
+		}
+	}
+	if text == "" {
+		ts.Fatalf("there is no line")
+	}
+}
+
+func cmdUntil(ts *testscript.TestScript, _ bool, args []string) {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if ts.Exec(args[1], args[2:]...) == nil && strings.Contains(ts.ReadFile("stdout"), args[0]) {
+			return
+		}
+	}
+	ts.Fatalf("it never said %q", args[0])
+}
