@@ -38,7 +38,7 @@ func serveCommand() *cobra.Command {
 A fault is TARGET:NAME=VALUE,... with the target customergauge, voyado, acqueon or all,
 or one operation of them (voyado.create-removal), and a probability, a count (2x) or, for
 latency, a duration. Names: latency, 429, 5xx, down, cut, lost, garbage, truncated,
-token_expiry, job_error, job_lost, job_paused, job_stuck, wrong_jid.`,
+token_expiry, job_error, job_lost, job_paused, job_stuck, wrong_jid, echo.`,
 		Example: `  vendorsim --generate 1000 --day 1s --addr-file sim.addr
   vendorsim --seed-file people.json --fault customergauge:429=0.05 --fault all:lost=0.03`,
 		Args: noArgs,

@@ -135,6 +135,11 @@ func (v *acqVendor) messageCall(r *http.Request, body []byte) *call {
 	if p.AccountNumber != nil {
 		c.AccountNumber = *p.AccountNumber
 	}
+	for _, f := range []*string{p.CustomerName, p.PhoneNumber, p.OtherPhoneNumber, p.EmailID, p.OtherEmailID, p.AgentComments, p.CallID} {
+		if f != nil {
+			c.more = append(c.more, *f)
+		}
+	}
 	account := v.account(r)
 	if account != nil {
 		c.Account = account.name

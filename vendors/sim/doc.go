@@ -6,7 +6,7 @@
 // like, which status carries an error). It keeps state: what was anonymized is gone, a job
 // takes simulated days, a ticket waits for a simulated admin. Invariants:
 //
-//   - A fault never changes what a call means. 429, 5xx, down and cut happen before the
+//   - A fault never changes what a call means. 429, 5xx, down, cut and echo happen before the
 //     effect, lost, garbage and truncated after it, and the ledger says which one it was.
 //   - The ledger holds every request in the order of arrival, with the arrival time, and
 //     says whether it really changed something. It is what an audit trusts.
@@ -91,6 +91,8 @@
 //	job_lost     the job made by this request is unknown from the next day on (Voyado)
 //	job_paused   it says "paused" for a day instead of "running", then goes on (Voyado)
 //	job_stuck    it never ends (Voyado)
+//	echo         an error that quotes the request: in its message, page or headers, as it
+//	             came or encoded; a status that is the key (nothing happens)
 //	wrong_jid    a status answer speaks of another job, as done (Voyado)
 //
 // An export result that did not arrive whole because of a fault can be fetched again; one

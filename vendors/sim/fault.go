@@ -28,13 +28,14 @@ const (
 	JobPaused   FaultKind = "job_paused"
 	JobStuck    FaultKind = "job_stuck"
 	WrongJID    FaultKind = "wrong_jid"
+	Echo        FaultKind = "echo"
 )
 
 const latency FaultKind = "latency" // has a duration instead of a probability
 
 var faultKinds = []FaultKind{
 	latency, RateLimited, ServerError, Down, Cut, Lost, Garbage, Truncated,
-	TokenExpiry, JobError, JobLost, JobPaused, JobStuck, WrongJID,
+	TokenExpiry, JobError, JobLost, JobPaused, JobStuck, WrongJID, Echo,
 }
 
 // Fault is what happens to one request. The zero value is none.
@@ -128,6 +129,8 @@ func (k FaultKind) possible(kind, op string) bool {
 		return op == opRemoval || op == opExport
 	case WrongJID:
 		return op == opStatus
+	case Echo:
+		return op != opToken && op != opConnect
 	}
 	return true
 }

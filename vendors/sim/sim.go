@@ -59,6 +59,7 @@ type Sim struct {
 	script   func(RequestInfo) Fault
 	turn429  int // which form of Retry-After is next
 	turn5xx  int
+	turnEcho int // which form of echo is next
 	cg       *cgVendor
 	voy      *voyVendor
 	acq      *acqVendor
@@ -190,6 +191,7 @@ func (s *Sim) simTime(days float64) time.Time {
 // call is one request to a vendor, understood but not yet done.
 type call struct {
 	Entry
+	more  []string     // what else of a person it names, for the fault echo
 	token string       // the CustomerGauge token that it carries
 	do    func() reply // has its effect and makes the answer; under the lock
 	fault FaultKind    // for do: a job fault that is to befall the job it makes
@@ -339,6 +341,8 @@ func (s *Sim) suffer(c *call, f Fault) reply {
 		return failure(http.StatusServiceUnavailable, f, "")
 	case Cut:
 		return reply{abort: true}
+	case Echo:
+		return s.echo(c)
 	case TokenExpiry:
 		delete(s.cg.tokens, c.token)
 		return c.do()

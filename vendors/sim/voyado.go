@@ -117,6 +117,9 @@ func (v *voyVendor) call(r *http.Request, base, name string) *call {
 		do = func() reply { return v.create(account, base, key, true, c.fault) }
 	case "GET job-status":
 		c.Op, c.JID = opStatus, jid
+		if account != nil && account.jobs[jid] != nil {
+			c.more = []string{account.jobs[jid].key}
+		}
 		do = func() reply { return v.jobStatus(account, jid, c.fault) }
 	case "GET export-customer-job-result":
 		c.Op, c.JID = opResult, jid
