@@ -138,10 +138,10 @@ func open(path, params string) (*sql.DB, error) {
 		return nil, err
 	}
 	dsn := "file:" + (&url.URL{Path: abs}).EscapedPath() +
-		"?_busy_timeout=5000&_foreign_keys=on&_journal_mode=WAL&_cache_size=-8000&" + params
+		"?_busy_timeout=5000&_mutex=no&_foreign_keys=on&_journal_mode=WAL&_cache_size=-8000&" + params
 	if params[:7] == "mode=ro" {
 		// A read-only connection cannot switch the journal mode; the file says it is WAL.
-		dsn = "file:" + (&url.URL{Path: abs}).EscapedPath() + "?_busy_timeout=5000&_cache_size=-8000&" + params
+		dsn = "file:" + (&url.URL{Path: abs}).EscapedPath() + "?_busy_timeout=5000&_mutex=no&_cache_size=-8000&" + params
 	}
 	return sql.Open("sqlite3", dsn)
 }

@@ -106,15 +106,20 @@ func (v *taskScan) finish(t *Task) {
 
 // statements are the writer's prepared statements.
 type statements struct {
-	begin, commit, rollback                                *query
-	move, former, follow, followers, subject, open, reseal *query
-	exportNew, exportMove, exportFormer, exportWake        *query
+	begin, commit, rollback                         *query
+	moveReady, move, moveReplaced, former           *query
+	follow, followers, subject, open, reseal        *query
+	exportNew, exportMove, exportFormer, exportWake *query
 }
 
 const (
-	sqlMove = `UPDATE tasks SET state=?, reason=?, message=?, evidence=?, next_at=?, attempts=?, uncertain=?, lost=?, records=?,
- records_after=?, record_refs=?, reference=?, hint=?, approval=?, previewed_at=?, submitted_at=?, completed_at=?, verified_at=?
- WHERE id=? AND state=? RETURNING 1`
+	sqlSet = `UPDATE tasks SET state=?1, reason=?2, message=?3, evidence=?4, attempts=?5, uncertain=?6, lost=?7, records=?8,
+ records_after=?9, record_refs=?10, reference=?11, hint=?12, approval=?13, previewed_at=?14, submitted_at=?15, completed_at=?16, verified_at=?17`
+	sqlCompare      = ` WHERE id=?18 AND state=?19`
+	sqlSameRef      = ` AND (reference IS NULL OR reference=?11)`
+	sqlMoveReady    = sqlSet + sqlCompare + sqlSameRef + ` AND next_at=0 RETURNING 1`
+	sqlMove         = sqlSet + `, next_at=?20` + sqlCompare + sqlSameRef + ` RETURNING 1`
+	sqlMoveReplaced = sqlSet + `, next_at=?20` + sqlCompare + ` RETURNING 1`
 	// The reference that is about to be replaced is kept.
 	sqlFormer = `INSERT OR IGNORE INTO former_references SELECT id, reference, ? FROM tasks
  WHERE id=? AND state=? AND reference IS NOT NULL AND reference IS NOT ?`
@@ -143,7 +148,7 @@ func (st *statements) prepare(c *sql.Conn) error {
 			columns int
 		}{
 			{&st.begin, "BEGIN IMMEDIATE", 0}, {&st.commit, "COMMIT", 0}, {&st.rollback, "ROLLBACK", 0},
-			{&st.move, sqlMove, 1}, {&st.former, sqlFormer, 0}, {&st.follow, sqlFollow, 0}, {&st.followers, sqlFollowers, 1},
+			{&st.moveReady, sqlMoveReady, 1}, {&st.move, sqlMove, 1}, {&st.moveReplaced, sqlMoveReplaced, 1}, {&st.former, sqlFormer, 0}, {&st.follow, sqlFollow, 0}, {&st.followers, sqlFollowers, 1},
 			{&st.subject, sqlSubject, 1}, {&st.open, sqlOpen, 1}, {&st.reseal, sqlReseal, 0},
 			{&st.exportNew, sqlExportNew, 0}, {&st.exportMove, sqlExportMove, 1}, {&st.exportFormer, sqlExportFormer, 0}, {&st.exportWake, sqlExportWake, 0},
 		} {
@@ -157,7 +162,7 @@ func (st *statements) prepare(c *sql.Conn) error {
 }
 
 func (st *statements) close() {
-	for _, q := range []*query{st.begin, st.commit, st.rollback, st.move, st.former, st.follow, st.followers, st.subject, st.open, st.reseal,
+	for _, q := range []*query{st.begin, st.commit, st.rollback, st.moveReady, st.move, st.moveReplaced, st.former, st.follow, st.followers, st.subject, st.open, st.reseal,
 		st.exportNew, st.exportMove, st.exportFormer, st.exportWake} {
 		q.close()
 	}
@@ -225,15 +230,7 @@ func (w *writer) apply(ch *Change) error {
 		return w.applyExport(ch.export)
 	}
 	t := &ch.Task
-	if ch.From == Waiting || ch.From == Held || ch.From == Submitting {
-		if _, err := w.st.former.each(nil, w.s.o.Now().UnixMilli(), t.ID, int64(ch.From), nullText(t.Reference)); err != nil {
-			return err
-		}
-	}
-	n, err := w.st.move.each(nil, int64(t.State), nullText(t.Reason), nullText(t.Message), int64(t.Evidence), t.nextAt(), int64(t.Attempts),
-		int64(t.Uncertain), int64(t.Lost), nullCount(t.Records), nullCount(t.RecordsAfter), nullText(t.RecordRefs), nullText(t.Reference),
-		nullText(t.Hint), nullText(t.Approval), nullMillis(t.PreviewedAt), nullMillis(t.SubmittedAt),
-		nullMillis(t.CompletedAt), nullMillis(t.VerifiedAt), t.ID, int64(ch.From))
+	n, err := w.move(ch)
 	if err != nil {
 		return err
 	}
@@ -257,6 +254,30 @@ func (w *writer) apply(ch *Change) error {
 		}
 	}
 	return nil
+}
+
+// move is the compare-and-swap. It returns how many tasks it changed.
+func (w *writer) move(ch *Change) (n int, err error) {
+	t := &ch.Task
+	args := []driver.Value{int64(t.State), nullText(t.Reason), nullText(t.Message), int64(t.Evidence), int64(t.Attempts),
+		int64(t.Uncertain), int64(t.Lost), nullCount(t.Records), nullCount(t.RecordsAfter), nullText(t.RecordRefs), nullText(t.Reference),
+		nullText(t.Hint), nullText(t.Approval), nullMillis(t.PreviewedAt), nullMillis(t.SubmittedAt),
+		nullMillis(t.CompletedAt), nullMillis(t.VerifiedAt), t.ID, int64(ch.From), t.nextAt()}
+	// Most changes are from ready to ready. A statement that does not name next_at leaves
+	// the indexes alone: a quarter of the time of a change.
+	if t.Ready {
+		if n, err = w.st.moveReady.each(nil, args[:19]...); n != 0 || err != nil {
+			return n, err
+		}
+	}
+	if n, err = w.st.move.each(nil, args...); n != 0 || err != nil {
+		return n, err
+	}
+	// It has moved on, or has a reference that another one is about to replace.
+	if _, err := w.st.former.each(nil, w.s.o.Now().UnixMilli(), t.ID, int64(ch.From), nullText(t.Reference)); err != nil {
+		return 0, err
+	}
+	return w.st.moveReplaced.each(nil, args...)
 }
 
 // follow copies the task's outcome to the tasks that follow it and returns their subjects.
