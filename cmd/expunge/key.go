@@ -41,7 +41,7 @@ func (a *app) keyCommand() *cobra.Command {
 	}
 	rotate.Flags().StringVar(&file, "new-key-file", "", "`FILE` with the new key, made if it is not there (default: key_file with .new behind it)")
 	rotate.Flags().StringVar(&env, "new-key-env", "", "environment variable with the new key, for a store with key_env (its `NAME`)")
-	return group(&cobra.Command{Use: "key", Short: "The key that seals the store"}, rotate)
+	return group(&cobra.Command{Use: "key", Short: "The key that seals the store", Example: "  expunge key rotate"}, rotate)
 }
 
 func (a *app) rotate(ctx context.Context, cfg *config.Config, file, env string) (err error) {

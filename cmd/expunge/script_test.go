@@ -40,7 +40,8 @@ func TestMain(m *testing.M) {
 //	hook                starts a server for notify; its address is $HOOK
 //	hooked PATH...      exactly these paths were called on it, in this order, and no more
 //	jsonlines FILE      every line is a JSON object with time, level, msg and run
-//	until TEXT command...  repeats the command until its output holds the text
+//	skewed DURATION     starts a vendor whose clock is ahead by that; its address is $SKEWED
+//	help COMMAND        the command and all below it have help with examples
 func TestScripts(t *testing.T) {
 	vendorsim := buildSim(t)
 	testscript.Run(t, testscript.Params{
@@ -59,7 +60,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": cmdCode, "sim": cmdSim(filepath.Join(vendorsim, "vendorsim")), "simpost": cmdSimPost, "simget": cmdSimGet, "calls": cmdCalls, "signal": cmdSignal,
-			"exited": cmdExited, "hook": cmdHook, "hooked": cmdHooked, "jsonlines": cmdJSONLines, "until": cmdUntil,
+			"exited": cmdExited, "hook": cmdHook, "hooked": cmdHooked, "jsonlines": cmdJSONLines, "skewed": cmdSkewed, "help": cmdHelp,
 		},
 	})
 }
@@ -234,11 +235,30 @@ func cmdJSONLines(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-func cmdUntil(ts *testscript.TestScript, _ bool, args []string) {
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if ts.Exec(args[1], args[2:]...) == nil && strings.Contains(ts.ReadFile("stdout"), args[0]) {
-			return
+func cmdSkewed(ts *testscript.TestScript, _ bool, args []string) {
+	ahead, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
+		fmt.Fprint(w, `{"status":"not_found"}`)
+	}))
+	ts.Defer(srv.Close)
+	ts.Setenv("SKEWED", srv.URL)
+}
+
+// cmdHelp goes down the tree of commands as help shows it.
+func cmdHelp(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(ts.Exec(args[0], append(args[1:], "--help")...))
+	text := ts.ReadFile("stdout")
+	own := !slices.Contains(args, "completion") && args[len(args)-1] != "help" && args[len(args)-1] != "version"
+	if own && !strings.Contains(text, "Examples:\n  expunge ") {
+		ts.Fatalf("%q: no examples", args)
+	}
+	_, subs, _ := strings.Cut(text, "Available Commands:\n")
+	subs, _, _ = strings.Cut(subs, "\n\n")
+	for line := range strings.Lines(subs) {
+		if name, _, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			cmdHelp(ts, false, append(slices.Clone(args), name))
 		}
 	}
-	ts.Fatalf("it never said %q", args[0])
 }
