@@ -188,7 +188,11 @@ func (a *app) open(ctx context.Context, cfg *config.Config, log *slog.Logger, st
 		limiter := transport.NewLimiter(lo)
 		t := transport.New(transport.Options{Vendor: vc.Name, Timeout: time.Duration(c.Timeout), Concurrency: c.Concurrency,
 			Limiter: limiter, RootCAs: roots, Log: log, UserAgent: "expunge/" + version, ReadOnly: dryRun})
-		v, err := vc.Config.Open(vendors.Options{Name: vc.Name, Transport: t, Log: log, Now: time.Now, DefaultRegion: cfg.DefaultRegion})
+		vo := vendors.Options{Name: vc.Name, Transport: t, Log: log, Now: time.Now, DefaultRegion: cfg.DefaultRegion}
+		if st != nil && !dryRun {
+			vo.Tell = func(line string) { fmt.Fprintln(a.logs, line) } // in any log format: it is no record
+		}
+		v, err := vc.Config.Open(vo)
 		if err != nil {
 			return nil, usage(fmt.Errorf("%s:%d: vendors.%s: %w", cfg.Path, vc.Line, vc.Name, err), "`expunge check` tries the config")
 		}
@@ -213,10 +217,15 @@ func (a *app) open(ctx context.Context, cfg *config.Config, log *slog.Logger, st
 	return s, nil
 }
 
-// close gives back what limiters reserved and closes the connections. The store is closed
-// by who opened it.
+// close closes what vendors hold open, gives back what limiters reserved and closes the
+// connections. The store is closed by who opened it.
 func (s *session) close(ctx context.Context) error {
 	var errs []error
+	for _, v := range s.vendors {
+		if c, ok := v.(io.Closer); ok {
+			errs = append(errs, c.Close())
+		}
+	}
 	for _, l := range s.limiters {
 		errs = append(errs, l.Close(context.WithoutCancel(ctx)))
 	}

@@ -4,7 +4,8 @@
 // vendor-docs/acqueon-pseudonymization-request.txt. A request is a message on the bus of
 // the agents' desktop. Its answer is the id of a ticket on which an admin acts later, so
 // an id means "raised", not "done", and only a person can say that it is done. The vendor
-// documents no address: it is configured.
+// documents no address: it is configured, or the message goes through an agent's browser,
+// where the bus is (transport: bridge).
 //
 // Invariants: a submission sends one message; at most one is under way at a time, because
 // a response does not say whose it is; a response that is not surely ours is an open
@@ -38,6 +39,7 @@ type Vendor struct {
 var (
 	_ vendors.Vendor  = (*Vendor)(nil)
 	_ vendors.Checker = (*Vendor)(nil)
+	_ vendors.Readier = (*Vendor)(nil)
 	_ io.Closer       = (*Vendor)(nil)
 )
 
@@ -176,10 +178,21 @@ func (v *Vendor) Check(context.Context) ([]string, error) {
 	warnings := []string{
 		"the connection cannot be tested without raising a request: make sure that the address takes messages and that the agent is logged in",
 	}
+	if v.config.Transport == transportBridge {
+		warnings[0] = "the connection cannot be tested without raising a request: a run shows the address of the page that an agent opens in " + v.config.WorkspaceOrigin
+	}
 	if !v.agents.any() {
 		warnings = append(warnings, "neither agent_id nor agent_ids is set: rows that name no agent will be held")
 	}
 	return warnings, nil
+}
+
+// Ready implements vendors.Readier: a bridge waits for its page.
+func (v *Vendor) Ready(ctx context.Context) error {
+	if r, ok := v.wire.(vendors.Readier); ok {
+		return r.Ready(ctx)
+	}
+	return nil
 }
 
 // Close ends what the wire holds open.

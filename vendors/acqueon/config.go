@@ -3,10 +3,12 @@ package acqueon
 import (
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,13 +24,19 @@ const kindName = "acqueon"
 type Config struct {
 	vendors.Common `yaml:",inline"`
 
-	Transport string                    `yaml:"transport"` // http or websocket
+	Transport string                    `yaml:"transport"` // http, websocket or bridge
 	URL       string                    `yaml:"url"`       // where request messages go
 	Headers   map[string]vendors.Secret `yaml:"headers"`   // further headers for it, such as Authorization or Origin
 	AgentID   string                    `yaml:"agent_id"`  // who raises requests, where the row names nobody
 	AgentIDs  []string                  `yaml:"agent_ids"` // further agents, who do so in turn
 	Source    string                    `yaml:"source"`    // the name of our application in the messages
 	Dialect   string                    `yaml:"dialect"`   // where the payload stands: sample or table
+
+	// For transport bridge.
+	WorkspaceOrigin string           `yaml:"workspace_origin"` // of the agents' workspace, which embeds the page
+	BridgeListen    string           `yaml:"bridge_listen"`    // the loopback address of the page; port 0: any that is free
+	BridgeWait      vendors.Duration `yaml:"bridge_wait"`      // how long a page is waited for
+	BridgeRegister  string           `yaml:"bridge_register"`  // topic/subtopic of the app's registration on the bus; "": none
 
 	// ResubmitUncertain lets a request whose outcome is unknown be raised again. It can
 	// make a second ticket for the admins.
@@ -41,6 +49,10 @@ func newConfig() *Config {
 		Transport: transportHTTP,
 		Source:    "expunge",
 		Dialect:   dialectSample,
+
+		BridgeListen:   "127.0.0.1:0",
+		BridgeWait:     vendors.Duration(2 * time.Minute),
+		BridgeRegister: "App/Register",
 	}
 	c.Rate = vendors.Rate{PerSecond: 1}
 	c.Concurrency = 1
@@ -51,6 +63,7 @@ func newConfig() *Config {
 const (
 	transportHTTP      = "http"
 	transportWebSocket = "websocket"
+	transportBridge    = "bridge"
 )
 
 // ownHeaders are set by this package or by net/http and cannot be configured.
@@ -66,9 +79,9 @@ func (c *Config) Validate() error {
 	switch {
 	case c.Transport == "":
 		return bad("transport", "is missing", "the default is http")
-	case c.Transport != transportHTTP && c.Transport != transportWebSocket:
-		return bad("transport", "must be http or websocket", "")
-	case c.URL == "" && c.BaseURL == "":
+	case c.Transport != transportHTTP && c.Transport != transportWebSocket && c.Transport != transportBridge:
+		return bad("transport", "must be http, websocket or bridge", "")
+	case c.Transport != transportBridge && c.URL == "" && c.BaseURL == "":
 		return bad("url", "is missing", "give the address that takes request messages; the vendor documents none")
 	case c.Dialect != dialectSample && c.Dialect != dialectTable:
 		return bad("dialect", "must be sample or table", "")
@@ -93,8 +106,56 @@ func (c *Config) Validate() error {
 			return bad("headers."+name, "is empty or holds characters that cannot stand in a header", "look for a line end")
 		}
 	}
+	if c.Transport == transportBridge {
+		return c.validateBridge()
+	}
 	_, err := c.place()
 	return err
+}
+
+func (c *Config) validateBridge() error {
+	bad := func(key, problem, hint string) error {
+		return &vendors.KeyError{Key: key, Problem: problem, Hint: hint}
+	}
+	const elsewhere = "it belongs to the transports http and websocket"
+	host, port, err := net.SplitHostPort(c.BridgeListen)
+	topic, subtopic, two := strings.Cut(c.BridgeRegister, "/")
+	switch {
+	case c.URL != "":
+		return bad("url", "has no use with transport: bridge", elsewhere)
+	case c.BaseURL != "":
+		return bad("base_url", "has no use with transport: bridge", elsewhere)
+	case len(c.Headers) > 0:
+		return bad("headers", "have no use with transport: bridge", elsewhere)
+	case c.WorkspaceOrigin == "":
+		return bad("workspace_origin", "is missing", "give scheme and host of the agents' workspace, such as https://workspace.example.com")
+	case !isOrigin(c.WorkspaceOrigin):
+		return bad("workspace_origin", "is not an origin such as https://workspace.example.com",
+			"scheme and host in small letters, a port only where it is not the usual one, and nothing behind")
+	case err != nil || host == "localhost" || !vendors.IsLoopback(host) || !isPort(port):
+		return bad("bridge_listen", "must be a loopback address such as 127.0.0.1:0 or 127.0.0.1:8765", "")
+	case c.BridgeWait <= 0:
+		return bad("bridge_wait", "must be longer than nothing", "")
+	case c.BridgeRegister != "" && (!two || topic == "" || subtopic == "" || !clean(c.BridgeRegister)):
+		return bad("bridge_register", "must be a topic and a subtopic such as App/Register", "")
+	}
+	return nil
+}
+
+// isOrigin reports whether text is an origin as browsers write it. It stands in a header
+// and is compared with what a browser says, so it must be exact.
+func isOrigin(text string) bool {
+	u, err := vendors.ParseBaseURL(text)
+	if err != nil || strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789.-:/[]") != "" {
+		return false
+	}
+	usual := map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	return usual != "" && text == u.Scheme+"://"+u.Host && u.Port() != usual && (u.Port() == "" || isPort(u.Port()))
+}
+
+func isPort(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 16)
+	return err == nil
 }
 
 func isHeaderName(name string) bool {
@@ -164,6 +225,21 @@ func (c *Config) Open(o vendors.Options) (vendors.Vendor, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	log = log.With("vendor", o.Name)
+	timeout := time.Duration(c.Timeout)
+	if c.Transport == transportBridge {
+		b := &bridge{
+			name: o.Name, source: c.Source, register: c.BridgeRegister, origin: c.WorkspaceOrigin, transport: o.Transport,
+			timeout: timeout, patience: time.Duration(c.BridgeWait), box: newMailbox(log, timeout), log: log, tell: o.Tell,
+		}
+		v.wire = b
+		if o.Tell == nil {
+			return v, nil // it serves nobody
+		}
+		if err := b.listen(c.BridgeListen); err != nil {
+			return nil, &vendors.KeyError{Key: "bridge_listen", Problem: "cannot be listened on: " + err.Error()}
+		}
+		return v, nil
+	}
 	place, err := c.place()
 	if err != nil {
 		return nil, err
@@ -172,7 +248,6 @@ func (c *Config) Open(o vendors.Options) (vendors.Vendor, error) {
 	for name, value := range c.Headers {
 		header.Set(name, value.Reveal())
 	}
-	timeout := time.Duration(c.Timeout)
 	if c.Transport == transportWebSocket {
 		v.wire = &socketWire{name: o.Name, place: place, header: header, transport: o.Transport,
 			timeout: timeout, box: newMailbox(log, timeout)}
