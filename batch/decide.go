@@ -128,7 +128,7 @@ func approval(records int, refs string) string { return fmt.Sprintf("%d:%s", rec
 // approves reports whether the task's approval covers what a preview shows: the records
 // that were seen, or fewer of them.
 func (p *policy) approves(t *store.Task, records int, refs string) bool {
-	count, seen, ok := strings.Cut(t.Approval, ":")
+	count, seen, ok := strings.Cut(strings.TrimPrefix(t.Approval, withoutExport), ":")
 	var n int
 	if _, err := fmt.Sscan(count, &n); !ok || err != nil {
 		return false

@@ -45,6 +45,8 @@ type Lane struct {
 	log    *slog.Logger
 	kept   time.Time // the pause that is on disk; used by run only
 
+	exports *exporter // nil: the lane has none
+
 	breaker *breaker
 	mu      sync.Mutex
 	flying  map[int64]struct{}  // claimed, and the last change not yet on disk
@@ -112,7 +114,11 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 		workers.Go(func() {
 			for group := range work {
 				for _, w := range group {
-					l.process(ctx, w)
+					if w.Export != nil {
+						l.processExport(ctx, w)
+					} else {
+						l.process(ctx, w)
+					}
 				}
 			}
 		})
@@ -164,7 +170,7 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 			}
 			continue
 		}
-		next, ok, err := l.r.store.NextAt(ctx, l.id, now, l.upTo())
+		next, ok, err := l.nextAt(ctx, now)
 		if err != nil {
 			if ctx.Err() != nil {
 				return time.Time{}, nil
@@ -204,7 +210,10 @@ func (l *Lane) claim(ctx context.Context, now time.Time, c *store.Cursor, exhaus
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, notOurs)
+	all = slices.DeleteFunc(all, func(w store.Work) bool {
+		_, export := flying[exportKey(w.ID)]
+		return export || notOurs(w)
+	})
 	for len(all) < limit && !*exhausted {
 		ready, err := l.r.store.ClaimReady(ctx, l.id, c, limit)
 		if err != nil {
@@ -213,9 +222,12 @@ func (l *Lane) claim(ctx context.Context, now time.Time, c *store.Cursor, exhaus
 		*exhausted = len(ready) < limit
 		all = append(all, slices.DeleteFunc(ready, notOurs)...)
 	}
+	if all, err = l.claimExports(ctx, now, all, flying, limit); err != nil {
+		return nil, err
+	}
 	l.mu.Lock()
-	for _, w := range all {
-		l.flying[w.ID] = struct{}{}
+	for i := range all {
+		l.flying[workKey(&all[i])] = struct{}{}
 	}
 	l.mu.Unlock()
 	slices.SortStableFunc(all, func(a, b store.Work) int {
@@ -491,6 +503,9 @@ func (l *Lane) step(ctx context.Context, t *store.Task, target *vendors.Target) 
 // submit commits the intent, makes the one call, and decides on its outcome. Nothing that
 // changes data leaves before the intent is on disk.
 func (l *Lane) submit(ctx context.Context, t *store.Task, intent store.Task, target *vendors.Target) (store.Task, then) {
+	if n, then, ok := l.exportFirst(ctx, t, intent, target); !ok {
+		return n, then
+	}
 	if ok, _ := l.breaker.allow(l.r.now()); !ok {
 		return *t, putBack
 	}

@@ -24,6 +24,9 @@ const (
 	UnknownStatus       vendors.Reason = "unknown_status"
 	Retrying            vendors.Reason = "retrying"
 	Rejected            vendors.Reason = "rejected"
+	ExportOpen          vendors.Reason = "export_open"
+	ExportFailed        vendors.Reason = "export_failed"
+	ExportExpired       vendors.Reason = "export_expired"
 )
 
 var ownReasons = map[vendors.Reason]string{
@@ -41,6 +44,9 @@ var ownReasons = map[vendors.Reason]string{
 	UnknownStatus:       "open: the vendor reports a status that expunge does not know",
 	Retrying:            "open: the last call did not succeed, another is scheduled",
 	Rejected:            "failed: a person rejected the erasure",
+	ExportOpen:          "open: waits for the export that comes before it",
+	ExportFailed:        "held: the export that must come before it has failed (export: required)",
+	ExportExpired:       "of an export: it was not fetched in the time in which the vendor keeps it",
 }
 
 var vendorReasons = map[vendors.Reason]string{

@@ -114,7 +114,7 @@ func (r *Reporter) fill(out *ReportRow, row *store.Row) error {
 	out.Vendor, out.IdentifierKind = r.vendors[t.Vendor], f.String()
 	out.Identifier = s.MaskedAt(vendors.Ref{Field: f, Nth: t.Nth})
 	out.State, out.Evidence = t.State.String(), t.Evidence.String()
-	out.Reason, out.Message = t.Reason, t.Message
+	out.Reason, out.Message = t.Reason, withExport(t.Message, row.Export)
 	out.Records, out.RecordsAfter, out.RecordRefs = countText(t.Records), countText(t.RecordsAfter), t.RecordRefs
 	out.Reference = t.Reference
 	out.Attempts = strconv.Itoa(t.Attempts)

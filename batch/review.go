@@ -165,6 +165,9 @@ func approve(t store.Task, tr vendors.Traits, now time.Time) (store.Task, string
 	case JobLost:
 		t.Approval = bound
 		return ready(t, store.Pending), "submit again"
+	case ExportFailed:
+		t.Approval = withoutExport + bound
+		return ready(t, store.Pending), "submit without an export"
 	case vendors.NoAgent:
 		// Nobody can stand in for the agent: the config, or the row, has to name one.
 		return ready(t, store.Pending), "try again, with the agent that the config names by then"

@@ -50,6 +50,7 @@ func TestApprove(t *testing.T) {
 		{UnknownOutcome, byPerson, store.Task{SubmittedAt: reviewed, Uncertain: 8}, store.Pending, "0:", "resubmission"},
 		{NotDoneInTime, byPoll, store.Task{SubmittedAt: reviewed, Reference: "j1"}, store.Waiting, given, ""},
 		{NotDoneInTime, byPoll, store.Task{SubmittedAt: reviewed}, store.Pending, "0:", ""},
+		{ExportFailed, byPoll, store.Task{}, store.Pending, withoutExport + "0:", ""},
 		{JobLost, byPoll, store.Task{SubmittedAt: reviewed, Reference: "j2", Lost: 2}, store.Pending, "0:", ""},
 	}
 	tested := map[vendors.Reason]bool{}

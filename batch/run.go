@@ -90,6 +90,9 @@ func (j *Job) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 	for _, l := range j.Lanes {
 		if len(o.Only) == 0 || slices.Contains(o.Only, l.Name) {
 			l.start(r, j.Manual)
+			if err := l.openExports(ctx); err != nil {
+				return nil, err
+			}
 			lanes = append(lanes, l)
 		}
 	}
@@ -136,6 +139,7 @@ type Totals struct {
 	States  map[store.State]int64
 	Tasks   int64
 	Overdue int64 // open tasks that are due before now
+	Exports []store.ExportTally
 }
 
 // Open is how many tasks are not final.
@@ -165,6 +169,9 @@ func (j *Job) ControlTotals(ctx context.Context, b store.Batch) (Totals, error) 
 		t.States[row.State] += row.Tasks
 		t.Tasks += row.Tasks
 		t.Overdue += row.Overdue
+	}
+	if t.Exports, err = j.Store.ExportTally(ctx, b.ID); err != nil {
+		return t, err
 	}
 	counted, err := j.Store.Count(ctx, b)
 	if err != nil {
