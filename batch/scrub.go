@@ -1,15 +1,22 @@
 package batch
 
 import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"html"
 	"net/url"
 	"strings"
 	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 
 	"expunge/vendors"
 )
 
-// maxMessage bounds what is kept of a vendor's text.
+// maxMessage bounds what is kept of a text from outside, in bytes.
 const maxMessage = 200
 
 // messageOf is what a report may say of a failed call: our own words, and those of the
@@ -21,7 +28,7 @@ func messageOf(err error, s vendors.Subject) string {
 	text := err.Error()
 	var e *vendors.Error
 	if errors.As(err, &e) {
-		_, text, _ = strings.Cut(text, ": ") // the vendor's name stands in a column of its own
+		text = strings.TrimPrefix(text, e.Vendor+": ") // it stands in a column of its own
 		if e.Message != "" {
 			text += "; the vendor says: " + vendorWords(e.Message, s)
 		}
@@ -29,64 +36,155 @@ func messageOf(err error, s vendors.Subject) string {
 	return clip(text)
 }
 
-// Scrub makes a vendor's text fit to be kept and shown: the subject's values are taken out
-// in any spelling we can think of, then whatever looks like an address or a number of five
-// or more digits, then control characters.
+// Scrub makes a short text from outside, a person's note or a vendor's word for a status,
+// fit to be kept and shown. Taken out are the subject's values
+// of three or more characters in any spelling we can think of, their longer words, and
+// whatever looks like an address, an encoding or a number of five or more digits, whether
+// or not it is the subject's. What is left is printable text of at most maxMessage bytes.
 func Scrub(text string, s vendors.Subject) string {
+	if len(text) > maxRead {
+		// A word that is cut in two would not be recognized.
+		text = text[:maxRead]
+		text = text[:max(0, strings.LastIndexAny(text, " \n\t"))]
+	}
+	runes := []rune(plain(text))
+	folded := fold(runes)
+	hide := make([]bool, len(runes))
+	for _, form := range spellings(s) {
+		hideAll(hide, folded, fold([]rune(plain(form))))
+	}
+	hideWords(hide, runes)
+	hideNumbers(hide, runes)
+	var b strings.Builder
+	for i, r := range runes {
+		switch {
+		case !hide[i]:
+			b.WriteRune(r)
+		case i == 0 || !hide[i-1]:
+			b.WriteString(elided)
+		}
+	}
+	return clip(b.String())
+}
+
+// spellings lists what the subject's values may look like in a vendor's text. Case does
+// not matter where they are looked for, but it does to an encoding.
+func spellings(s vendors.Subject) []string {
+	var all []string
 	for _, v := range s {
-		if len(v.Text) < 3 {
+		if utf8.RuneCountInString(v.Text) < 3 {
 			continue
 		}
-		for _, form := range []string{v.Text, url.QueryEscape(v.Text), url.PathEscape(v.Text), vendors.Digits(v.Text)} {
-			text = replaceFold(text, form)
+		for _, text := range []string{v.Text, strings.ToLower(v.Text), strings.ToUpper(v.Text)} {
+			quoted, _ := json.Marshal(text)
+			all = append(all, text, url.QueryEscape(text), url.PathEscape(text), html.EscapeString(text), strings.Trim(string(quoted), `"`),
+				hex.EncodeToString([]byte(text)), base64.RawStdEncoding.EncodeToString([]byte(text)), base64.RawURLEncoding.EncodeToString([]byte(text)))
 		}
+		all = append(all, vendors.Digits(v.Text))
 		for _, word := range strings.FieldsFunc(v.Text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
-			if len(word) >= 4 {
-				text = replaceFold(text, word)
+			if utf8.RuneCountInString(word) >= 4 {
+				all = append(all, word)
 			}
 		}
 	}
-	words := strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
-	for i, w := range words {
-		digits := 0
-		for _, r := range w {
-			if unicode.IsDigit(r) {
-				digits++
+	return all
+}
+
+// plain returns the text in one spelling: composed characters, single spaces, nothing that
+// cannot be seen.
+func plain(text string) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, " "))
+	return strings.Join(strings.Fields(norm.NFKC.String(text)), " ")
+}
+
+// fold returns the runes such that those that differ in case only are equal.
+func fold(runes []rune) []rune {
+	out := make([]rune, len(runes))
+	for i, r := range runes {
+		least := r
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			least = min(least, f)
+		}
+		out[i] = least
+	}
+	return out
+}
+
+// hideAll marks every occurrence of what, overlapping ones too.
+func hideAll(hide []bool, text, what []rune) {
+	if len(what) < 3 {
+		return
+	}
+	for i := 0; i+len(what) <= len(text); i++ {
+		match := true
+		for j, r := range what {
+			if text[i+j] != r {
+				match = false
+				break
 			}
 		}
-		if strings.ContainsAny(w, "@%") || strings.Contains(strings.ToLower(w), "%40") || digits >= 5 {
-			words[i] = "[…]"
+		if match {
+			for j := range what {
+				hide[i+j] = true
+			}
 		}
-	}
-	return clip(strings.Join(words, " "))
-}
-
-// replaceFold replaces every occurrence of old, whatever its case.
-func replaceFold(text, old string) string {
-	if len(old) < 3 {
-		return text
-	}
-	low, needle := strings.ToLower(text), strings.ToLower(old)
-	if len(low) != len(text) {
-		// Some runes change their length with their case: the indexes would not fit.
-		text = low
-	}
-	var b strings.Builder
-	for {
-		i := strings.Index(low, needle)
-		if i < 0 {
-			b.WriteString(text)
-			return b.String()
-		}
-		b.WriteString(text[:i])
-		b.WriteString("[…]")
-		text, low = text[i+len(needle):], low[i+len(needle):]
 	}
 }
 
+// hideWords marks words that no sentence has: addresses, encodings.
+func hideWords(hide []bool, text []rune) {
+	for from := 0; from < len(text); {
+		to := from
+		for to < len(text) && text[to] != ' ' {
+			to++
+		}
+		word := string(text[from:to])
+		if to-from > 40 || strings.ContainsAny(word, "@%\\") || strings.Contains(word, "&#") {
+			for i := from; i < to; i++ {
+				hide[i] = true
+			}
+		}
+		from = to + 1
+	}
+}
+
+// hideNumbers marks numbers of five or more digits, however they are grouped.
+func hideNumbers(hide []bool, text []rune) {
+	first, last, digits := -1, -1, 0
+	end := func() {
+		if digits >= 5 {
+			for i := first; i <= last; i++ {
+				hide[i] = true
+			}
+		}
+		first, digits = -1, 0
+	}
+	for i, r := range text {
+		switch {
+		case unicode.IsDigit(r):
+			if first < 0 {
+				first = i
+			}
+			last, digits = i, digits+1
+		case !strings.ContainsRune(" -–./()+", r):
+			end()
+		}
+	}
+	end()
+}
+
+// clip leaves out what cannot be seen and cuts the rest to maxMessage bytes.
 func clip(text string) string {
 	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || !unicode.IsPrint(r) && r != ' ' {
+		if !unicode.IsPrint(r) {
 			return -1
 		}
 		return r
@@ -94,12 +192,9 @@ func clip(text string) string {
 	if len(text) <= maxMessage {
 		return text
 	}
-	n := 0
-	for i := range text {
-		if i > maxMessage {
-			break
-		}
-		n = i
+	n := maxMessage
+	for !utf8.RuneStart(text[n]) {
+		n--
 	}
 	return text[:n] + "…"
 }
