@@ -73,6 +73,10 @@ func (j *Job) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 	r := &runner{store: j.Store, now: j.Now, linger: j.Linger, wait: o.Wait, dryRun: o.DryRun, began: j.Now()}
 	if o.For > 0 {
 		r.deadline = j.Now().Add(o.For)
+		// Ends what waits for its turn to leave, too: at a low rate that can take minutes.
+		var end context.CancelFunc
+		ctx, end = context.WithTimeout(ctx, o.For)
+		defer end()
 	}
 	var failure struct {
 		sync.Mutex
