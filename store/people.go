@@ -172,11 +172,13 @@ func (s *Store) DecideAll(ctx context.Context, changes []Change, d Decision) err
 	return s.inTx(ctx, func(c *sql.Conn) error {
 		for i := range changes {
 			ch := &changes[i]
-			if err := c.Raw(func(any) error { return s.w.apply(ch) }); err != nil {
+			// The reason is the one that the task had, which is what was decided about.
+			if _, err := c.ExecContext(context.Background(), `INSERT INTO decisions (at, who, action, subject, task, reason, note)
+ SELECT ?, ?, ?, ?, id, reason, ? FROM tasks WHERE id = ?`,
+				millis(d.At), d.Who, d.Action, ch.Subject(), nullText(d.Note), ch.ID); err != nil {
 				return err
 			}
-			if _, err := c.ExecContext(context.Background(), `INSERT INTO decisions (at, who, action, subject, task, reason, note) VALUES (?,?,?,?,?,?,?)`,
-				millis(d.At), d.Who, d.Action, ch.Subject(), ch.ID, nullText(ch.Reason), nullText(d.Note)); err != nil {
+			if err := c.Raw(func(any) error { return s.w.apply(ch) }); err != nil {
 				return err
 			}
 		}

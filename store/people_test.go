@@ -13,10 +13,12 @@ import (
 // TestDecide: a person's decision moves the task and is recorded, together or not at all.
 func TestDecide(t *testing.T) {
 	e, s, w := oneTask(t)
-	task := mustApply(t, s, Pending, to(w.Task, Held, start))
+	held := to(w.Task, Held, start)
+	held.Reason = "somebody_else"
+	task := mustApply(t, s, Pending, held)
 	d := Decision{At: start, Who: "kim", Action: "approve", Note: "seen"}
 	task = to(task, Pending, start)
-	task.Reason, task.Approval = "somebody_else", "1:7"
+	task.Reason, task.Approval = "", "1:7"
 	if err := s.Decide(ctx, Change{From: Held, Task: task}, d); err != nil {
 		t.Fatal(err)
 	}
