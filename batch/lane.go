@@ -23,6 +23,11 @@ type Pacer interface {
 	Pause(until time.Time)
 }
 
+// nearer is a Pacer that can wait until a request is about to be allowed to leave.
+type nearer interface {
+	Near(ctx context.Context) error
+}
+
 // Lane is one vendor account with its work. Lanes do not wait for each other.
 type Lane struct {
 	Name        string
@@ -505,6 +510,13 @@ func (l *Lane) step(ctx context.Context, t *store.Task, target *vendors.Target) 
 func (l *Lane) submit(ctx context.Context, t *store.Task, intent store.Task, target *vendors.Target) (store.Task, then) {
 	if n, then, ok := l.exportFirst(ctx, t, intent, target); !ok {
 		return n, then
+	}
+	if p, ok := l.Pacer.(nearer); ok && l.policy.Traits.Uncertain == vendors.HoldForPerson {
+		// An intent that stands while the request waits for its turn would make a kill in
+		// that time, which at a low rate is nearly all of it, a case for a person.
+		if err := p.Near(ctx); err != nil {
+			return *t, putBack
+		}
 	}
 	if ok, _ := l.breaker.allow(l.r.now()); !ok {
 		return *t, putBack

@@ -496,6 +496,33 @@ func (r *round) judgeTotals(snap snapshot, name string) {
 	}
 }
 
+// TestKillWhileWaitingItsTurn: a request that only waits for the rate limit has no intent on
+// disk yet at a vendor where an uncertain one is a case for a person. Otherwise every kill
+// would make one, for at a low rate a run mostly waits.
+func TestKillWhileWaitingItsTurn(t *testing.T) {
+	t.Parallel()
+	sm, url := simOf(t, 3)
+	s := newSite(t, url, settings{only: []string{sim.Acqueon}, vendors: map[string][]string{sim.Acqueon: {"rate: 1/m"}}})
+	s.people(t, 3)
+	for i := range 3 {
+		p := s.start(t, "run", "subjects.csv")
+		timer := time.NewTimer(time.Duration(200+100*i) * time.Millisecond) // any instant will do
+		<-timer.C
+		if !p.kill() {
+			t.Fatalf("it ended too early: exit %d\n%s", p.result.code, p.result.stderr)
+		}
+		if got := s.look(t).states; got["submitting"] > 0 || got["held"] > 0 {
+			t.Errorf("states %v after a kill in which nothing can have left", got)
+		}
+	}
+	if got := s.look(t).states; got["pending"] == 0 {
+		t.Errorf("states %v: it was killed before it had anything to do", got)
+	}
+	s.configure(t, settings{only: []string{sim.Acqueon}})
+	s.mustRun(t, []int{0}, "run", "subjects.csv")
+	s.agree(t, sm, "subjects.csv")
+}
+
 // setFaults replaces the faults of a simulator that runs.
 func (v *vendorsim) setFaults(t *testing.T, faults ...string) {
 	t.Helper()

@@ -322,6 +322,48 @@ func (l *Limiter) wake() {
 	}
 }
 
+// near is how long before its departure Near returns: about what it takes to commit an
+// intent.
+const near = 5 * time.Millisecond
+
+// Near returns when a request could leave within a few milliseconds, and takes nothing:
+// another may leave first, and the daily quota is not asked. It is for callers that record
+// an intent first and do not want it to stand open while the request waits for its turn.
+// Its errors are those of Wait.
+func (l *Limiter) Near(ctx context.Context) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return stopped(err)
+		}
+		wait, err := l.untilNear()
+		if err != nil || wait <= 0 {
+			return err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+func (l *Limiter) untilNear() (time.Duration, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	switch pause := l.pausedUntil.Sub(now); {
+	case l.closed:
+		return 0, stopped(nil)
+	case pause > l.patience:
+		return 0, &PausedError{Until: l.pausedUntil}
+	case pause > 0:
+		return pause, nil
+	}
+	missing := float64(l.ahead+1) - l.bucket.TokensAt(now)
+	return seconds(missing/l.current) - near, nil
+}
+
 // Pause lets nothing leave before until. An earlier time than that of a pause under way
 // changes nothing.
 func (l *Limiter) Pause(until time.Time) {

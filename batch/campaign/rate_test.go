@@ -1,0 +1,83 @@
+package campaign
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"expunge/vendors/sim"
+)
+
+// arrivalJitter is how much closer together two requests may arrive than they left: what
+// lies between the departure (where the limit is kept, and tested to the microsecond in
+// package transport) and the simulator's clock is two schedulers and a socket. It is the
+// only allowance.
+const arrivalJitter = 25 * time.Millisecond
+
+// TestRate: killed and restarted as often as one likes, the program never sends more than
+// the limit in any window, and left alone it uses the limit up. A bucket that starts full,
+// or a pause that a restart forgets, shows here.
+func TestRate(t *testing.T) {
+	steady, lives := *flagRate, 8
+	if steady <= 0 {
+		steady, lives = 1200*time.Millisecond, 5
+	}
+	build(t)
+	for _, limit := range []float64{5, 50, 500} {
+		t.Run(fmt.Sprintf("%v per second", limit), func(t *testing.T) {
+			v := startSim(t, "--no-ledger")
+			s := newSite(t, v.url, settings{only: []string{sim.Voyado}, vendors: map[string][]string{
+				sim.Voyado: {fmt.Sprintf("rate: %v/s", limit), "concurrency: 8"}}})
+			var b strings.Builder
+			b.WriteString("subject_id,customer_key\n")
+			for i := range int(limit*(steady.Seconds()+6)) + 50 {
+				fmt.Fprintf(&b, "REQ-%d,key-%08d\n", i, i)
+			}
+			s.write(t, "subjects.csv", b.String())
+			for i := range lives { // lives of which many are shorter than it takes to send one request
+				p := s.start(t, "run", "subjects.csv")
+				timer := time.NewTimer(time.Duration(100+i*120) * time.Millisecond)
+				select {
+				case <-timer.C:
+				case <-p.ended:
+					t.Fatalf("it ended too early: exit %d\n%s", p.result.code, p.result.stderr)
+				}
+				p.kill()
+			}
+			before := len(v.arrivals(t))
+			s.mustRun(t, []int{0}, "run", "--for", steady.String())
+			at := v.arrivals(t)
+			if len(at)-before < 3 {
+				t.Fatalf("%d requests in %v", len(at)-before, steady)
+			}
+			last := at[before:]
+			achieved := float64(len(last)-1) / (last[len(last)-1] - last[0]) / limit
+			burst := max(1, math.Floor(limit/100))
+			var pace sim.Pace
+			if err := json.Unmarshal([]byte(v.get(t, fmt.Sprintf("/_sim/pace?kind=voyado&rate=%v&burst=%v", limit, burst))), &pace); err != nil {
+				t.Fatal(err)
+			}
+			fmt.Printf("limit %v/s, burst %v: %d requests over %d lives, worst window %+.2f beyond burst + rate x t; steady state %.4f of the limit\n",
+				limit, burst, pace.Requests, lives+1, pace.WorstExcess, achieved)
+			if allowed := limit * arrivalJitter.Seconds(); pace.WorstExcess > allowed {
+				t.Errorf("a window held %.2f requests too many, of which arrival jitter explains %.2f", pace.WorstExcess, allowed)
+			}
+			if achieved < 0.9 { // what is printed is the figure; this bound is for machines that do other work too
+				t.Errorf("%.3f of the limit in steady state", achieved)
+			}
+		})
+	}
+}
+
+// arrivals are the times of all requests to Voyado, in seconds.
+func (v *vendorsim) arrivals(t *testing.T) []float64 {
+	t.Helper()
+	var at []float64
+	if err := json.Unmarshal([]byte(v.get(t, "/_sim/arrivals?kind=voyado")), &at); err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
