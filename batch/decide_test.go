@@ -1,0 +1,501 @@
+package batch
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"expunge/store"
+	"expunge/vendors"
+)
+
+var noon = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
+
+// testPolicy has retries of at most 4s, 8s, ... without jitter: the longest possible wait.
+func testPolicy(tr vendors.Traits) *policy {
+	return &policy{Traits: tr, maxAttempts: 3, retryBase: 4 * time.Second, retryCap: time.Minute, rand: func(n int64) int64 { return n - 1 }}
+}
+
+func failure(kind error) error { return &vendors.Error{Vendor: "v", Op: "op", Kind: kind} }
+
+// outcome is what a test compares of a task.
+type outcome struct {
+	State    store.State
+	Reason   vendors.Reason
+	Ready    bool
+	In       time.Duration // from noon to NextAt
+	Attempts int
+}
+
+func outcomeOf(t store.Task) outcome {
+	o := outcome{t.State, vendors.Reason(t.Reason), t.Ready, 0, t.Attempts}
+	if !t.NextAt.IsZero() {
+		o.In = t.NextAt.Sub(noon)
+	}
+	return o
+}
+
+// TestNext: the call that a task needs, for every state, and when a preview still holds.
+func TestNext(t *testing.T) {
+	seen := func(age time.Duration, n int, approval string) store.Task {
+		return store.Task{State: store.Previewed, PreviewedAt: noon.Add(-age), Records: store.Counted(n), RecordRefs: "1;2", Approval: approval}
+	}
+	manual, dry := testPolicy(byPreview), testPolicy(byPreview)
+	manual.manual, dry.dryRun = true, true
+	for _, tt := range []struct {
+		name string
+		p    *policy
+		task store.Task
+		want step
+	}{
+		{"pending", testPolicy(byPreview), store.Task{State: store.Pending}, stepPreview},
+		{"fresh", testPolicy(byPreview), seen(0, 2, ""), stepSubmit},
+		{"an hour old", testPolicy(byPreview), seen(time.Hour, 2, ""), stepSubmit},
+		{"older", testPolicy(byPreview), seen(time.Hour+time.Millisecond, 2, ""), stepPreview},
+		{"from the future: the clock was set back", testPolicy(byPreview), seen(-time.Second, 2, ""), stepPreview},
+		{"never", testPolicy(byPreview), store.Task{State: store.Previewed}, stepPreview},
+		{"nothing was held", testPolicy(byPreview), seen(0, 0, ""), stepPreview},
+		{"nothing can be held", testPolicy(byPoll), seen(0, 0, ""), stepSubmit},
+		{"dry run", dry, seen(0, 2, ""), stepPreview},
+		{"manual, not approved", manual, seen(0, 2, ""), stepPreview},
+		{"manual, approved", manual, seen(0, 2, "2:1;2"), stepSubmit},
+		{"manual, approved less", manual, seen(0, 2, "1:1"), stepPreview},
+		{"submitting", testPolicy(byPreview), store.Task{State: store.Submitting}, stepResolve},
+		{"waiting for a job", testPolicy(byPoll), store.Task{State: store.Waiting}, stepPoll},
+		{"waiting for people", testPolicy(byPerson), store.Task{State: store.Waiting}, stepNone},
+		{"verifying", testPolicy(byPreview), store.Task{State: store.Verifying}, stepVerify},
+		{"held", testPolicy(byPreview), store.Task{State: store.Held}, stepNone},
+		{"erased", testPolicy(byPreview), store.Task{State: store.Erased}, stepNone},
+		{"not found", testPolicy(byPreview), store.Task{State: store.NotFound}, stepNone},
+		{"skipped", testPolicy(byPreview), store.Task{State: store.Skipped}, stepNone},
+		{"failed", testPolicy(byPreview), store.Task{State: store.Failed}, stepNone},
+	} {
+		if got := tt.p.next(&tt.task, noon); got != tt.want {
+			t.Errorf("%s: step %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestAfterPreview: what may be submitted on a preview and what must be held: nobody
+// else's data is erased by guess (invariant 8).
+func TestAfterPreview(t *testing.T) {
+	auto, manual, dry := testPolicy(byPreview), testPolicy(byPreview), testPolicy(byPreview)
+	manual.manual, dry.dryRun = true, true
+	job := testPolicy(byPoll)
+	jobManual := testPolicy(byPoll)
+	jobManual.manual = true
+	before := func(n int, refs string) store.Task {
+		return store.Task{PreviewedAt: noon.Add(-time.Minute), Records: store.Counted(n), RecordRefs: refs}
+	}
+	approved := func(by string, t store.Task) store.Task { t.Approval = by; return t }
+	lost := func(t store.Task) store.Task { t.Uncertain, t.SubmittedAt = 1, noon.Add(-time.Minute); return t }
+	pv := func(doubt vendors.Reason, refs ...string) vendors.Preview {
+		return vendors.Preview{Records: len(refs), Refs: refs, Doubt: doubt, Hint: "h"}
+	}
+	for _, tt := range []struct {
+		name    string
+		p       *policy
+		task    store.Task
+		pv      vendors.Preview
+		state   store.State
+		reason  vendors.Reason
+		records int
+	}{
+		{"the subject's records", auto, store.Task{}, pv("", "1", "2"), store.Submitting, "", 2},
+		{"nothing", auto, store.Task{}, pv(""), store.NotFound, "", 0},
+		{"nothing, and it says so in doubt", auto, store.Task{}, pv(vendors.InconsistentAnswer), store.Held, vendors.InconsistentAnswer, 0},
+		{"nothing, in a dry run", dry, store.Task{}, pv(""), store.Previewed, NothingHeld, 0},
+		{"records, in a dry run", dry, store.Task{}, pv("", "1"), store.Previewed, "", 1},
+		{"doubt, in a dry run", dry, store.Task{}, pv(vendors.SomebodyElse, "1"), store.Held, vendors.SomebodyElse, 1},
+		{"somebody else's", auto, store.Task{}, pv(vendors.SomebodyElse, "1"), store.Held, vendors.SomebodyElse, 1},
+		{"the same as before", auto, before(2, "1;2"), pv("", "1", "2"), store.Submitting, "", 2},
+		{"fewer than before", auto, before(2, "1;2"), pv("", "2"), store.Submitting, "", 1},
+		{"more than before", auto, before(1, "1"), pv("", "1", "2"), store.Held, PreviewChanged, 2},
+		{"another than before", auto, before(1, "1"), pv("", "9"), store.Held, PreviewChanged, 1},
+		{"more without a number", auto, before(1, "1"), vendors.Preview{Records: 2, Refs: []string{"1"}}, store.Held, PreviewChanged, 2},
+		{"something where nothing was", auto, before(0, ""), pv("", "1"), store.Held, PreviewChanged, 1},
+		{"gone since a dry run", auto, before(2, "1;2"), pv(""), store.NotFound, "", 0},
+		{"manual", manual, store.Task{}, pv("", "1"), store.Held, ApprovalRequired, 1},
+		{"manual, approved", manual, approved("1:1", before(1, "1")), pv("", "1"), store.Submitting, "", 1},
+		{"manual, approved more", manual, approved("2:1;2", before(2, "1;2")), pv("", "2"), store.Submitting, "", 1},
+		{"manual, approved other", manual, approved("1:1", before(1, "1")), pv("", "2"), store.Held, PreviewChanged, 1},
+		{"manual, approved fewer", manual, approved("1:1", before(1, "1")), pv("", "1", "2"), store.Held, PreviewChanged, 2},
+		{"doubt that was approved", auto, approved("1:1", before(1, "1")), pv(vendors.SomebodyElse, "1"), store.Submitting, "", 1},
+		{"approved, but other records now", auto, approved("1:1", before(1, "1")), pv(vendors.SomebodyElse, "3"), store.Held, PreviewChanged, 1},
+		{"approved, and gone", auto, approved("1:1", before(1, "1")), pv(""), store.NotFound, "", 0},
+		{"an approval that is none", auto, approved("yes", before(1, "1")), pv("", "1"), store.Held, PreviewChanged, 1},
+		{"gone after an uncertain submission", auto, lost(before(2, "1;2")), pv(""), store.Erased, "", 2},
+		{"there after an uncertain submission", auto, lost(before(2, "1;2")), pv("", "1", "2"), store.Submitting, "", 2},
+		{"new after an uncertain submission", auto, lost(before(2, "1;2")), pv("", "3"), store.Held, PreviewChanged, 1},
+		{"gone, in doubt, after an uncertain submission", auto, lost(before(2, "1;2")), pv(vendors.InconsistentAnswer), store.Held, vendors.InconsistentAnswer, 0},
+		{"never seen, and uncertain", auto, lost(store.Task{}), pv(""), store.NotFound, "", 0},
+		{"a vendor that cannot be asked", job, store.Task{}, vendors.Preview{}, store.Submitting, "", -1},
+		{"a key that cannot be right", job, store.Task{}, vendors.Preview{Doubt: vendors.MalformedKey}, store.Held, vendors.MalformedKey, -1},
+		{"a key that was approved", job, approved("0:", store.Task{PreviewedAt: noon}), vendors.Preview{Doubt: vendors.MalformedKey}, store.Submitting, "", -1},
+		{"a warning", job, store.Task{}, vendors.Preview{Warning: vendors.KeyLooksLikeEmail}, store.Submitting, vendors.KeyLooksLikeEmail, -1},
+		{"a job, manual", jobManual, store.Task{}, vendors.Preview{}, store.Held, ApprovalRequired, -1},
+		{"a job, manual, again", jobManual, approved("0:", store.Task{PreviewedAt: noon}), vendors.Preview{}, store.Submitting, "", -1},
+	} {
+		got := tt.p.afterPreview(tt.task, tt.pv, noon)
+		want := store.Count{N: tt.records, Known: true}
+		if tt.records < 0 {
+			want = store.Count{}
+		}
+		if got.State != tt.state || got.Reason != string(tt.reason) || got.Records != want {
+			t.Errorf("%s: %v %q %+v; want %v %q %+v", tt.name, got.State, got.Reason, got.Records, tt.state, tt.reason, want)
+		}
+		switch got.State {
+		case store.Submitting:
+			if !got.SubmittedAt.Equal(noon) || !got.PreviewedAt.Equal(noon) || got.Hint != tt.pv.Hint {
+				t.Errorf("%s: the intent: %+v", tt.name, got)
+			}
+		case store.Held:
+			if got.Approval != "" {
+				t.Errorf("%s: held with an approval %q that no longer holds", tt.name, got.Approval)
+			}
+		case store.Erased:
+			if got.Evidence != store.Verified || !got.VerifiedAt.Equal(noon) || got.RecordsAfter != store.Counted(0) {
+				t.Errorf("%s: %+v", tt.name, got)
+			}
+		}
+	}
+}
+
+// TestAfterSubmit: acceptance is not done: what a task waits for at each kind of vendor.
+func TestAfterSubmit(t *testing.T) {
+	verify := byPreview
+	verify.VerifyAfter = time.Minute
+	first := byPoll
+	first.FirstPoll = 24 * time.Hour
+	intent := store.Task{State: store.Submitting, Ready: true, Attempts: 2, Approval: "1:1", SubmittedAt: noon, Message: "before"}
+	for _, tt := range []struct {
+		name string
+		tr   vendors.Traits
+		want outcome
+	}{
+		{"looked at at once", byPreview, outcome{store.Verifying, "", true, 0, 0}},
+		{"looked at later", verify, outcome{store.Verifying, "", false, time.Minute, 0}},
+		{"a job, asked at once", byPoll, outcome{store.Waiting, "", true, 0, 0}},
+		{"a job, asked later", first, outcome{store.Waiting, "", false, 24 * time.Hour, 0}},
+		{"people", byPerson, outcome{store.Waiting, "", false, 0, 0}},
+	} {
+		got := testPolicy(tt.tr).afterSubmit(intent, vendors.Receipt{Reference: "r-1"}, noon)
+		if diff := cmp.Diff(tt.want, outcomeOf(got)); diff != "" || got.Reference != "r-1" || got.Approval != "" || got.Message != "" {
+			t.Errorf("%s: %s %+v", tt.name, diff, got)
+		}
+	}
+	if got := testPolicy(byPoll).afterSubmit(intent, vendors.Receipt{Warning: vendors.KeyLooksLikeEmail}, noon); got.Reason != string(vendors.KeyLooksLikeEmail) {
+		t.Errorf("a warning: %q", got.Reason)
+	}
+}
+
+// TestFailures: the decision table of failed calls: what a failure of each kind leads to,
+// at each kind of call, for each vendor's rule.
+func TestFailures(t *testing.T) {
+	const first = 4 * time.Second // the first retry, without luck
+	retry := func(s store.State, in time.Duration, n int) outcome { return outcome{s, Retrying, false, in, n} }
+	heldFor := func(why vendors.Reason, n int) outcome { return outcome{store.Held, why, false, 0, n} }
+	failedFor := func(why vendors.Reason, n int) outcome { return outcome{store.Failed, why, false, 0, n} }
+	slow := &vendors.Error{Kind: vendors.ErrRateLimited, RetryAfter: 30 * time.Second}
+	cut := &vendors.Error{Kind: vendors.ErrNotSent}
+	down, garbled, refused := failure(vendors.ErrUnavailable), failure(vendors.ErrUnreadable), failure(vendors.ErrRefused)
+	other := errors.New("what nobody thought of")
+	at := func(s store.State, attempts, uncertain, lost int) store.Task {
+		return store.Task{State: s, Attempts: attempts, Uncertain: uncertain, Lost: lost, SubmittedAt: noon.Add(-time.Minute)}
+	}
+	type decision func(p *policy, t store.Task, err error, message string, now time.Time) store.Task
+	preview, submit, poll, verify := decision((*policy).afterPreviewError), decision((*policy).afterSubmitError), decision((*policy).afterPollError), decision((*policy).afterVerifyError)
+	for _, tt := range []struct {
+		name string
+		do   decision
+		tr   vendors.Traits
+		task store.Task
+		err  error
+		want outcome
+	}{
+		{"preview: down", preview, byPreview, at(store.Pending, 0, 0, 0), down, retry(store.Pending, first, 1)},
+		{"preview: down again", preview, byPreview, at(store.Pending, 1, 0, 0), down, retry(store.Pending, 2*first, 2)},
+		{"preview: down for good", preview, byPreview, at(store.Pending, 2, 0, 0), down, failedFor(AttemptsExhausted, 3)},
+		{"preview: down for good, submitted before", preview, byPreview, at(store.Pending, 2, 1, 0), down, heldFor(UnknownOutcome, 3)},
+		{"preview: down for good, a job was lost", preview, byPoll, at(store.Pending, 2, 0, 1), down, heldFor(UnknownOutcome, 3)},
+		{"preview: garbled", preview, byPreview, at(store.Previewed, 0, 0, 0), garbled, retry(store.Previewed, first, 1)},
+		{"preview: refused", preview, byPreview, at(store.Pending, 0, 0, 0), refused, failedFor(Refused, 1)},
+		{"preview: refused, submitted before", preview, byPreview, at(store.Pending, 0, 1, 0), refused, heldFor(UnknownOutcome, 0)},
+		{"preview: slow down", preview, byPreview, at(store.Pending, 2, 0, 0), slow, retry(store.Pending, 30*time.Second, 2)},
+		{"preview: not sent", preview, byPreview, at(store.Pending, 0, 0, 0), cut, retry(store.Pending, first, 1)},
+
+		{"submit: not sent", submit, byPreview, at(store.Submitting, 0, 0, 0), cut, retry(store.Pending, first, 1)},
+		{"submit: not sent, where a repeat does harm", submit, byPerson, at(store.Submitting, 0, 0, 0), cut, retry(store.Pending, first, 1)},
+		{"submit: slow down", submit, byPerson, at(store.Submitting, 0, 0, 0), slow, retry(store.Pending, 30*time.Second, 0)},
+		{"submit: not sent for good", submit, byPerson, at(store.Submitting, 2, 0, 0), cut, failedFor(AttemptsExhausted, 3)},
+		{"submit: refused", submit, byPreview, at(store.Submitting, 0, 0, 0), refused, failedFor(Refused, 1)},
+		{"submit: refused after an uncertain one", submit, byPreview, at(store.Submitting, 0, 1, 0), refused, heldFor(UnknownOutcome, 0)},
+		{"submit: no answer: ask again", submit, byPreview, at(store.Submitting, 0, 0, 0), down, retry(store.Pending, first, 1)},
+		{"submit: no answer: submit again", submit, byPoll, at(store.Submitting, 0, 0, 0), down, retry(store.Pending, first, 1)},
+		{"submit: no answer: a person", submit, byPerson, at(store.Submitting, 0, 0, 0), down, heldFor(UncertainSubmission, 0)},
+		{"submit: garbled: ask again", submit, byPreview, at(store.Submitting, 0, 0, 0), garbled, retry(store.Pending, first, 1)},
+		{"submit: garbled: a person", submit, byPerson, at(store.Submitting, 0, 0, 0), garbled, heldFor(UncertainSubmission, 0)},
+		{"submit: anything else is uncertain", submit, byPerson, at(store.Submitting, 0, 0, 0), other, heldFor(UncertainSubmission, 0)},
+		{"submit: no answer for good", submit, byPoll, at(store.Submitting, 2, 2, 0), down, heldFor(UnknownOutcome, 3)},
+
+		{"poll: down", poll, byPoll, at(store.Waiting, 0, 0, 0), down, retry(store.Waiting, first, 1)},
+		{"poll: down many times", poll, byPoll, at(store.Waiting, 500, 0, 0), down, retry(store.Waiting, time.Minute, 501)},
+		{"poll: refused", poll, byPoll, at(store.Waiting, 0, 0, 0), refused, heldFor(UnknownOutcome, 0)},
+		{"poll: slow down", poll, byPoll, at(store.Waiting, 4, 0, 0), slow, retry(store.Waiting, 32*time.Second, 4)},
+
+		{"verify: down", verify, byPreview, at(store.Verifying, 0, 0, 0), down, retry(store.Verifying, first, 1)},
+		{"verify: down for good", verify, byPreview, at(store.Verifying, 2, 0, 0), down, heldFor(UnknownOutcome, 3)},
+		{"verify: refused", verify, byPreview, at(store.Verifying, 0, 0, 0), refused, heldFor(UnknownOutcome, 0)},
+	} {
+		got := tt.do(testPolicy(tt.tr), tt.task, tt.err, "m", noon)
+		if diff := cmp.Diff(tt.want, outcomeOf(got)); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
+		}
+		if got.Message != "m" {
+			t.Errorf("%s: message %q", tt.name, got.Message)
+		}
+		if !store.MayFollow(tt.task.State, got.State) {
+			t.Errorf("%s: the store refuses %v to %v", tt.name, tt.task.State, got.State)
+		}
+	}
+}
+
+// TestUncertainAfterACrash: a task found with an intent and no outcome goes the way of a
+// lost reply, at once (invariant 4).
+func TestUncertainAfterACrash(t *testing.T) {
+	found := store.Task{State: store.Submitting, Ready: true, SubmittedAt: noon}
+	for _, tt := range []struct {
+		tr   vendors.Traits
+		task store.Task
+		want outcome
+	}{
+		{byPreview, found, outcome{store.Pending, "", true, 0, 1}},
+		{byPoll, found, outcome{store.Pending, "", true, 0, 1}},
+		{byPerson, found, outcome{store.Held, UncertainSubmission, false, 0, 0}},
+		{byPoll, store.Task{State: store.Submitting, Attempts: 2}, outcome{store.Held, UnknownOutcome, false, 0, 3}}, // it crashes every time
+	} {
+		got := testPolicy(tt.tr).uncertain(tt.task, nil, "", noon)
+		if diff := cmp.Diff(tt.want, outcomeOf(got)); diff != "" || got.Uncertain != 1 {
+			t.Errorf("%s: %s (uncertain %d)", tt.tr.Kind, diff, got.Uncertain)
+		}
+	}
+}
+
+// TestAfterPoll: what a job's word leads to; a job that never ends is a person's.
+func TestAfterPoll(t *testing.T) {
+	at := func(lost int, age time.Duration) store.Task {
+		return store.Task{State: store.Waiting, Attempts: 2, Lost: lost, Reference: "job", SubmittedAt: noon.Add(-age), Reason: string(Retrying), Message: "before"}
+	}
+	const day = 24 * time.Hour
+	for _, tt := range []struct {
+		name string
+		task store.Task
+		job  vendors.Job
+		want outcome
+	}{
+		{"open", at(0, time.Hour), vendors.JobOpen, outcome{store.Waiting, "", false, time.Hour, 0}},
+		{"done", at(0, time.Hour), vendors.JobDone, outcome{store.Erased, "", false, 0, 0}},
+		{"done, late", at(0, 90*day), vendors.JobDone, outcome{store.Erased, "", false, 0, 0}},
+		{"failed", at(0, time.Hour), vendors.JobFailed, outcome{store.Pending, "", true, 0, 0}},
+		{"failed again", at(1, time.Hour), vendors.JobFailed, outcome{store.Failed, JobFailed, false, 0, 0}},
+		{"lost", at(0, time.Hour), vendors.JobLost, outcome{store.Pending, "", true, 0, 0}},
+		{"lost again", at(1, time.Hour), vendors.JobLost, outcome{store.Held, JobLost, false, 0, 0}},
+		{"unknown", at(0, time.Hour), vendors.JobUnknown, outcome{store.Waiting, UnknownStatus, false, time.Hour, 0}},
+		{"open for too long", at(0, day+time.Millisecond), vendors.JobOpen, outcome{store.Held, NotDoneInTime, false, 0, 0}},
+		{"just not too long", at(0, day), vendors.JobOpen, outcome{store.Waiting, "", false, time.Hour, 0}},
+		{"unknown for too long", at(0, 2*day), vendors.JobUnknown, outcome{store.Held, NotDoneInTime, false, 0, 0}},
+	} {
+		got := testPolicy(byPoll).afterPoll(tt.task, vendors.Progress{Job: tt.job, Status: "word"}, noon)
+		if diff := cmp.Diff(tt.want, outcomeOf(got)); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
+		}
+		if got.Reference != "job" {
+			t.Errorf("%s: the reference is lost", tt.name)
+		}
+		if got.State == store.Erased && got.Evidence != store.VendorDone {
+			t.Errorf("%s: evidence %v", tt.name, got.Evidence)
+		}
+		if tt.job != vendors.JobDone && got.Message != "the vendor says: word" {
+			t.Errorf("%s: message %q", tt.name, got.Message)
+		}
+	}
+	p := testPolicy(byPoll)
+	p.GiveUpAfter = 0
+	if got := p.afterPoll(at(0, 9999*day), vendors.Progress{Job: vendors.JobOpen}, noon); got.State != store.Waiting {
+		t.Errorf("give_up_after 0 means never: %v", got.State)
+	}
+	if got := p.afterPollError(at(0, 9999*day), failure(vendors.ErrUnavailable), "m", noon); got.State != store.Waiting {
+		t.Errorf("give_up_after 0 means never: %v", got.State)
+	}
+	if got := testPolicy(byPoll).afterPollError(at(0, 2*day), failure(vendors.ErrUnavailable), "m", noon); got.State != store.Held || got.Reason != string(NotDoneInTime) {
+		t.Errorf("no answer for too long: %v %s", got.State, got.Reason)
+	}
+}
+
+// TestAfterVerify: gone is erased; still there is looked at again until patience ends.
+func TestAfterVerify(t *testing.T) {
+	at := func(age time.Duration) store.Task {
+		return store.Task{State: store.Verifying, Attempts: 1, SubmittedAt: noon.Add(-age), Records: store.Counted(2), Reason: string(Retrying), Message: "before"}
+	}
+	there := vendors.Preview{Records: 1, Refs: []string{"1"}}
+	for _, tt := range []struct {
+		name string
+		task store.Task
+		pv   vendors.Preview
+		want outcome
+	}{
+		{"gone", at(time.Second), vendors.Preview{}, outcome{store.Erased, "", false, 0, 0}},
+		{"gone, late", at(time.Hour), vendors.Preview{}, outcome{store.Erased, "", false, 0, 0}},
+		{"gone, in doubt", at(10 * time.Second), vendors.Preview{Doubt: vendors.InconsistentAnswer}, outcome{store.Verifying, "", false, 10 * time.Second, 0}},
+		{"there, at once", at(0), there, outcome{store.Verifying, "", false, time.Second, 0}},
+		{"there, after 10s", at(10 * time.Second), there, outcome{store.Verifying, "", false, 10 * time.Second, 0}},
+		{"there, after 40s of 60s", at(40 * time.Second), there, outcome{store.Verifying, "", false, 20 * time.Second, 0}},
+		{"there, when patience ends", at(time.Minute), there, outcome{store.Failed, StillPresent, false, 0, 0}},
+		{"there, submitted in the future", at(-time.Hour), there, outcome{store.Verifying, "", false, time.Second, 0}},
+	} {
+		got := testPolicy(byPreview).afterVerify(tt.task, tt.pv, noon)
+		if diff := cmp.Diff(tt.want, outcomeOf(got)); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
+		}
+		if got.RecordsAfter != store.Counted(tt.pv.Records) || got.Records != store.Counted(2) {
+			t.Errorf("%s: records %+v, after %+v", tt.name, got.Records, got.RecordsAfter)
+		}
+		if got.State == store.Erased && (got.Evidence != store.Verified || !got.VerifiedAt.Equal(noon) || !got.CompletedAt.Equal(noon)) {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
+	}
+	warned := at(0)
+	warned.Reason = string(vendors.KeyLooksLikeEmail)
+	if got := testPolicy(byPreview).afterVerify(warned, vendors.Preview{}, noon); got.Reason != string(vendors.KeyLooksLikeEmail) {
+		t.Errorf("a warning is true of a finished task too: %q", got.Reason)
+	}
+}
+
+// TestBackoff: each wait is between nothing and what the attempt allows, never above the
+// cap, never less than what the vendor asked for, whatever the configuration.
+func TestBackoff(t *testing.T) {
+	for _, tt := range []struct {
+		n         int
+		base, cap time.Duration
+		want      time.Duration // the longest
+	}{
+		{0, 2 * time.Second, time.Hour, 2 * time.Second},
+		{1, 2 * time.Second, time.Hour, 2 * time.Second},
+		{2, 2 * time.Second, time.Hour, 4 * time.Second},
+		{11, 2 * time.Second, time.Hour, 2048 * time.Second},
+		{12, 2 * time.Second, time.Hour, time.Hour},
+		{1000, 2 * time.Second, time.Hour, time.Hour},
+		{29, time.Minute, time.Hour, time.Hour}, // 1m << 28 does not fit
+		{60, 24 * time.Hour, 48 * time.Hour, 48 * time.Hour},
+		{5, time.Hour, time.Minute, time.Minute},
+		{5, 0, time.Minute, 0},
+		{5, time.Minute, 0, 0},
+		{1 << 30, time.Nanosecond, 100 * 365 * 24 * time.Hour, 100 * 365 * 24 * time.Hour},
+	} {
+		p := &policy{retryBase: tt.base, retryCap: tt.cap, rand: func(n int64) int64 { return n - 1 }}
+		if got := p.backoff(tt.n, errors.New("x")); got != tt.want {
+			t.Errorf("attempt %d from %v to %v: at most %v, want %v", tt.n, tt.base, tt.cap, got, tt.want)
+		}
+		p.rand = func(int64) int64 { return 0 }
+		if got := p.backoff(tt.n, errors.New("x")); got != 0 {
+			t.Errorf("attempt %d: at least %v", tt.n, got)
+		}
+		if got := p.backoff(tt.n, fmt.Errorf("x: %w", &vendors.Error{Kind: vendors.ErrUnavailable, RetryAfter: 7 * time.Hour})); got != 7*time.Hour {
+			t.Errorf("attempt %d: the vendor asked for 7h and gets %v", tt.n, got)
+		}
+		p.rand = nil
+		for range 20 {
+			if got := p.backoff(tt.n, errors.New("x")); got < 0 || got > tt.want {
+				t.Fatalf("attempt %d: %v is not within 0 and %v", tt.n, got, tt.want)
+			}
+		}
+	}
+}
+
+// TestNoDecisionIsIllegal: whatever a vendor answers, in whatever state a task may be, what
+// is decided is a step of the transition table. (TestWalks holds it against the schema.)
+func TestNoDecisionIsIllegal(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 50_000 {
+		p := testPolicy([]vendors.Traits{byPreview, byPoll, byPerson}[r.IntN(3)])
+		p.manual, p.dryRun = r.IntN(3) == 0, r.IntN(5) == 0
+		task := store.Task{
+			Attempts: r.IntN(4), Uncertain: r.IntN(3), Lost: r.IntN(3), Reference: []string{"", "job"}[r.IntN(2)],
+			Approval: []string{"", "1:1", "0:", "patience:2026-11-02T11:00:00Z", "nonsense"}[r.IntN(5)], SubmittedAt: noon.Add(-time.Duration(r.Int64N(int64(48 * time.Hour)))),
+		}
+		if r.IntN(2) == 0 {
+			task.PreviewedAt, task.Records, task.RecordRefs = noon.Add(-time.Hour), store.Counted(r.IntN(3)), []string{"", "1", "1;2"}[r.IntN(3)]
+		}
+		task.State = []store.State{store.Pending, store.Previewed, store.Submitting, store.Waiting, store.Verifying}[r.IntN(5)]
+		what := p.next(&task, noon)
+		got, from := decide(r, p, what, task)
+		if what == stepNone {
+			continue
+		}
+		if !store.MayFollow(from, got.State) {
+			t.Fatalf("%v of %+v leads from %v to %v", what, task, from, got.State)
+		}
+		if got.State.Final() && (got.Ready || !got.NextAt.IsZero() || got.CompletedAt.IsZero() || got.Hint != "" || got.Approval != "") {
+			t.Fatalf("final, and not at rest: %+v", got)
+		}
+		if got.State == store.Held && (got.Ready || !got.NextAt.IsZero() || got.Reason == "") {
+			t.Fatalf("held, and not at rest or without a reason: %+v", got)
+		}
+		if _, known := Reasons()[vendors.Reason(got.Reason)]; got.Reason != "" && !known {
+			t.Fatalf("a reason that nobody explains: %q", got.Reason)
+		}
+		if p.dryRun && from != store.Submitting && got.State == store.Submitting {
+			t.Fatalf("a dry run submits: %+v", got)
+		}
+	}
+}
+
+// decide makes up an answer to the step that a task needs and returns what is decided, and
+// the state that it is decided from.
+func decide(r *rand.Rand, p *policy, what step, task store.Task) (store.Task, store.State) {
+	kinds := []error{vendors.ErrNotSent, vendors.ErrRateLimited, vendors.ErrRefused, vendors.ErrUnavailable, vendors.ErrUnreadable}
+	err := failure(kinds[r.IntN(len(kinds))])
+	bad := r.IntN(3) == 0
+	doubts := []vendors.Reason{"", "", "", vendors.SomebodyElse, vendors.InconsistentAnswer, vendors.MalformedKey}
+	pv := vendors.Preview{Doubt: doubts[r.IntN(len(doubts))], Hint: "h"}
+	if p.Remote {
+		pv.Refs = strings.Fields([]string{"", "1", "1 2", "9"}[r.IntN(4)])
+		pv.Records = len(pv.Refs)
+	}
+	submit := func(intent store.Task) (store.Task, store.State) {
+		if bad {
+			return p.afterSubmitError(intent, err, "m", noon), store.Submitting
+		}
+		return p.afterSubmit(intent, vendors.Receipt{Reference: fmt.Sprint("job-", r.IntN(9))}, noon), store.Submitting
+	}
+	switch what {
+	case stepPreview:
+		if bad {
+			return p.afterPreviewError(task, err, "m", noon), task.State
+		}
+		return p.afterPreview(task, pv, noon), task.State
+	case stepSubmit:
+		return submit(p.intent(task, noon))
+	case stepResolve:
+		if r.IntN(2) == 0 {
+			return submit(task)
+		}
+		return p.uncertain(task, nil, "", noon), task.State
+	case stepPoll:
+		if bad {
+			return p.afterPollError(task, err, "m", noon), task.State
+		}
+		return p.afterPoll(task, vendors.Progress{Job: vendors.Job(1 + r.IntN(5)), Status: "word"}, noon), task.State
+	case stepVerify:
+		if bad {
+			return p.afterVerifyError(task, err, "m", noon), task.State
+		}
+		return p.afterVerify(task, pv, noon), task.State
+	}
+	return task, task.State
+}
