@@ -24,9 +24,17 @@ type Job struct {
 	Log    *slog.Logger
 }
 
-// Prepare makes the lanes' vendors known to the store and takes over the pauses that
-// vendors asked for in earlier runs. It comes before everything else.
+// Prepare drops what an earlier run did not take in to its end, makes the lanes' vendors
+// known to the store and takes over the pauses that vendors asked for in earlier runs. It
+// comes before everything else.
 func (j *Job) Prepare(ctx context.Context) error {
+	cut, err := j.Store.DiscardUnsettled(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range cut {
+		j.Log.Warn("the intake of a file was cut short and counts for nothing: run again with that file", "file", b.Name)
+	}
 	var specs []store.VendorSpec
 	for _, l := range j.Lanes {
 		tr := l.Vendor.Traits()
@@ -142,8 +150,8 @@ type Totals struct {
 	Batch   store.Batch
 	States  map[store.State]int64
 	Tasks   int64
-	Overdue int64 // open tasks that are due before now
-	Exports []store.ExportTally
+	Overdue int64                    // open tasks that are due before now
+	Exports map[string]*ExportStatus // by vendor; only those that have some
 }
 
 // Open is how many tasks are not final.
@@ -174,7 +182,7 @@ func (j *Job) ControlTotals(ctx context.Context, b store.Batch) (Totals, error) 
 		t.Tasks += row.Tasks
 		t.Overdue += row.Overdue
 	}
-	if t.Exports, err = j.Store.ExportTally(ctx, b.ID); err != nil {
+	if t.Exports, err = j.Exports(ctx, b.ID); err != nil {
 		return t, err
 	}
 	counted, err := j.Store.Count(ctx, b)

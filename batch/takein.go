@@ -237,9 +237,11 @@ func normalOf(w store.Work) (vendors.Field, string) {
 // planner turns rows into subjects with their tasks.
 type planner struct {
 	lanes  []*Lane // by name
+	fields []vendors.FieldSet
 	ids    []string
 	digest *seal.Digester
 	parts  []string
+	new    store.NewSubject
 }
 
 func newPlanner(st *store.Store, lanes []*Lane) *planner {
@@ -247,12 +249,15 @@ func newPlanner(st *store.Store, lanes []*Lane) *planner {
 	slices.SortFunc(p.lanes, func(a, b *Lane) int { return cmp.Compare(a.Name, b.Name) })
 	for _, l := range p.lanes {
 		p.ids = append(p.ids, strconv.FormatInt(l.id, 10))
+		p.fields = append(p.fields, l.Vendor.Traits().Fields)
 	}
 	return p
 }
 
+// subject plans a row. The result is valid until the next call.
 func (p *planner) subject(row *intake.Row) *store.NewSubject {
-	n := &store.NewSubject{Line: row.Line, SubjectID: row.SubjectID}
+	n := &p.new
+	*n = store.NewSubject{Line: row.Line, SubjectID: row.SubjectID, Tasks: n.Tasks[:0], Same: n.Same[:0], Plain: n.Plain[:0]}
 	p.parts = p.parts[:0]
 	for _, v := range row.Subject {
 		if vendors.Identifiers.Has(v.Field) {
@@ -272,7 +277,7 @@ func (p *planner) subject(row *intake.Row) *store.NewSubject {
 			n.Same = append(n.Same, 0)
 			continue
 		}
-		keep |= l.Vendor.Traits().Fields
+		keep |= p.fields[i]
 		for _, r := range refs {
 			n.Tasks = append(n.Tasks, store.NewTask{Vendor: l.id, Field: int(r.Field), Nth: r.Nth})
 			class, normal := vendors.Normal(r.Field, row.Subject.At(r))
@@ -280,7 +285,7 @@ func (p *planner) subject(row *intake.Row) *store.NewSubject {
 		}
 	}
 	// What no vendor needs is not stored at all.
-	n.Plain, _ = row.Subject.Forget(keep).AppendBinary(make([]byte, 0, 160))
+	n.Plain, _ = row.Subject.Forget(keep).AppendBinary(n.Plain)
 	return n
 }
 

@@ -3,18 +3,21 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"expunge/store/seal"
 )
 
-// chunk is how many rows share an intake transaction (LIMITS.md: larger ones buy nothing).
-const chunk = 10_000
+// chunk is how many rows share an intake transaction: larger ones buy nothing but memory
+// (LIMITS.md, section 2).
+const chunk = 4000
 
 // perInsert is how many subjects one INSERT statement carries.
 const perInsert = 25
@@ -77,9 +80,10 @@ type Intake struct {
 	now    time.Time
 	shapes map[string]int
 	newest []shapeRow
-	key    strings.Builder
+	key    []byte
 	nextID int64
 	buf    []subjectRow
+	sealed []byte // where the sealed data of buf lies
 	rej    []Reject
 	same   *sorter
 
@@ -132,8 +136,13 @@ func (s *Store) batches(ctx context.Context, where string, args ...any) ([]Batch
 	return all, explain(rows.Err())
 }
 
-// BeginIntake starts a batch, after discarding any that was cut short.
-func (s *Store) BeginIntake(ctx context.Context, name string, now time.Time) (*Intake, error) {
+// DiscardUnsettled drops what was cut short on its way in, and returns the batches that it
+// dropped. Their tasks are in the work list of their vendors already: it comes before any
+// work is done.
+func (s *Store) DiscardUnsettled(ctx context.Context) ([]Batch, error) {
+	if s.write == nil {
+		return nil, nil
+	}
 	old, err := s.batches(ctx, `WHERE loading`)
 	if err != nil {
 		return nil, err
@@ -143,12 +152,20 @@ func (s *Store) BeginIntake(ctx context.Context, name string, now time.Time) (*I
 			return nil, err
 		}
 	}
+	return old, nil
+}
+
+// BeginIntake starts a batch, after discarding any that was cut short.
+func (s *Store) BeginIntake(ctx context.Context, name string, now time.Time) (*Intake, error) {
+	if _, err := s.DiscardUnsettled(ctx); err != nil {
+		return nil, err
+	}
 	in := &Intake{s: s, now: now, shapes: map[string]int{}, same: newSorter(s.path)}
 	if err := s.read.QueryRowContext(ctx, `SELECT 1 + max(coalesce((SELECT max(last_subject) FROM batches), 0), coalesce((SELECT max(id) FROM subjects), 0))`).Scan(&in.nextID); err != nil {
 		return nil, explain(err)
 	}
 	in.batch = Batch{Name: name, TakenAt: now, First: in.nextID, Loading: true}
-	err = s.inTx(ctx, func(c *sql.Conn) error {
+	err := s.inTx(ctx, func(c *sql.Conn) error {
 		res, err := c.ExecContext(context.Background(), `INSERT INTO batches (name, taken_at, first_subject) VALUES (?, ?, ?)`, name, millis(now), in.nextID)
 		if err != nil {
 			return err
@@ -186,7 +203,7 @@ func (in *Intake) loadShapes(ctx context.Context) error {
 	last := 0
 	put := func() {
 		if len(tasks) > 0 {
-			in.shapes[in.shapeKey(tasks)] = last
+			in.shapes[string(in.shapeKey(tasks))] = last
 		}
 		tasks = tasks[:0]
 	}
@@ -206,21 +223,25 @@ func (in *Intake) loadShapes(ctx context.Context) error {
 	return explain(rows.Err())
 }
 
-func (in *Intake) shapeKey(tasks []NewTask) string {
-	in.key.Reset()
+func (in *Intake) shapeKey(tasks []NewTask) []byte {
+	key := in.key[:0]
 	for _, t := range tasks {
-		fmt.Fprintf(&in.key, "%d,%d,%d,%d,%s;", t.Vendor, t.Field, t.Nth, t.State, t.Reason)
+		for _, n := range [...]int64{t.Vendor, int64(t.Field), int64(t.Nth), int64(t.State)} {
+			key = append(strconv.AppendInt(key, n, 10), ',')
+		}
+		key = append(append(key, t.Reason...), ';')
 	}
-	return in.key.String()
+	in.key = key
+	return key
 }
 
 func (in *Intake) shape(tasks []NewTask) int {
 	key := in.shapeKey(tasks)
-	if id, ok := in.shapes[key]; ok {
+	if id, ok := in.shapes[string(key)]; ok {
 		return id
 	}
 	id := len(in.shapes) + 1
-	in.shapes[strings.Clone(key)] = id
+	in.shapes[string(key)] = id
 	for n, t := range tasks {
 		in.newest = append(in.newest, shapeRow{id, n, t})
 	}
@@ -231,7 +252,7 @@ func (in *Intake) shape(tasks []NewTask) int {
 func (in *Intake) Batch() Batch { return in.batch }
 
 // Subject adds a row that may become a subject: whether its subject_id is new is found
-// when the batch is settled.
+// when the batch is settled. n may be used again after the call.
 func (in *Intake) Subject(n *NewSubject) error {
 	if len(n.Tasks) == 0 || len(n.Tasks) > TasksPerSubject {
 		return fmt.Errorf("store: line %d leads to %d tasks", n.Line, len(n.Tasks))
@@ -246,9 +267,11 @@ func (in *Intake) Subject(n *NewSubject) error {
 			}
 		}
 	}
+	from := len(in.sealed)
+	in.sealed = in.s.box.Seal(slices.Grow(in.sealed, len(n.Plain)+seal.Overhead), n.Plain, seal.Place{Table: "subjects", Row: id})
 	in.buf = append(in.buf, subjectRow{id: id, line: int64(n.Line), content: n.Content, received: millis(n.ReceivedAt),
 		due: millis(n.DueAt), subjectID: n.SubjectID, shape: in.shape(n.Tasks),
-		sealed: in.s.box.Seal(nil, n.Plain, seal.Place{Table: "subjects", Row: id})})
+		sealed: in.sealed[from:len(in.sealed):len(in.sealed)]})
 	return in.flushAt(chunk)
 }
 
@@ -263,8 +286,8 @@ func (in *Intake) flushAt(n int) error {
 	if len(in.buf) < n && len(in.rej) < n {
 		return in.err
 	}
-	subjects, rejects, shapes, batch := in.buf, in.rej, in.newest, in.batch.ID
-	in.buf, in.rej, in.newest = make([]subjectRow, 0, chunk), nil, nil
+	subjects, rejects, shapes, batch, now := in.buf, in.rej, in.newest, in.batch.ID, millis(in.now)
+	in.buf, in.sealed, in.rej, in.newest = make([]subjectRow, 0, chunk), make([]byte, 0, len(in.sealed)+len(in.sealed)/16), nil, nil
 	if in.err == nil {
 		in.err = in.s.Err()
 	}
@@ -272,7 +295,17 @@ func (in *Intake) flushAt(n int) error {
 		if err := insertShapes(c, shapes); err != nil {
 			return err
 		}
-		if err := insertSubjects(c, batch, subjects); err != nil {
+		err := c.Raw(func(dc any) error {
+			conn, ok := dc.(driver.Conn)
+			if !ok {
+				return errForm
+			}
+			if err := insertSubjects(conn, batch, subjects); err != nil {
+				return err
+			}
+			return fanOut(conn, subjects, now)
+		})
+		if err != nil {
 			return err
 		}
 		return insertRejects(c, batch, rejects)
@@ -304,25 +337,16 @@ func insertShapes(c *sql.Conn, rows []shapeRow) error {
 	return nil
 }
 
-func insertSubjects(c *sql.Conn, batch int64, rows []subjectRow) error {
+func insertSubjects(c driver.Conn, batch int64, rows []subjectRow) (err error) {
 	const one = "(?,?,?,?,?,?,?,?,?)"
-	ctx := context.Background()
-	args := make([]any, 0, 9*perInsert)
-	var st *sql.Stmt
-	defer func() {
-		if st != nil {
-			st.Close()
-		}
-	}()
+	args := make([]driver.Value, 0, 9*perInsert)
+	var insert *query
+	defer func() { insert.close() }()
 	prepared := 0
 	for group := range slices.Chunk(rows, perInsert) {
 		if len(group) != prepared {
-			if st != nil {
-				st.Close()
-			}
-			var err error
-			st, err = c.PrepareContext(ctx, `INSERT INTO subjects VALUES `+one+strings.Repeat(","+one, len(group)-1))
-			if err != nil {
+			insert.close()
+			if insert, err = prepare(c, `INSERT INTO subjects VALUES `+one+strings.Repeat(","+one, len(group)-1), 0); err != nil {
 				return err
 			}
 			prepared = len(group)
@@ -330,13 +354,31 @@ func insertSubjects(c *sql.Conn, batch int64, rows []subjectRow) error {
 		args = args[:0]
 		for i := range group {
 			r := &group[i]
-			args = append(args, r.id, batch, r.line, r.subjectID, r.content, r.received, r.due, r.shape, r.sealed)
+			args = append(args, r.id, batch, r.line, r.subjectID, r.content, r.received, r.due, int64(r.shape), r.sealed)
 		}
-		if _, err := st.ExecContext(ctx, args...); err != nil {
+		if _, err := insert.each(nil, args...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// fanOut makes the tasks of subjects that have just been inserted, inside SQLite: three to
+// four times as fast as inserting them one by one (LIMITS.md, section 2).
+func fanOut(c driver.Conn, subjects []subjectRow, now int64) error {
+	if len(subjects) == 0 {
+		return nil
+	}
+	q, err := prepare(c, `INSERT INTO tasks (id, vendor, field, nth, state, due_at, next_at, reason, completed_at)
+ SELECT s.id*1000 + h.n, h.vendor, h.field, h.nth, h.state, s.due_at, CASE WHEN h.state = 0 THEN 0 END, h.reason,
+ CASE WHEN h.state >= 6 THEN ? END
+ FROM subjects s CROSS JOIN shapes h ON h.shape = s.shape WHERE s.id BETWEEN ? AND ?`, 0)
+	if err != nil {
+		return err
+	}
+	defer q.close()
+	_, err = q.each(nil, now, subjects[0].id, subjects[len(subjects)-1].id)
+	return err
 }
 
 func insertRejects(c *sql.Conn, batch int64, rows []Reject) error {
@@ -361,8 +403,8 @@ func insertRejects(c *sql.Conn, batch int64, rows []Reject) error {
 	return nil
 }
 
-// Settle finds the rows whose subject_id is known already, fans the others out into
-// tasks, finds the tasks with the same identifier, and makes the batch count. same tells,
+// Settle finds the rows whose subject_id is known already, drops their tasks,
+// finds the tasks with the same identifier, and makes the batch count. same tells,
 // from the opened data of two subjects, whether two tasks with equal digests really are
 // about the same identifier. onReject is told of every row that is refused here; its error
 // refuses the batch. Where Settle returns an error, nothing of the batch is left.
@@ -381,9 +423,6 @@ func (in *Intake) settle(ctx context.Context, digest []byte, why IntakeReasons, 
 	}
 	in.batch.Last = in.nextID - 1
 	if err := in.refuseKnown(ctx, why, onReject); err != nil {
-		return Batch{}, err
-	}
-	if err := in.fanOut(ctx); err != nil {
 		return Batch{}, err
 	}
 	if err := in.linkSame(ctx, same); err != nil {
@@ -407,7 +446,7 @@ func (in *Intake) settle(ctx context.Context, digest []byte, why IntakeReasons, 
 }
 
 // refuseKnown merges the batch's subject ids into those of the store, in sorted order, and
-// turns the rows whose id was there into rejects.
+// turns the rows whose id was there into rejects, without tasks.
 func (in *Intake) refuseKnown(ctx context.Context, why IntakeReasons, onReject func(Reject) error) error {
 	var added int64
 	err := in.s.inTx(ctx, func(c *sql.Conn) error {
@@ -435,6 +474,9 @@ func (in *Intake) refuseKnown(ctx context.Context, why IntakeReasons, onReject f
 		defer func() { losers, rejects = losers[:0], rejects[:0] }()
 		return in.s.inTx(ctx, func(c *sql.Conn) error {
 			for _, id := range losers {
+				if _, err := c.ExecContext(context.Background(), `DELETE FROM tasks WHERE id BETWEEN ?1*1000 AND ?1*1000+999`, id); err != nil {
+					return err
+				}
 				if _, err := c.ExecContext(context.Background(), `DELETE FROM subjects WHERE id=?`, id); err != nil {
 					return err
 				}
@@ -474,28 +516,6 @@ func (in *Intake) refuseKnown(ctx context.Context, why IntakeReasons, onReject f
 		return explain(err)
 	}
 	return flush()
-}
-
-// fanOut makes the tasks, inside SQLite: three to four times as fast as inserting them
-// one by one (LIMITS.md section 2).
-func (in *Intake) fanOut(ctx context.Context) error {
-	for first := in.batch.First; first <= in.batch.Last; first += chunk {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		last := min(first+chunk-1, in.batch.Last)
-		err := in.s.inTx(ctx, func(c *sql.Conn) error {
-			_, err := c.ExecContext(context.Background(), `INSERT INTO tasks (id, vendor, field, nth, state, due_at, next_at, reason, completed_at)
- SELECT s.id*1000 + h.n, h.vendor, h.field, h.nth, h.state, s.due_at, CASE WHEN h.state = 0 THEN 0 END, h.reason,
- CASE WHEN h.state >= 6 THEN ? END
- FROM subjects s CROSS JOIN shapes h ON h.shape = s.shape WHERE s.id BETWEEN ? AND ?`, millis(in.now), first, last)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // linkSame lets tasks with the same identifier at the same vendor follow the first of

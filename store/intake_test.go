@@ -155,7 +155,6 @@ func TestIntakeCutShort(t *testing.T) {
 		{"begun", func(*Intake) error { return nil }},
 		{"loaded", (*Intake).finishLoading},
 		{"known ones refused", func(in *Intake) error { in.batch.Last = in.nextID - 1; return in.refuseKnown(ctx, reasons, quiet) }},
-		{"fanned out", func(in *Intake) error { return in.fanOut(ctx) }},
 		{"linked", func(in *Intake) error { return in.linkSame(ctx, sameLine) }},
 	}
 	for n := range steps {
@@ -298,6 +297,52 @@ func TestShortIntake(t *testing.T) {
 	twoVendors(t, s)
 	if b := take(t, s, "empty"); b.Rows != 0 || b.Loading {
 		t.Errorf("%+v", b)
+	}
+}
+
+// TestDiscardUnsettled: the tasks of a batch that a kill cut short stand in the work list,
+// without having been compared with anybody's. They must be gone before work begins.
+func TestDiscardUnsettled(t *testing.T) {
+	e := newEnv(t)
+	s := e.open(t)
+	alpha, beta := twoVendors(t, s)
+	take(t, s, "before", subject(s, 2, "R-0", "a@example.com", "", alpha, beta))
+	in, err := s.BeginIntake(ctx, "cut", start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := in.Subject(subject(s, 2, "R-1", "a@example.com", "", alpha, beta)); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.finishLoading(); err != nil {
+		t.Fatal(err)
+	}
+	s = copyStore(t, e).open(t) // the process dies here
+	tasks := func() (counted int64, claimed int) {
+		t.Helper()
+		tally, err := s.Tally(ctx, 0, start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range tally {
+			counted += row.Tasks
+		}
+		var c Cursor
+		work, err := s.ClaimReady(ctx, alpha, &c, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return counted, len(work)
+	}
+	if counted, claimed := tasks(); counted != 2 || claimed != 2 {
+		t.Errorf("before: %d counted, %d claimed; want 2 of the settled batch, and both ready ones", counted, claimed)
+	}
+	cut, err := s.DiscardUnsettled(ctx)
+	if err != nil || len(cut) != 1 || cut[0].Name != "cut" {
+		t.Errorf("discarded %+v, %v", cut, err)
+	}
+	if counted, claimed := tasks(); counted != 2 || claimed != 1 {
+		t.Errorf("after: %d counted, %d claimed; want those of the settled batch only", counted, claimed)
 	}
 }
 

@@ -195,7 +195,8 @@ type Tally struct {
 	Overdue int64     // due before now
 }
 
-// Tally counts tasks per vendor and state, of all batches or of one.
+// Tally counts tasks per vendor and state, of all batches or of one. A batch that is being
+// taken in, which is the last, does not count.
 func (s *Store) Tally(ctx context.Context, batch int64, now time.Time) ([]Tally, error) {
 	first, last := int64(0), int64(1)<<62
 	if batch != 0 {
@@ -203,12 +204,13 @@ func (s *Store) Tally(ctx context.Context, batch int64, now time.Time) ([]Tally,
 		if err != nil || len(all) == 0 {
 			return nil, err
 		}
-		first, last = all[0].First*TasksPerSubject, all[0].Last*TasksPerSubject+TasksPerSubject-1
+		first, last = all[0].First*TasksPerSubject, (all[0].Last+1)*TasksPerSubject
 	}
 	rows, err := s.read.QueryContext(ctx, `SELECT v.name, t.state, t.n, t.due, t.next, t.overdue FROM
  (SELECT vendor, state, count(*) AS n, min(due_at) AS due, min(nullif(next_at, 0)) AS next,
    sum(due_at < ?3 AND state < 6) AS overdue
-  FROM tasks WHERE id BETWEEN ?1 AND ?2 GROUP BY vendor, state) t JOIN vendors v ON v.id = t.vendor ORDER BY v.name, t.state`,
+  FROM tasks WHERE id >= ?1 AND id < min(?2, (SELECT coalesce(min(first_subject)*1000, ?2) FROM batches WHERE loading))
+  GROUP BY vendor, state) t JOIN vendors v ON v.id = t.vendor ORDER BY v.name, t.state`,
 		first, last, now.UnixMilli())
 	if err != nil {
 		return nil, explain(err)

@@ -187,9 +187,6 @@ func TestStanding(t *testing.T) {
 	if err := half.finishLoading(); err != nil {
 		t.Fatal(err)
 	}
-	if err := half.fanOut(ctx); err != nil {
-		t.Fatal(err)
-	}
 
 	got, err := s.Standing(ctx, start.Add(2*time.Hour), start)
 	if err != nil {

@@ -28,7 +28,10 @@ type sorter struct {
 type pair struct{ digest, task int64 }
 
 func comparePairs(a, b pair) int {
-	return cmp.Or(cmp.Compare(a.digest, b.digest), cmp.Compare(a.task, b.task))
+	if a.digest != b.digest {
+		return cmp.Compare(a.digest, b.digest)
+	}
+	return cmp.Compare(a.task, b.task)
 }
 
 func newSorter(storePath string) *sorter { return &sorter{dir: filepath.Dir(storePath)} }

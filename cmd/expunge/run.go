@@ -218,7 +218,7 @@ func (a *app) work(ctx context.Context, s *session, input string, f runFlags, wi
 	return verdict, nil
 }
 
-// openBatches are the batches with work left, and a warning for one that was cut short.
+// openBatches are the batches with work left.
 func openBatches(ctx context.Context, s *session) ([]store.Batch, error) {
 	all, err := s.store.Batches(ctx)
 	if err != nil {
@@ -226,10 +226,6 @@ func openBatches(ctx context.Context, s *session) ([]store.Batch, error) {
 	}
 	var open []store.Batch
 	for _, b := range all {
-		if b.Loading {
-			s.log.Warn("the intake of a file was cut short and counts for nothing: run again with that file", "file", b.Name)
-			continue
-		}
 		has, err := s.store.HasOpen(ctx, b)
 		if err != nil {
 			return nil, err
@@ -251,7 +247,7 @@ func (a *app) verdict(ctx context.Context, s *session, batches []store.Batch, re
 			return 0, err
 		}
 		a.tellTotals(s, t)
-		failed = failed || t.States[store.Failed] > 0 || b.Invalid > 0 || t.Overdue > 0
+		failed = a.tellExports(t, time.Now()) || failed || t.States[store.Failed] > 0 || b.Invalid > 0 || t.Overdue > 0
 		held = held || t.States[store.Held] > 0
 		if t.Overdue > 0 {
 			a.note(slog.LevelWarn, "`expunge status` shows which vendor they wait for", "batch %d: %d open tasks are overdue", b.ID, t.Overdue)

@@ -181,7 +181,10 @@ func (p Place) bytes(b []byte) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(p.Row))
 }
 
-// Seal appends the sealed form of plain to dst. It adds 28 bytes.
+// Overhead is how many bytes longer a value is when it is sealed.
+const Overhead = 28
+
+// Seal appends the sealed form of plain to dst.
 func (b *Box) Seal(dst, plain []byte, p Place) []byte {
 	var ad [64]byte
 	return b.aead.Seal(dst, nil, plain, p.bytes(ad[:0]))
@@ -217,6 +220,7 @@ func DeriveLookupKey(k Key, storeID []byte) (LookupKey, error) {
 // Digester computes keyed digests. It is not safe for concurrent use.
 type Digester struct {
 	mac hash.Hash
+	buf []byte
 	sum [sha256.Size]byte
 }
 
@@ -228,12 +232,12 @@ func NewDigester(l LookupKey) *Digester { return &Digester{mac: hmac.New(sha256.
 // equality compares the values too.
 func (d *Digester) Sum64(parts ...string) int64 {
 	d.mac.Reset()
-	var n [8]byte
+	d.buf = d.buf[:0]
 	for _, p := range parts {
-		binary.BigEndian.PutUint64(n[:], uint64(len(p)))
-		d.mac.Write(n[:])
-		io.WriteString(d.mac, p)
+		d.buf = append(binary.BigEndian.AppendUint64(d.buf, uint64(len(p))), p...)
 	}
+	d.mac.Write(d.buf)
+	clear(d.buf)
 	d.mac.Sum(d.sum[:0])
 	return int64(binary.BigEndian.Uint64(d.sum[:8]))
 }
