@@ -135,7 +135,7 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 	var buf []store.Work
 	exhausted := false // no ready task is left; none becomes ready within a run
 	for {
-		if ctx.Err() != nil || l.isStopped() || l.late() {
+		if l.over(ctx) {
 			return time.Time{}, nil
 		}
 		if until := l.pausedUntil(); !until.IsZero() {
@@ -262,6 +262,11 @@ func (l *Lane) late() bool {
 	return !l.r.deadline.IsZero() && !l.r.now().Before(l.r.deadline)
 }
 
+// over reports whether no further call may begin in this run.
+func (l *Lane) over(ctx context.Context) bool {
+	return ctx.Err() != nil || l.isStopped() || l.late()
+}
+
 // pausedUntil is when the vendor wants to be called again: it asked for a pause, it is
 // down, or it waits for something. The zero time means now.
 func (l *Lane) pausedUntil() time.Time {
@@ -357,7 +362,7 @@ func (l *Lane) process(ctx context.Context, w store.Work) {
 	t := w.Task
 	target := &vendors.Target{Ref: vendors.Ref{Field: vendors.Field(t.Field), Nth: t.Nth}, Subject: subject}
 	for {
-		if ctx.Err() != nil || l.isStopped() || l.late() || l.awaits() {
+		if l.over(ctx) || l.awaits() {
 			w.Task = t
 			l.giveBack(w)
 			return
@@ -518,6 +523,9 @@ func (l *Lane) submit(ctx context.Context, t *store.Task, intent store.Task, tar
 			return *t, putBack
 		}
 	}
+	if l.over(ctx) { // since the preview began
+		return *t, putBack
+	}
 	if ok, _ := l.breaker.allow(l.r.now()); !ok {
 		return *t, putBack
 	}
@@ -527,6 +535,9 @@ func (l *Lane) submit(ctx context.Context, t *store.Task, intent store.Task, tar
 			if !l.holdsBack(err) {
 				l.stop(err)
 			}
+			return *t, putBack
+		}
+		if l.over(ctx) { // while it got ready
 			return *t, putBack
 		}
 	}
