@@ -369,7 +369,7 @@ func (p *policy) afterExportPoll(e store.Export, pg vendors.Progress, within tim
 		e.State, e.NextAt, e.Message = store.ExportReady, now, ""
 		return e
 	case vendors.JobFailed, vendors.JobLost:
-		if expired(&e, within, now) {
+		if p.expired(&e, within, now) {
 			return endExport(e, ExportExpired, e.Message, now)
 		}
 		return again(e, now)
@@ -390,9 +390,16 @@ func again(e store.Export, now time.Time) store.Export {
 	return e
 }
 
-// expired reports whether the time in which a result can be fetched is over.
-func expired(e *store.Export, within time.Duration, now time.Time) bool {
-	return within > 0 && !e.DoneAt.IsZero() && now.Sub(e.DoneAt) > within
+// expired reports whether the time in which a result can be fetched is over: a while after
+// the job was first seen done, or after it must have been, if nobody looked for so long.
+func (p *policy) expired(e *store.Export, within time.Duration, now time.Time) bool {
+	switch {
+	case within <= 0 || e.CreatedAt.IsZero():
+		return false
+	case e.DoneAt.IsZero():
+		return now.Sub(e.CreatedAt) > p.LeadTime+within
+	}
+	return now.Sub(e.DoneAt) > within
 }
 
 // afterExportError decides what a call without a useful answer means. A job that was
@@ -407,7 +414,7 @@ func (p *policy) afterExportError(e store.Export, err error, message string, wit
 	switch {
 	case e.State == store.ExportCreating && (refused || e.Attempts >= p.maxAttempts):
 		return endExport(e, ExportFailed, message, now)
-	case expired(&e, within, now):
+	case !e.DoneAt.IsZero() && p.expired(&e, within, now):
 		return endExport(e, ExportExpired, message, now)
 	case e.State == store.ExportWaiting && p.GiveUpAfter > 0 && now.Sub(e.CreatedAt) > p.GiveUpAfter:
 		return endExport(e, ExportFailed, message, now)
@@ -499,4 +506,97 @@ func withExport(message string, e *store.Export) string {
 		return message + export
 	}
 	return message + "; " + export
+}
+
+// ExportStatus is where a vendor's exports stand.
+type ExportStatus struct {
+	States  map[string]int64 `json:"states"`
+	Open    int64            `json:"open"`
+	Failed  map[string]int64 `json:"failed"`   // by reason
+	Next    *time.Time       `json:"next_at"`  // the next look
+	FetchBy *time.Time       `json:"fetch_by"` // until then the first of those that are done can be fetched
+}
+
+// exportStatus makes one of the tallies of a vendor; nil where it has no exports.
+func exportStatus(tallies []store.ExportTally, vendor string, within time.Duration) *ExportStatus {
+	var s *ExportStatus
+	var next, by time.Time
+	for _, t := range tallies {
+		if t.Vendor != vendor {
+			continue
+		}
+		if s == nil {
+			s = &ExportStatus{States: map[string]int64{}, Failed: map[string]int64{}}
+			for _, state := range store.ExportStates() {
+				s.States[state.String()] = 0
+			}
+		}
+		s.States[t.State.String()] += t.Exports
+		if t.Reason != "" {
+			s.Failed[t.Reason] += t.Exports
+		}
+		if t.State.Final() {
+			continue
+		}
+		s.Open += t.Exports
+		next = earliest(next, t.NextAt)
+		if !t.DoneAt.IsZero() && within > 0 {
+			by = earliest(by, t.DoneAt.Add(within))
+		}
+	}
+	if s != nil {
+		s.Next, s.FetchBy = optional(next), optional(by)
+	}
+	return s
+}
+
+// String is the status in words.
+func (s *ExportStatus) String() string {
+	var parts []string
+	for _, state := range store.ExportStates() {
+		if n := s.States[state.String()]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, state))
+		}
+	}
+	text := strings.Join(parts, ", ")
+	if s.FetchBy != nil {
+		text += "; to be fetched by " + timeText(*s.FetchBy)
+	}
+	return text
+}
+
+// fetchWithin is for how long the results of a configured vendor can be fetched.
+func (j *Job) fetchWithin(vendor string) time.Duration {
+	for _, l := range j.Lanes {
+		if x, ok := l.Vendor.(vendors.Exporter); ok && l.Name == vendor {
+			return x.Exports().FetchWithin
+		}
+	}
+	return 0
+}
+
+// Exports is where the exports of a batch stand, by vendor; 0 is all batches.
+func (j *Job) Exports(ctx context.Context, batch int64) (map[string]*ExportStatus, error) {
+	tallies, err := j.Store.ExportTally(ctx, batch)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]*ExportStatus{}
+	for _, t := range tallies {
+		if all[t.Vendor] == nil {
+			all[t.Vendor] = exportStatus(tallies, t.Vendor, j.fetchWithin(t.Vendor))
+		}
+	}
+	return all, nil
+}
+
+// CheckExports finds out, without asking anybody, whether the lane's exports could be
+// kept; on is false where it is to make none.
+func (l *Lane) CheckExports() (dir string, on bool, err error) {
+	v, ok := l.Vendor.(vendors.Exporter)
+	if !ok || v.Exports().Mode == vendors.NoExport {
+		return "", false, nil
+	}
+	x := v.Exports()
+	return x.Dir, true, exports.Check(x.Dir, x.Recipients)
 }

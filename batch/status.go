@@ -145,6 +145,7 @@ type VendorStatus struct {
 	PerSecond   float64          `json:"rate_per_second"`
 	Seconds     int64            `json:"eta_seconds"` // for these calls at this rate
 	Done        *time.Time       `json:"eta"`         // when all could be done; null where people decide that
+	Exports     *ExportStatus    `json:"exports"`     // null where there are none
 }
 
 // OpenRequest is a request that is not finished.
@@ -225,9 +226,14 @@ func (j *Job) Status(ctx context.Context, o StatusOptions) (*Status, error) {
 		}
 	}
 	outlook := newOutlook(counts, paces, o.AtRisk)
+	exports, err := j.Exports(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
 	for _, v := range known {
 		p, configured := paces[v.ID]
 		vs := vendorStatus(v, p, counts, outlook, now)
+		vs.Exports = exports[v.Name]
 		if vs.Configured = configured; configured || vs.Open > 0 {
 			s.Vendors = append(s.Vendors, vs)
 		}

@@ -53,29 +53,57 @@ type Kept struct {
 // Open opens a vault, making its folder if need be (mode 0700). recipients are age public
 // keys.
 func Open(dir string, recipients []string, now func() time.Time) (*Vault, error) {
-	keys, err := age.ParseRecipients(strings.NewReader(strings.Join(recipients, "\n")))
+	keys, err := parse(recipients)
 	if err != nil {
-		return nil, errors.New("export recipients: not all of them are age public keys")
+		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
-	}
-	st, err := os.Stat(dir)
-	switch {
-	case err != nil:
-		return nil, err
-	case !st.IsDir():
-		return nil, fmt.Errorf("%s is not a folder", dir)
-	case st.Mode().Perm()&0o022 != 0:
-		return nil, fmt.Errorf("%s: %w", dir, ErrOpenDir)
 	}
 	v := &Vault{dir: dir, recipients: keys, now: now}
 	return v, v.try()
 }
 
+// Check reports whether a vault could be opened. It makes no folder.
+func Check(dir string, recipients []string) error {
+	if _, err := parse(recipients); err != nil {
+		return err
+	}
+	err := (&Vault{dir: dir}).try()
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	f, err := os.CreateTemp(parent, ".try-*")
+	if errors.Is(err, fs.ErrNotExist) && parent != dir {
+		return nil // several levels are to be made
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+func parse(recipients []string) ([]age.Recipient, error) {
+	keys, err := age.ParseRecipients(strings.NewReader(strings.Join(recipients, "\n")))
+	if err != nil {
+		return nil, errors.New("export recipients: not all of them are age public keys")
+	}
+	return keys, nil
+}
+
 // try finds out now whether files can be made, and not when there is one chance to keep
 // something.
 func (v *Vault) try() error {
+	st, err := os.Stat(v.dir)
+	switch {
+	case err != nil:
+		return err
+	case !st.IsDir():
+		return fmt.Errorf("%s is not a folder", v.dir)
+	case st.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("%s: %w", v.dir, ErrOpenDir)
+	}
 	f, err := os.CreateTemp(v.dir, ".try-*")
 	if err != nil {
 		return err

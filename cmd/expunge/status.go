@@ -72,6 +72,7 @@ func printStatus(b *strings.Builder, st *batch.Status) {
 			fmt.Fprintf(b, "%s: %s\n", v.Vendor, line)
 		}
 	}
+	printExports(b, st)
 	if len(st.Needs) > 0 {
 		b.WriteString("\nneeds a person:\n")
 		for _, n := range st.Needs {

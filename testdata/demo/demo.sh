@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The main job on the simulator: a first night, further nights until the Voyado jobs are
-# done, the confirmations of Acqueon's admin, and the check against what really happened.
+# done, the confirmations of Acqueon's admin, an export opened by who may open it, and the
+# check against what really happened.
 # `make demo` builds the programs and calls this. Leaves report and store in demo/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -14,10 +15,17 @@ umask 077
 rm -rf demo
 mkdir demo
 cp testdata/demo/expunge.yaml demo/
+
+say "a pair of keys for the privacy officer: exports are kept for these eyes alone"
+"${GO:-go}" build -o bin/ filippo.io/age/cmd/age filippo.io/age/cmd/age-keygen ./testdata/demo/ziplines
+bin/age-keygen -o demo/officer.key 2>/dev/null
+EXPORT_RECIPIENT=$(bin/age-keygen -y demo/officer.key)
+export EXPORT_RECIPIENT
+echo "$EXPORT_RECIPIENT"
 export CG_CLIENT_ID=sim-client CG_CLIENT_SECRET=sim-secret VOYADO_API_KEY=sim-api-key
 
-say "the simulator: people from testdata/people.json, a day lasts a second, some faults"
-"$vendorsim" --seed-file testdata/people.json --day 1s --for 5m --addr-file demo/sim.addr \
+say "the simulator: people from testdata/people.json, a day lasts two seconds, some faults"
+"$vendorsim" --seed-file testdata/people.json --day 2s --for 5m --addr-file demo/sim.addr \
   --fault all:latency=2ms --fault customergauge:5xx=0.05 --fault customergauge:lost=0.03 \
   --fault customergauge:429=0.01 --fault voyado:5xx=0.05 --fault voyado:lost=0.05 >demo/sim.log 2>&1 &
 sim=$!
@@ -41,14 +49,14 @@ night() {
   esac
 }
 
-say "first night: expunge run subjects.csv"
-night run "$subjects" --rejects rejects.csv
+say "first night, a window of 6 s: expunge run subjects.csv"
+night run "$subjects" --rejects rejects.csv --for 6s
 
 say "the same command again at once: nothing is submitted twice"
 night run "$subjects"
 
 n=1
-while grep -q ',voyado,.*,\(waiting\|pending\|submitting\),' report.csv; do
+while grep -q ',voyado,.*,\(waiting\|pending\|submitting\),\|export: \(waiting\|done\|not accepted\)' report.csv; do
   n=$((n + 1))
   if [ $n -gt 30 ]; then
     echo "the Voyado jobs did not end" >&2
@@ -56,7 +64,7 @@ while grep -q ',voyado,.*,\(waiting\|pending\|submitting\),' report.csv; do
   fi
   sleep 1.5
   say "night $n: expunge run"
-  night run
+  night run --for 6s
 done
 
 say "Acqueon's admin has acted: expunge confirm"
@@ -68,6 +76,15 @@ say "the report: expunge report"
 "$expunge" report --format html -o report.html
 cut -d, -f2-9,11,12,14,18 report.csv | sed -n 1,25p
 echo "… $(($(wc -l <report.csv) - 1)) lines, all in demo/report.csv; for readers: demo/report.html"
+
+say "what Voyado held, encrypted before it was removed: age -d"
+line=$(grep -o -m1 'export: [^ ]*[.]zip[.]age sha256 [0-9a-f]* [0-9]* bytes [1-9][0-9]* lines' report.csv)
+read -r _ file _ sum _ _ lines _ <<<"$line"
+echo "$line"
+echo "$sum  exports/$file" | sha256sum --check -
+"$OLDPWD/bin/age" -d -i officer.key "exports/$file" | "$OLDPWD/bin/ziplines" | tee opened.txt
+[ "$(tail -1 opened.txt)" = "$lines lines" ] || { echo "the report says $lines lines" >&2; exit 1; }
+echo "$(ls exports/*.zip.age | wc -l) exports in demo/exports, of which $(grep -c 'export: empty' report.csv) more held nothing"
 
 say "expunge status"
 "$expunge" status

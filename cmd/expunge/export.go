@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"expunge/batch"
+	"expunge/store"
+)
+
+// exportWarning is how long before the vendor drops a result a run says that it has to be
+// fetched.
+const exportWarning = 2 * 24 * time.Hour
+
+// tellExports shows where a batch's exports stand, and reports whether any failed.
+func (a *app) tellExports(t batch.Totals, now time.Time) (failed bool) {
+	for _, vendor := range slices.Sorted(maps.Keys(t.Exports)) {
+		x := t.Exports[vendor]
+		a.note(slog.LevelInfo, "", "batch %d: exports of %s: %s", t.Batch.ID, vendor, x)
+		if n := x.States[store.ExportFailed.String()]; n > 0 {
+			failed = true
+			a.note(slog.LevelWarn, "the report says which, and why", "batch %d: %d exports of %s failed (%s)", t.Batch.ID, n, vendor,
+				strings.Join(slices.Sorted(maps.Keys(x.Failed)), ", "))
+		}
+		if x.FetchBy != nil && x.FetchBy.Sub(now) < exportWarning {
+			a.note(slog.LevelWarn, "run again before then", "batch %d: exports of %s can be fetched until %s only", t.Batch.ID, vendor,
+				x.FetchBy.UTC().Format(time.RFC3339))
+		}
+	}
+	return failed
+}
+
+// printExports writes a line for each vendor that has exports.
+func printExports(b *strings.Builder, st *batch.Status) {
+	for _, v := range st.Vendors {
+		if v.Exports != nil {
+			fmt.Fprintf(b, "%s: exports: %s\n", v.Vendor, v.Exports)
+		}
+	}
+}
+
+// checkExports tries the places where exports are to be kept.
+func checkExports(lanes []*batch.Lane, f *findings) {
+	for _, l := range lanes {
+		switch dir, on, err := l.CheckExports(); {
+		case !on:
+		case err != nil:
+			f.fail("name another folder with `export_dir:`, or mend this one", "vendor %s: exports cannot be kept: %v", l.Name, err)
+		default:
+			f.ok("vendor %s: exports can be kept in %s", l.Name, dir)
+		}
+	}
+}
