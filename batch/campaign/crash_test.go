@@ -251,10 +251,20 @@ func (r *round) killWithin(n int, least, most time.Duration, args ...string) {
 	}
 }
 
-// killInIntake kills the program while it takes in a file, as long as it has not.
+// killInIntake kills the program while it takes in a file, as long as it has not. Every other
+// time a run without the file follows: it must not work on what was never taken in.
 func (r *round) killInIntake(n int, args ...string) {
 	for ; n > 0 && !r.t.Failed() && len(r.look(r.t).batches) < len(r.inputs); n-- {
-		r.killWithin(1, 15*time.Millisecond, 200*time.Millisecond, args...)
+		r.killWithin(1, 25*time.Millisecond, 150*time.Millisecond, args...)
+		before := r.look(r.t)
+		if before.loading == 0 || n%2 == 0 || len(before.batches) > 0 {
+			continue
+		}
+		r.mustRun(r.t, []int{0}, "run")
+		if after := r.look(r.t); len(after.tasks) > 0 || r.sim.get(r.t, "/_sim/ledger") != "[]\n" {
+			r.mismatch++
+			r.t.Errorf("round %d: a run worked on a file that was not taken in", r.n)
+		}
 	}
 }
 
