@@ -362,8 +362,12 @@ func (j *Job) statusNeeds(ctx context.Context, s *Status, confirmAfter time.Dura
 		return err
 	}
 	for _, h := range held {
+		text := fmt.Sprintf("%d held at %s (%s)", h.Tasks, h.Vendor, h.Reason)
+		if h.Follow > 0 {
+			text += fmt.Sprintf(", and %d of the same identifiers with them", h.Follow)
+		}
 		s.Needs = append(s.Needs, Need{What: "held", Vendor: h.Vendor, Reason: h.Reason, Tasks: h.Tasks,
-			Text: fmt.Sprintf("%d held at %s (%s)", h.Tasks, h.Vendor, h.Reason), Command: "expunge review list --reason " + h.Reason})
+			Text: text, Command: "expunge review list --reason " + h.Reason})
 	}
 	for _, v := range s.Vendors {
 		if v.Unconfirmed > 0 {

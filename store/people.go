@@ -77,6 +77,7 @@ type HeldCount struct {
 	Vendor string
 	Reason string
 	Tasks  int64
+	Follow int64     // how many more have the same identifier as one of them, and go with it
 	DueAt  time.Time // the earliest
 }
 
@@ -86,7 +87,7 @@ func (s *Store) CountHeld(ctx context.Context, f HeldFilter) ([]HeldCount, error
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.read.QueryContext(ctx, `SELECT v.name, coalesce(t.reason, ''), count(*), min(t.due_at) FROM tasks t JOIN vendors v ON v.id = t.vendor
+	rows, err := s.read.QueryContext(ctx, `SELECT v.name, coalesce(t.reason, ''), count(*), sum((SELECT count(*) FROM tasks f WHERE f.follows = t.id)), min(t.due_at) FROM tasks t JOIN vendors v ON v.id = t.vendor
  WHERE `+where+` GROUP BY 1, 2 ORDER BY 1, 2`, args...)
 	if err != nil {
 		return nil, explain(err)
@@ -96,7 +97,7 @@ func (s *Store) CountHeld(ctx context.Context, f HeldFilter) ([]HeldCount, error
 	for rows.Next() {
 		var h HeldCount
 		var due sql.NullInt64
-		if err := rows.Scan(&h.Vendor, &h.Reason, &h.Tasks, &due); err != nil {
+		if err := rows.Scan(&h.Vendor, &h.Reason, &h.Tasks, &h.Follow, &due); err != nil {
 			return nil, explain(err)
 		}
 		h.DueAt = fromMillis(due)
