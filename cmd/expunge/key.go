@@ -55,7 +55,7 @@ func (a *app) rotate(ctx context.Context, cfg *config.Config, file, env string) 
 	case cfg.KeyEnv == "":
 		return r.byFile(ctx)
 	case env != "" && file != "":
-		return usage(errors.New("--new-key-env and --new-key-file: give one of the two"), "")
+		return usage(errors.New("--new-key-env and --new-key-file: give one of the two"), "leave one of them out")
 	case env == "" && file == "":
 		return usage(errors.New("the key comes from key_env, and no new one is named"), "name the variable that holds it with --new-key-env, or have one made with --new-key-file")
 	}
