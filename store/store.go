@@ -138,10 +138,10 @@ func open(path, params string) (*sql.DB, error) {
 		return nil, err
 	}
 	dsn := "file:" + (&url.URL{Path: abs}).EscapedPath() +
-		"?_busy_timeout=5000&_mutex=no&_foreign_keys=on&_journal_mode=WAL&_cache_size=-8000&" + params
+		"?_busy_timeout=5000&_mutex=no&_foreign_keys=on&_journal_mode=WAL&_cache_size=-4000&" + params
 	if params[:7] == "mode=ro" {
 		// A read-only connection cannot switch the journal mode; the file says it is WAL.
-		dsn = "file:" + (&url.URL{Path: abs}).EscapedPath() + "?_busy_timeout=5000&_mutex=no&_cache_size=-8000&" + params
+		dsn = "file:" + (&url.URL{Path: abs}).EscapedPath() + "?_busy_timeout=5000&_mutex=no&_cache_size=-2000&" + params
 	}
 	return sql.Open("sqlite3", dsn)
 }
@@ -160,17 +160,18 @@ func (s *Store) prepareFile() (fresh bool, err error) {
 	case !st.Mode().IsRegular():
 		return false, fmt.Errorf("store: %s is not a regular file (links are not followed)", s.path)
 	}
+	for _, end := range []string{"-wal", "-shm", "-journal", ".lock"} {
+		if st, err := os.Lstat(s.path + end); err == nil && !st.Mode().IsRegular() {
+			return false, fmt.Errorf("store: %s is not a regular file (links are not followed)", s.path+end)
+		}
+	}
 	if s.o.ReadOnly {
 		if st.Size() == 0 {
 			return false, fmt.Errorf("%w: %s", ErrNoStore, s.path)
 		}
 		return false, nil
 	}
-	lockPath := s.path + ".lock"
-	if st, err := os.Lstat(lockPath); err == nil && !st.Mode().IsRegular() {
-		return false, fmt.Errorf("store: %s is not a regular file (links are not followed)", lockPath)
-	}
-	s.lock = flock.New(lockPath, flock.SetPermissions(0o600))
+	s.lock = flock.New(s.path+".lock", flock.SetPermissions(0o600))
 	ok, err := s.lock.TryLock()
 	if err != nil {
 		return false, fmt.Errorf("store lock: %w", err)

@@ -49,7 +49,7 @@ func (a *app) logger() *slog.Logger {
 // note tells the user something on standard error, with a hint if there is one: as plain
 // lines, or with --log-format json as a record, so that every line is one.
 func (a *app) note(level slog.Level, hint, format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
+	text := cleanLines(fmt.Sprintf(format, args...))
 	if a.logFormat == "json" {
 		var more []slog.Attr
 		if hint != "" {

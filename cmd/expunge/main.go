@@ -10,6 +10,7 @@ import (
 )
 
 func main() {
+	noCore()
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.LookupEnv))
 }
 

@@ -342,6 +342,15 @@ func clean(s string) string {
 	}, s)
 }
 
+// cleanLines is clean for a text of several lines.
+func cleanLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
 // writable tells before anything is sent whether a file can be written at path.
 func writable(path string) error {
 	if path == "-" || path == "" {
