@@ -13,7 +13,7 @@ import (
 )
 
 // sortRun is how many pairs are sorted in memory before they go to the temporary file.
-const sortRun = 1 << 18
+const sortRun = 1 << 17
 
 // sorter groups tasks by digest in bounded memory: sorted runs in one temporary file, which
 // has no name from the start and so cannot be left behind, then a merge. It holds keyed
@@ -37,6 +37,9 @@ func comparePairs(a, b pair) int {
 func newSorter(storePath string) *sorter { return &sorter{dir: filepath.Dir(storePath)} }
 
 func (s *sorter) add(digest, task int64) error {
+	if s.buf == nil {
+		s.buf = make([]pair, 0, sortRun)
+	}
 	s.buf = append(s.buf, pair{digest, task})
 	if len(s.buf) < sortRun {
 		return nil
@@ -87,7 +90,7 @@ func (s *sorter) groups(fn func(tasks []int64) error) error {
 	}
 	offset := int64(0)
 	for _, n := range s.runs {
-		r := bufio.NewReaderSize(io.NewSectionReader(s.file, offset, n*16), 1<<15)
+		r := bufio.NewReaderSize(io.NewSectionReader(s.file, offset, n*16), 1<<14)
 		offset += n * 16
 		h = append(h, &run{next: func() (pair, error) {
 			var b [16]byte
