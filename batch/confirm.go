@@ -43,6 +43,7 @@ func (j *Job) Confirm(ctx context.Context, r io.Reader, who string) ([]ConfirmRe
 	if err != nil {
 		return nil, err
 	}
+	done := map[int64]bool{} // a task may be named by each of the references that it had
 	for name, refs := range byVendor(lines) {
 		found, err := j.Store.ByReferences(ctx, known[name].ID, refs)
 		if err != nil {
@@ -57,7 +58,7 @@ func (j *Job) Confirm(ctx context.Context, r io.Reader, who string) ([]ConfirmRe
 			switch {
 			case !ok:
 				res.Problem = "this vendor never gave us this reference"
-			case w.State == store.Erased:
+			case w.State == store.Erased || done[w.ID]:
 				res.Again = true
 			case w.State != store.Waiting && w.State != store.Held && w.State != store.Failed:
 				res.Problem = "the task with this reference is " + w.State.String()
@@ -69,8 +70,7 @@ func (j *Job) Confirm(ctx context.Context, r io.Reader, who string) ([]ConfirmRe
 				if err := j.Store.Decide(ctx, store.Change{From: w.State, Task: t}, d); err != nil {
 					return results, fmt.Errorf("line %d: %w", c.line, err)
 				}
-				w.State = store.Erased
-				found[c.Reference] = w
+				done[w.ID] = true
 			}
 			results = append(results, res)
 		}
