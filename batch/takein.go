@@ -108,7 +108,10 @@ func load(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (_ stor
 			return give(err)
 		}
 		if rej != nil {
-			invalid++
+			// Invalid rows fill the disk as well: a bomb, or a file that is something else.
+			if invalid++; in.MaxSubjects > 0 && invalid > in.MaxSubjects {
+				return give(fmt.Errorf("%w: more than %d rows of it are invalid", ErrTooMany, in.MaxSubjects))
+			}
 			if err := ink.Reject(store.Reject{Line: rej.Line, SubjectID: rej.SubjectID, Reason: string(rej.Reason), Message: rej.Message}); err != nil {
 				return give(err)
 			}
