@@ -275,7 +275,8 @@ func takeBody(req *http.Request) ([]byte, error) {
 // net/http cannot repeat it if it has a body.
 func (t *Transport) outgoing(ctx context.Context, req *http.Request, body []byte) *http.Request {
 	out := req.Clone(ctx)
-	out.GetBody, out.Cancel = nil, nil //nolint:staticcheck // Cancel would cut a request that has left
+	//lint:ignore SA1019 it is taken out because it would cut a request that has left
+	out.GetBody, out.Cancel = nil, nil
 	out.Body, out.ContentLength = nil, 0
 	if len(body) > 0 {
 		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
