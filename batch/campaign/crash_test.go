@@ -3,7 +3,6 @@ package campaign
 import (
 	"bytes"
 	"encoding/csv"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -128,7 +127,12 @@ func (r *round) simulator(people int) []string {
 	args := []string{"--generate", fmt.Sprint(people), "--seed", fmt.Sprint(r.seed), "--fault-seed", fmt.Sprint(r.rng.Uint64()),
 		"--day", "300ms", "--archive-days", "1", "--token-ttl", one("2s", "1h"),
 		"--cg-no-match", one("total0", "missing", "404"), "--cg-error-status", one("400", "200")}
+	lost := "0.05"
+	if *flagKills <= 0 {
+		lost = "0.15" // few people: more of the answers that matter most
+	}
 	for _, f := range []string{
+		"acqueon:lost=" + lost,
 		"all:latency=" + one("1ms", "5ms", "20ms"),
 		"all:lost=0.02", "all:cut=0.02", "all:garbage=0.01", "all:truncated=0.01", "all:5xx=0.02", "all:429=0.002",
 		"customergauge:token_expiry=0.02", "voyado.job-status:wrong_jid=0.01",
@@ -531,16 +535,6 @@ func TestKillWhileWaitingItsTurn(t *testing.T) {
 	s.configure(t, settings{only: []string{sim.Acqueon}})
 	s.mustRun(t, []int{0}, "run", "subjects.csv")
 	s.agree(t, sm, "subjects.csv")
-}
-
-// setFaults replaces the faults of a simulator that runs.
-func (v *vendorsim) setFaults(t *testing.T, faults ...string) {
-	t.Helper()
-	body, err := json.Marshal(map[string][]string{"faults": faults})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v.post(t, "/_sim/faults", string(body))
 }
 
 var _ http.Handler = (*sim.Sim)(nil)

@@ -348,7 +348,7 @@ func TestLongRetryAfter(t *testing.T) {
 				sim.Voyado: {"rate: 1000/s", "concurrency: 1", "archive_after: 60ms", "poll_every: 40ms"}}}
 			slow := others
 			slow.vendors = maps.Clone(others.vendors)
-			slow.vendors[sim.CustomerGauge] = []string{"rate: 5/s"}
+			slow.vendors[sim.CustomerGauge] = []string{"rate: 2/s"}
 			s := newSite(t, url, others)
 			s.people(t, 10)
 			if killed {
@@ -357,6 +357,9 @@ func TestLongRetryAfter(t *testing.T) {
 				eventually(t, "the pause in the store", func() bool { return s.paused(t) })
 				if !p.kill() {
 					t.Fatalf("it ended too early: exit %d", p.result.code)
+				}
+				if !slices.ContainsFunc(s.look(t).tasks, func(k storedTask) bool { return k.vendor == sim.CustomerGauge && k.state == "pending" }) {
+					t.Error("the pause was kept only when the other vendors' work was over")
 				}
 				s.configure(t, others)
 			} else {
@@ -706,7 +709,6 @@ func TestReadOnly(t *testing.T) {
 // is not disturbed.
 func TestTwoRuns(t *testing.T) {
 	t.Parallel()
-	sm, url := simOf(t, 5)
 	reached, release := make(chan struct{}), make(chan struct{})
 	var n atomic.Int64
 	gate := func(next http.Handler) http.Handler {
@@ -720,7 +722,7 @@ func TestTwoRuns(t *testing.T) {
 	}
 	o := simDays
 	o.Seed = peopleSeed(5)
-	sm, url = serve(t, o, gate)
+	sm, url := serve(t, o, gate)
 	s := newSite(t, url, settings{only: []string{sim.Voyado}, vendors: map[string][]string{
 		sim.Voyado: {"rate: 1000/s", "concurrency: 1", "archive_after: 60ms", "poll_every: 40ms"}}})
 	s.people(t, 5)

@@ -38,9 +38,8 @@ const (
 
 // world is a simulator to which things have happened.
 type world struct {
-	t     *testing.T
-	sim   *sim.Sim
-	token string
+	t   *testing.T
+	sim *sim.Sim
 }
 
 func newWorld(t *testing.T) *world {
