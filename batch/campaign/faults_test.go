@@ -253,6 +253,13 @@ func (c *faultCase) run(t *testing.T, where string) (got, problem string) {
 			o.effects++
 		}
 	}
+	refs := site.look(t).refs[c.vendor]
+	for _, e := range s.Ledger(0) {
+		answered := e.Fault == sim.NoFault || strings.HasPrefix(string(e.Fault), "job_")
+		if e.Reference != "" && answered && c.fault != faultKillAfter && !refs[e.Reference] {
+			problem += "every reference that was received in the store; "
+		}
+	}
 	want := outcome{wantExit, c.state, c.evidence, c.reason, c.writes, c.effects}
 	switch {
 	case in.left > 0 && c.times <= 1:
