@@ -118,7 +118,7 @@ func TestCrashDuringSubmit(t *testing.T) {
 				p := policy{Traits: tt.v.traits}
 				task.PreviewedAt = time.Now()
 				if p.Remote {
-					task.Records, task.RecordRefs, task.Hint = store.Counted(1), "rec-person-000", "hint"
+					task.Records, task.RecordRefs, task.Hint = store.Counted(1), record(person(0)), "hint"
 				}
 				if err := r.st.Apply(store.Change{From: from, Task: p.intent(task, time.Now())}); err != nil {
 					t.Fatal(err)

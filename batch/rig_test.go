@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -352,7 +353,14 @@ func (f *fake) Preview(_ context.Context, t *vendors.Target) (vendors.Preview, e
 	if !f.traits.Remote || f.gone[t.Identifier()] {
 		return vendors.Preview{}, nil
 	}
-	return vendors.Preview{Records: 1, Refs: []string{"rec-" + strings.TrimSuffix(t.Identifier(), "@example.com")}, Hint: "hint"}, nil
+	return vendors.Preview{Records: 1, Refs: []string{record(t.Identifier())}, Hint: "hint"}, nil
+}
+
+// record is the number of the one record that a fake vendor holds of somebody.
+func record(who string) string {
+	h := fnv.New32()
+	h.Write([]byte(strings.ToLower(who)))
+	return fmt.Sprint(h.Sum32())
 }
 
 func (f *fake) Submit(_ context.Context, t *vendors.Target) (vendors.Receipt, error) {

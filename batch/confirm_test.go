@@ -1,0 +1,185 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"expunge/store"
+	"expunge/vendors"
+)
+
+// TestConfirm: what people finished is taken line by line; what was never submitted, is
+// not waiting, or cannot be, is refused in words; nothing else is changed by it.
+func TestConfirm(t *testing.T) {
+	v, j, c := tickets("acqueon"), jobs("voyado", 1), remote("cg")
+	j.traits.FirstPoll = 24 * time.Hour
+	bubble(t, []*fake{v, j, c}, func(r *rig) {
+		r.lanes["acqueon"].Concurrency = 1
+		time.Sleep(36 * time.Hour) // noon of the 2nd
+		r.people(6)
+		r.work(WorkOptions{})
+		time.Sleep(10*24*time.Hour + 3*time.Hour) // 15:00 of the 12th
+		confirm := func(file string) ([]ConfirmResult, error) {
+			return r.job.Confirm(context.Background(), strings.NewReader(file), "kim")
+		}
+		const header = "vendor,reference,completed_at,note\n"
+		file := "\ufeff" + header +
+			"acqueon,acqueon-1,2000-01-05,all gone\n" +
+			"acqueon,acqueon-2,2000-01-02,on the day itself\n" +
+			" acqueon , acqueon-3 , 2000-01-12T14:59:00+00:00 ,called anna@example.com on 070 174 06 05\n" +
+			"acqueon,acqueon-4,2000-01-12,today\n" +
+			"acqueon,acqueon-1,2000-01-06,twice in the file\n" +
+			"acqueon,acqueon-99,2000-01-05,\n" +
+			"acqueon,voyado-1,2000-01-05,\n" +
+			"cg,acqueon-5,2000-01-05,\n" +
+			"nobody,acqueon-5,2000-01-05,\n" +
+			"acqueon,,2000-01-05,\n" +
+			"acqueon,acqueon-5,soon,\n" +
+			"acqueon,acqueon-5,2000-01-13T00:00:00Z,\n" +
+			"acqueon,acqueon-5,2000-01-14,\n" +
+			"acqueon,acqueon-5,2000-01-01,before it was asked for\n" +
+			"acqueon,acqueon-5,2000-01-02T11:59:59Z,before it was asked for\n" +
+			"acqueon,acqueon-5\n" +
+			"acqueon,acqueon-5,2000-01-05,a,b\n"
+		got, err := confirm(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const early = "completed_at is before the request was submitted, at 2000-01-02T12:00:00Z"
+		want := []ConfirmResult{
+			{2, "", false}, {3, "", false}, {4, "", false}, {5, "", false}, {6, "", true},
+			{7, "this vendor never gave us this reference", false}, {8, "this vendor never gave us this reference", false},
+			{9, "this vendor never gave us this reference", false}, {10, "unknown vendor", false}, {11, "no reference", false},
+			{12, "completed_at is neither RFC 3339 nor YYYY-MM-DD", false}, {13, "completed_at is in the future", false},
+			{14, "completed_at is in the future", false}, {15, early, false}, {16, early, false},
+			{17, "more or fewer cells than the header", false}, {18, "more or fewer cells than the header", false},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		r.want("10 erased, 8 waiting")
+		at := func(day, hour, minute, second int) time.Time {
+			return time.Date(2000, 1, day, hour, minute, second, 0, time.UTC)
+		}
+		times := map[string]time.Time{"acqueon-1": at(5, 23, 59, 59), "acqueon-2": at(2, 23, 59, 59), "acqueon-3": at(12, 14, 59, 0), "acqueon-4": time.Now().UTC().Truncate(time.Millisecond)}
+		for _, task := range r.tasks() {
+			if done, ok := times[task.Reference]; ok && (task.Evidence != store.Confirmed || !task.CompletedAt.Equal(done) || !task.VerifiedAt.IsZero()) {
+				t.Errorf("%s: completed %v, want %v; %v", task.Reference, task.CompletedAt, done, task.Evidence)
+			}
+		}
+		if got := r.onDisk(`SELECT group_concat(who || ': ' || note, '|') FROM decisions`); got != "kim: all gone|kim: on the day itself|kim: called […] on […]|kim: today" {
+			t.Errorf("recorded: %s", got)
+		}
+
+		// The same file again changes nothing.
+		before := r.tasks()
+		again, err := confirm(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 4 {
+			want[i].Again = true
+		}
+		if diff := cmp.Diff(want, again); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff(before, r.tasks()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// TestConfirmStates: a person's word ends what is held or has failed too, not what is still
+// being worked on; and each of a task's tickets stands for it.
+func TestConfirmStates(t *testing.T) {
+	v := tickets("acqueon")
+	v.script = func(op string, tg *vendors.Target, nth int) (error, bool) {
+		if op == "submit" && tg.Identifier() == person(1) && nth == 1 {
+			return errDown, true
+		}
+		return nil, false
+	}
+	bubble(t, []*fake{v}, func(r *rig) {
+		r.lanes["acqueon"].Concurrency = 1
+		r.people(4)
+		r.work(WorkOptions{})
+		r.want("1 held (uncertain_submission), 3 waiting")
+		set := func(task store.Task, from, state store.State) store.Task {
+			t.Helper()
+			task.State, task.Ready = state, false
+			if state == store.Pending {
+				task.Ready = true
+			}
+			if state.Final() {
+				task.CompletedAt = time.Now()
+			}
+			if err := r.st.Apply(store.Change{From: from, Task: task}); err != nil {
+				t.Fatal(err)
+			}
+			return task
+		}
+		tasks := r.tasks()
+		set(tasks[0], store.Waiting, store.Held)
+		set(tasks[2], store.Waiting, store.Failed)
+		// The fourth was lost and submitted again, so that two tickets stand for it.
+		last := set(tasks[3], store.Waiting, store.Pending)
+		last.SubmittedAt = time.Now()
+		last = set(last, store.Pending, store.Submitting)
+		last.Reference = "acqueon-new"
+		set(last, store.Submitting, store.Waiting)
+		refs := []string{tasks[0].Reference, tasks[2].Reference, tasks[3].Reference, "acqueon-new"}
+		file := "completed_at,reference,vendor\n"
+		time.Sleep(time.Hour)
+		for _, ref := range refs {
+			file += time.Now().Format(time.RFC3339) + "," + ref + ",acqueon\n"
+		}
+		got, err := r.job.Confirm(context.Background(), strings.NewReader(file), "kim")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]ConfirmResult{{2, "", false}, {3, "", false}, {4, "", false}, {5, "", true}}, got); diff != "" {
+			t.Error(diff)
+		}
+		r.want("1 held (uncertain_submission), 3 erased")
+
+		// One whose submission is being repeated is not done.
+		pending := set(r.tasks()[1], store.Held, store.Pending)
+		pending.Reference = "acqueon-old"
+		set(pending, store.Pending, store.Pending)
+		got, err = r.job.Confirm(context.Background(), strings.NewReader("vendor,reference,completed_at\nacqueon,acqueon-old,"+time.Now().Format(time.RFC3339)+"\n"), "kim")
+		if diff := cmp.Diff([]ConfirmResult{{2, "the task with this reference is pending", false}}, got); diff != "" || err != nil {
+			t.Error(diff, err)
+		}
+	})
+}
+
+// TestConfirmBadFiles: a file that is not what it should be is refused as a whole, without
+// a panic, whatever it holds.
+func TestConfirmBadFiles(t *testing.T) {
+	bubble(t, []*fake{tickets("acqueon")}, func(r *rig) {
+		for name, file := range map[string]string{
+			"empty":            "",
+			"no vendor":        "reference,completed_at\nx,2000-01-01\n",
+			"no reference":     "vendor,completed_at\nx,2000-01-01\n",
+			"no date":          "vendor,reference\nx,y\n",
+			"other delimiter":  "vendor;reference;completed_at\nx;y;2000-01-01\n",
+			"quote at first":   "vendor,reference,completed_at\na\"b,y,2000-01-01\n",
+			"quote not closed": "vendor,reference,completed_at\n\"acqueon,y,2000-01-01\n",
+		} {
+			if got, err := r.job.Confirm(context.Background(), strings.NewReader(file), "kim"); !errors.Is(err, ErrConfirmations) {
+				t.Errorf("%s: %v %v", name, got, err)
+			}
+		}
+		if _, err := r.job.Confirm(context.Background(), readerFunc(func([]byte) (int, error) { return 0, errDown }), "kim"); !errors.Is(err, ErrConfirmations) {
+			t.Errorf("a file that cannot be read: %v", err)
+		}
+		if got, err := r.job.Confirm(context.Background(), strings.NewReader("vendor,reference,completed_at\n"), "kim"); err != nil || len(got) != 0 {
+			t.Errorf("no lines: %v %v", got, err)
+		}
+	})
+}

@@ -1,0 +1,108 @@
+package batch
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"expunge/vendors"
+)
+
+// TestReasonsAreExplained: every reason code in the source is in the closed list, and the
+// README documents the list as it is: no code more, none less, in the same words. A code
+// that is not explained is one that a privacy officer cannot act on.
+func TestReasonsAreExplained(t *testing.T) {
+	inSource := map[string]string{}
+	for _, pattern := range []string{"*.go", "intake/*.go", "../vendors/*.go", "../vendors/*/*.go", "../store/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v", pattern, err)
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				spec, ok := n.(*ast.ValueSpec)
+				if !ok || !isReason(spec.Type) {
+					return true
+				}
+				for _, v := range spec.Values {
+					if lit, ok := v.(*ast.BasicLit); ok {
+						code, err := strconv.Unquote(lit.Value)
+						if err != nil {
+							t.Fatal(err)
+						}
+						inSource[code] = name
+					}
+				}
+				return true
+			})
+		}
+	}
+	if len(inSource) < 30 {
+		t.Fatalf("only %d codes found in the source", len(inSource))
+	}
+	known := Reasons()
+	for code, file := range inSource {
+		if known[vendors.Reason(code)] == "" {
+			t.Errorf("%s: the code %s is not explained in Reasons", file, code)
+		}
+	}
+	for code := range known {
+		if inSource[string(code)] == "" {
+			t.Errorf("the code %s is explained and nobody gives it", code)
+		}
+		if !regexp.MustCompile(`^[a-z]+(_[a-z0-9]+)*$`).MatchString(string(code)) {
+			t.Errorf("the code %q is not snake_case", code)
+		}
+	}
+	if codes := ReasonCodes(); !slices.IsSorted(codes) || len(codes) != len(known) {
+		t.Error("ReasonCodes is not the list in order")
+	}
+
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, ok := strings.Cut(string(readme), "<!-- reasons -->")
+	list, _, ok2 := strings.Cut(list, "<!-- /reasons -->")
+	if !ok || !ok2 {
+		t.Fatal("README.md has no list of reasons between its markers")
+	}
+	documented := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9_]+)` \\| (.*) \\|$").FindAllStringSubmatch(list, -1) {
+		documented[m[1]] = m[2]
+	}
+	for code, why := range known {
+		if documented[string(code)] != why {
+			t.Errorf("README.md says of %s %q, and the program %q", code, documented[string(code)], why)
+		}
+	}
+	for code := range documented {
+		if known[vendors.Reason(code)] == "" {
+			t.Errorf("README.md documents %s, which there is not", code)
+		}
+	}
+}
+
+func isReason(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name == "Reason"
+	case *ast.SelectorExpr:
+		return e.Sel.Name == "Reason"
+	}
+	return false
+}
