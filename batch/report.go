@@ -56,6 +56,10 @@ type Reporter struct {
 	vendors map[int64]string
 	outlook *Outlook
 	now     time.Time
+
+	// The subject of the row that was filled last.
+	subjectID int64
+	subject   vendors.Subject
 }
 
 func (r *Reporter) prepare(ctx context.Context) error {
@@ -63,7 +67,7 @@ func (r *Reporter) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.vendors = map[int64]string{}
+	r.vendors, r.subjectID = map[int64]string{}, 0
 	paces := map[int64]Pace{}
 	for name, v := range known {
 		r.vendors[v.ID] = name
@@ -87,28 +91,74 @@ func (r *Reporter) Each(ctx context.Context, fn func(*ReportRow) error) error {
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	pages, failed := r.readAhead(ctx)
 	var out ReportRow
-	return r.Store.Rows(ctx, r.Filter, func(row *store.Row) error {
-		out = ReportRow{Batch: row.Batch, Line: row.Line, SubjectID: row.SubjectID}
-		if row.Reject != nil {
-			out.State, out.Reason, out.Message = "invalid", row.Reject.Reason, row.Reject.Message
-			if row.Reject.Duplicate {
-				out.State = "duplicate"
+	for page := range pages {
+		for i := range page {
+			row := &page[i]
+			out = ReportRow{Batch: row.Batch, Line: row.Line, SubjectID: row.SubjectID}
+			var err error
+			if row.Reject == nil {
+				err = r.fill(&out, row)
+			} else {
+				out.State, out.Reason, out.Message = "invalid", row.Reject.Reason, row.Reject.Message
+				if row.Reject.Duplicate {
+					out.State = "duplicate"
+				}
 			}
-			return fn(&out)
+			if err == nil {
+				err = fn(&out)
+			}
+			if err != nil {
+				cancel()
+				<-failed
+				return err
+			}
 		}
-		if err := r.fill(&out, row); err != nil {
-			return err
-		}
-		return fn(&out)
-	})
+	}
+	return <-failed
 }
 
-func (r *Reporter) fill(out *ReportRow, row *store.Row) error {
+// readAhead reads and opens the store's rows in a goroutine of its own, so that writing
+// the report costs no time of theirs. The pages end when failed has the error, or nil.
+func (r *Reporter) readAhead(ctx context.Context) (pages <-chan []store.Row, failed <-chan error) {
+	out, end := make(chan []store.Row, 2), make(chan error, 1)
+	go func() {
+		defer close(out)
+		page := make([]store.Row, 0, reportPage)
+		send := func() error {
+			select {
+			case out <- page:
+				page = make([]store.Row, 0, reportPage)
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		err := r.Store.Rows(ctx, r.Filter, func(row *store.Row) error {
+			if page = append(page, *row); len(page) < cap(page) {
+				return nil
+			}
+			return send()
+		})
+		if err == nil && len(page) > 0 {
+			err = send()
+		}
+		end <- err
+	}()
+	return out, end
+}
+
+func (r *Reporter) fill(out *ReportRow, row *store.Row) (err error) {
 	t := row.Task
-	s, err := vendors.ParseSubject(row.Plain)
-	if err != nil {
-		return err
+	s := r.subject
+	if id := t.Subject(); id != r.subjectID { // the tasks of a subject follow one another
+		if s, err = vendors.ParseSubject(row.Plain); err != nil {
+			return err
+		}
+		r.subject, r.subjectID = s, id
 	}
 	f := vendors.Field(t.Field)
 	out.Vendor, out.IdentifierKind = r.vendors[t.Vendor], f.String()
@@ -157,8 +207,8 @@ func timeText(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// reportPage is how many rows gocsv is given at a time: all at once would hold the whole
-// report in memory.
+// reportPage is how many rows are read ahead, and given to gocsv, at a time: all at once
+// would hold the whole report in memory.
 const reportPage = 1000
 
 // CSV writes the report as CSV, cells that a spreadsheet would run defused.

@@ -22,7 +22,7 @@ type Row struct {
 	DueAt      time.Time
 	Task       *Task   // nil for a refused row
 	Export     *Export // nil where none was asked for
-	Plain      []byte  // the subject's fields, opened; valid during the call
+	Plain      []byte  // the subject's fields, opened
 	Reject     *Reject // nil for a task
 }
 
@@ -32,7 +32,8 @@ type Filter struct {
 	Since time.Time // only requests received, and files taken in, since then
 }
 
-// Rows calls fn for every row in report order: batch, line, then the subject's tasks.
+// Rows calls fn for every row in report order: batch, line, then the subject's tasks. What
+// fn is given may be kept.
 func (s *Store) Rows(ctx context.Context, f Filter, fn func(*Row) error) error {
 	batches, err := s.Batches(ctx)
 	if err != nil {
