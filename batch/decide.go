@@ -1,10 +1,12 @@
 package batch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -97,10 +99,13 @@ func (p *policy) afterPreview(t store.Task, pv vendors.Preview, now time.Time) s
 	approved := t.Approval != "" && p.approves(&t, pv.Records, refs)
 	doubt := pv.Doubt
 	switch {
-	case approved:
+	case approved && p.coversDoubt(&t, pv.Doubt):
 		doubt = ""
+	case approved:
+		t.Approval = "" // of the same records, but for another doubt
 	case t.Approval != "" || changed:
-		doubt, t.Approval = PreviewChanged, ""
+		// A doubt about them says more than that they are others.
+		doubt, t.Approval = cmp.Or(pv.Doubt, PreviewChanged), ""
 	case doubt == "" && p.manual:
 		doubt = ApprovalRequired
 	}
@@ -122,18 +127,38 @@ func (p *policy) afterPreview(t store.Task, pv vendors.Preview, now time.Time) s
 // contradicts itself does not show it.
 func nothing(pv vendors.Preview) bool { return pv.Records == 0 && pv.Doubt == "" }
 
-// approval is what an approval is bound to: the records that were seen.
-func approval(records int, refs string) string { return fmt.Sprintf("%d:%s", records, refs) }
+// approval is what an approval is bound to: the records that were seen, and the doubt about
+// them, if there was one.
+func approval(doubt vendors.Reason, records int, refs string) string {
+	if doubt != "" {
+		return fmt.Sprintf("%s;%d:%s", doubt, records, refs)
+	}
+	return fmt.Sprintf("%d:%s", records, refs)
+}
+
+// readApproval is the reverse of approval; ok is false for an approval of something else.
+func readApproval(text string) (doubt vendors.Reason, records int, refs string, ok bool) {
+	head, refs, ok := strings.Cut(strings.TrimPrefix(text, withoutExport), ":")
+	count := head
+	if before, after, some := strings.Cut(head, ";"); some {
+		doubt, count = vendors.Reason(before), after
+	}
+	records, err := strconv.Atoi(count)
+	return doubt, records, refs, ok && err == nil
+}
+
+// coversDoubt reports whether the task's approval was given in the knowledge of this doubt.
+// What a vendor that cannot be asked doubts is the value itself, which does not change.
+func (p *policy) coversDoubt(t *store.Task, doubt vendors.Reason) bool {
+	known, _, _, ok := readApproval(t.Approval)
+	return ok && (doubt == "" || doubt == known || !p.Remote)
+}
 
 // approves reports whether the task's approval covers what a preview shows: the records
 // that were seen, or fewer of them.
 func (p *policy) approves(t *store.Task, records int, refs string) bool {
-	count, seen, ok := strings.Cut(strings.TrimPrefix(t.Approval, withoutExport), ":")
-	var n int
-	if _, err := fmt.Sscan(count, &n); !ok || err != nil {
-		return false
-	}
-	return records <= n && subset(store.SplitRefs(refs), store.SplitRefs(seen))
+	_, n, seen, ok := readApproval(t.Approval)
+	return ok && records <= n && subset(store.SplitRefs(refs), store.SplitRefs(seen))
 }
 
 func subset(a, b []string) bool {

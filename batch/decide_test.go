@@ -125,8 +125,8 @@ func TestAfterPreview(t *testing.T) {
 		{"manual, approved more", manual, approved("2:1;2", before(2, "1;2")), pv("", "2"), store.Submitting, "", 1},
 		{"manual, approved other", manual, approved("1:1", before(1, "1")), pv("", "2"), store.Held, PreviewChanged, 1},
 		{"manual, approved fewer", manual, approved("1:1", before(1, "1")), pv("", "1", "2"), store.Held, PreviewChanged, 2},
-		{"doubt that was approved", auto, approved("1:1", before(1, "1")), pv(vendors.SomebodyElse, "1"), store.Submitting, "", 1},
-		{"approved, but other records now", auto, approved("1:1", before(1, "1")), pv(vendors.SomebodyElse, "3"), store.Held, PreviewChanged, 1},
+		{"doubt that was approved", auto, approved("somebody_else;1:1", before(1, "1")), pv(vendors.SomebodyElse, "1"), store.Submitting, "", 1},
+		{"approved, but other records now", auto, approved("1:1", before(1, "1")), pv(vendors.SomebodyElse, "3"), store.Held, vendors.SomebodyElse, 1},
 		{"approved, and gone", auto, approved("1:1", before(1, "1")), pv(""), store.NotFound, "", 0},
 		{"an approval that is none", auto, approved("yes", before(1, "1")), pv("", "1"), store.Held, PreviewChanged, 1},
 		{"gone after an uncertain submission", auto, lost(before(2, "1;2")), pv(""), store.Erased, "", 2},
@@ -426,7 +426,7 @@ func TestNoDecisionIsIllegal(t *testing.T) {
 		p.manual, p.dryRun = r.IntN(3) == 0, r.IntN(5) == 0
 		task := store.Task{
 			Attempts: r.IntN(4), Uncertain: r.IntN(3), Lost: r.IntN(3), Reference: []string{"", "job"}[r.IntN(2)],
-			Approval: []string{"", "1:1", "0:", "patience:2026-11-02T11:00:00Z", "nonsense"}[r.IntN(5)], SubmittedAt: noon.Add(-time.Duration(r.Int64N(int64(48 * time.Hour)))),
+			Approval: []string{"", "1:1", "0:", "somebody_else;1:1", "patience:2026-11-02T11:00:00Z", "nonsense"}[r.IntN(6)], SubmittedAt: noon.Add(-time.Duration(r.Int64N(int64(48 * time.Hour)))),
 		}
 		if r.IntN(2) == 0 {
 			task.PreviewedAt, task.Records, task.RecordRefs = noon.Add(-time.Hour), store.Counted(r.IntN(3)), []string{"", "1", "1;2"}[r.IntN(3)]

@@ -132,7 +132,13 @@ func (j *Job) traits() map[int64]vendors.Traits {
 // words. It is defined for every reason for which a task can be held.
 func approve(t store.Task, tr vendors.Traits, now time.Time) (store.Task, string) {
 	why := vendors.Reason(t.Reason)
-	bound := approval(t.Records.N, t.RecordRefs)
+	// A doubt that was approved before stays approved when the outcome gets lost.
+	doubt, _, _, _ := readApproval(t.Approval)
+	switch why {
+	case vendors.SomebodyElse, vendors.UnknownOwner, vendors.TooManyRecords, vendors.InconsistentAnswer:
+		doubt = why
+	}
+	bound := approval(doubt, t.Records.N, t.RecordRefs)
 	t.Attempts, t.Reason, t.Message, t.Approval = 0, "", "", ""
 	switch why {
 	case UncertainSubmission:
@@ -205,7 +211,8 @@ var (
 // IDs, nothing is decided if one of them cannot be; a task that follows another stands for
 // that one.
 func (j *Job) Review(ctx context.Context, sel Selection, approved bool, d store.Decision) (int, error) {
-	d.Action, d.Note = "reject", Scrub(d.Note, nil)
+	d.Action = "reject"
+	note := d.Note
 	if approved {
 		d.Action = "approve"
 	}
@@ -219,6 +226,7 @@ func (j *Job) Review(ctx context.Context, sel Selection, approved bool, d store.
 			}
 			changes = append(changes, store.Change{From: store.Held, Task: t})
 		}
+		d.Note = scrubNote(note, page...)
 		return j.Store.DecideAll(ctx, changes, d)
 	}
 	if len(sel.IDs) > 0 {

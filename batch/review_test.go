@@ -32,10 +32,10 @@ func TestApprove(t *testing.T) {
 		approval string
 		message  string // contained
 	}{
-		{vendors.SomebodyElse, byPreview, store.Task{Records: store.Counted(2), RecordRefs: "1;2"}, store.Pending, "2:1;2", ""},
-		{vendors.UnknownOwner, byPreview, store.Task{Records: store.Counted(1), RecordRefs: "7"}, store.Pending, "1:7", ""},
-		{vendors.TooManyRecords, byPreview, store.Task{Records: store.Counted(30), RecordRefs: "1"}, store.Pending, "30:1", ""},
-		{vendors.InconsistentAnswer, byPreview, store.Task{Records: store.Counted(3), RecordRefs: "1"}, store.Pending, "3:1", ""},
+		{vendors.SomebodyElse, byPreview, store.Task{Records: store.Counted(2), RecordRefs: "1;2"}, store.Pending, "somebody_else;2:1;2", ""},
+		{vendors.UnknownOwner, byPreview, store.Task{Records: store.Counted(1), RecordRefs: "7"}, store.Pending, "unknown_owner;1:7", ""},
+		{vendors.TooManyRecords, byPreview, store.Task{Records: store.Counted(30), RecordRefs: "1"}, store.Pending, "too_many_records;30:1", ""},
+		{vendors.InconsistentAnswer, byPreview, store.Task{Records: store.Counted(3), RecordRefs: "1"}, store.Pending, "inconsistent_answer;3:1", ""},
 		{PreviewChanged, byPreview, store.Task{Records: store.Counted(3), RecordRefs: "1;2;3"}, store.Pending, "3:1;2;3", ""},
 		{ApprovalRequired, byPreview, store.Task{Records: store.Counted(1), RecordRefs: "1"}, store.Pending, "1:1", ""},
 		{ApprovalRequired, byPoll, store.Task{}, store.Pending, "0:", ""},

@@ -218,7 +218,9 @@ func writeRejects(ctx context.Context, st *store.Store, b store.Batch, in Input)
 	})
 }
 
-// sameIdentifier reports whether two tasks of one vendor are about the same identifier.
+// sameIdentifier reports whether two tasks of one vendor are about the same identifier, so
+// that one call answers for both. A telephone must be spelled the same too: in which forms
+// it can be looked up depends on how it is written.
 func sameIdentifier(a, b store.Work) bool {
 	if a.Vendor != b.Vendor {
 		return false
@@ -228,13 +230,18 @@ func sameIdentifier(a, b store.Work) bool {
 	return ca == cb && na == nb && na != ""
 }
 
-func normalOf(w store.Work) (vendors.Field, string) {
+func normalOf(w store.Work) (class vendors.Field, text string) {
 	s, err := vendors.ParseSubject(w.Plain)
 	if err != nil {
 		return 0, ""
 	}
 	f := vendors.Field(w.Field)
-	return vendors.Normal(f, s.At(vendors.Ref{Field: f, Nth: w.Nth}))
+	given := s.At(vendors.Ref{Field: f, Nth: w.Nth})
+	class, text = vendors.Normal(f, given)
+	if class == vendors.Telephone && text != "" {
+		return class, given
+	}
+	return class, text
 }
 
 // planner turns rows into subjects with their tasks.
