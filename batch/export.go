@@ -230,6 +230,12 @@ func (l *Lane) recordExport(from, to store.Export, landed func()) error {
 	} else {
 		l.log.Debug("export", "task", to.Task, "from", from.State.String(), "state", to.State.String())
 	}
+	if from.Reference != "" && (to.State == store.ExportFailed || to.State == store.ExportCreating) {
+		// Of a job that is given up nothing unfinished stays behind.
+		if err := l.exports.vault.Drop(l.Name, from.Reference); err != nil {
+			l.log.Warn("what is left of an export cannot be removed", "vendor", l.Name, "task", to.Task, "error", err.Error())
+		}
+	}
 	ch := store.ExportChange{From: from.State, Wake: to.State.Final() || from.State == store.ExportCreating && from.Lost+from.Damaged > 0, Export: to}
 	if to.State.Final() || to.Reference != from.Reference {
 		err := l.r.store.ApplyExport(ch)

@@ -44,7 +44,7 @@ func TestExportKill(t *testing.T) {
 		fmt.Fprintf(&input, "R-%02d,%s\n", i, key)
 	}
 	k := &killer{keys: map[string]string{}, hit: map[string]bool{}}
-	vendor, url := serve(t, sim.Options{Seed: &sim.Seed{Voyado: []sim.VoyadoAccount{account}}, Day: 500 * time.Millisecond}, k.wrap)
+	vendor, url := serve(t, sim.Options{Seed: &sim.Seed{Voyado: []sim.VoyadoAccount{account}}, Day: 2 * time.Second, ArchiveDays: 1}, k.wrap)
 	s := newSite(t, url, settings{only: []string{sim.Voyado}, vendors: map[string][]string{sim.Voyado: {
 		"rate: 1000/s", "concurrency: 4", "timeout: 20s", "retry_base: 10ms", "retry_cap: 50ms", "archive_after: 60ms", "poll_every: 40ms",
 		"export: required", "export_recipients: " + officer.Recipient().String()}}})
