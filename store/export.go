@@ -127,7 +127,14 @@ const (
  WHERE task=? AND state=? AND reference IS NOT NULL AND reference IS NOT ?`
 	// Only a task that nothing was sent for waits for its export.
 	sqlExportWake = `UPDATE tasks SET next_at=? WHERE id=? AND state<=1 AND next_at>0`
+	// An export that its task alone would ask for ends with the task.
+	sqlExportEnd = `UPDATE exports SET state=5, ended_at=?, reason='` + exportUnmade + `',
+ message='the task ended before the vendor had accepted an export' WHERE task=? AND state=0 AND next_at IS NULL`
 )
+
+// exportUnmade is the reason of an export that ended with its task. It is one of the closed
+// list of package batch.
+const exportUnmade = "export_failed"
 
 // applyExport makes one change inside the open transaction.
 func (w *writer) applyExport(ch *ExportChange) error {

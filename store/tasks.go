@@ -110,6 +110,7 @@ type statements struct {
 	moveReady, move, moveReplaced, former           *query
 	follow, followers, subject, open, reseal        *query
 	exportNew, exportMove, exportFormer, exportWake *query
+	exportEnd                                       *query
 }
 
 const (
@@ -150,7 +151,7 @@ func (st *statements) prepare(c *sql.Conn) error {
 			{&st.begin, "BEGIN IMMEDIATE", 0}, {&st.commit, "COMMIT", 0}, {&st.rollback, "ROLLBACK", 0},
 			{&st.moveReady, sqlMoveReady, 1}, {&st.move, sqlMove, 1}, {&st.moveReplaced, sqlMoveReplaced, 1}, {&st.former, sqlFormer, 0}, {&st.follow, sqlFollow, 0}, {&st.followers, sqlFollowers, 1},
 			{&st.subject, sqlSubject, 1}, {&st.open, sqlOpen, 1}, {&st.reseal, sqlReseal, 0},
-			{&st.exportNew, sqlExportNew, 0}, {&st.exportMove, sqlExportMove, 1}, {&st.exportFormer, sqlExportFormer, 0}, {&st.exportWake, sqlExportWake, 0},
+			{&st.exportNew, sqlExportNew, 0}, {&st.exportMove, sqlExportMove, 1}, {&st.exportFormer, sqlExportFormer, 0}, {&st.exportWake, sqlExportWake, 0}, {&st.exportEnd, sqlExportEnd, 0},
 		} {
 			var err error
 			if *p.into, err = prepare(conn, p.text, p.columns); err != nil {
@@ -163,7 +164,7 @@ func (st *statements) prepare(c *sql.Conn) error {
 
 func (st *statements) close() {
 	for _, q := range []*query{st.begin, st.commit, st.rollback, st.moveReady, st.move, st.moveReplaced, st.former, st.follow, st.followers, st.subject, st.open, st.reseal,
-		st.exportNew, st.exportMove, st.exportFormer, st.exportWake} {
+		st.exportNew, st.exportMove, st.exportFormer, st.exportWake, st.exportEnd} {
 		q.close()
 	}
 }
@@ -247,6 +248,9 @@ func (w *writer) apply(ch *Change) error {
 	}
 	if !t.State.Final() || ch.From.Final() {
 		return nil
+	}
+	if _, err := w.st.exportEnd.each(nil, w.s.o.Now().UnixMilli(), t.ID); err != nil {
+		return err
 	}
 	for _, id := range subjects {
 		if err := w.forget(id); err != nil {
