@@ -62,10 +62,14 @@ func (j *Job) Confirm(ctx context.Context, r io.Reader, who string) ([]ConfirmRe
 				res.Again = true
 			case w.State != store.Waiting && w.State != store.Held && w.State != store.Failed:
 				res.Problem = "the task with this reference is " + w.State.String()
-			case c.at.Before(w.SubmittedAt.Truncate(time.Second)):
+			case c.at.Add(c.slack).Before(w.SubmittedAt.Truncate(time.Second)):
 				res.Problem = "completed_at is before the request was submitted, at " + w.SubmittedAt.Format(time.RFC3339)
 			default:
-				t := erased(w.Task, store.Confirmed, c.at)
+				at := c.at
+				if c.slack > 0 && at.Before(w.SubmittedAt) {
+					at = w.SubmittedAt
+				}
+				t := erased(w.Task, store.Confirmed, at)
 				d := store.Decision{At: j.Now(), Who: who, Action: "confirm", Note: Scrub(c.Note, nil)}
 				if err := j.Store.Decide(ctx, store.Change{From: w.State, Task: t}, d); err != nil {
 					return results, fmt.Errorf("line %d: %w", c.line, err)
@@ -81,9 +85,16 @@ func (j *Job) Confirm(ctx context.Context, r io.Reader, who string) ([]ConfirmRe
 
 type confirmLine struct {
 	confirmation
-	line int
-	at   time.Time
+	line  int
+	at    time.Time
+	slack time.Duration // how much later than at it may have been
 }
+
+// How far the clocks of people are from UTC.
+const (
+	farthestEast = 14 * time.Hour
+	farthestWest = 12 * time.Hour
+)
 
 func byVendor(lines []confirmLine) map[string][]string {
 	all := map[string][]string{}
@@ -151,9 +162,11 @@ func readConfirmations(r io.Reader, known map[string]store.Vendor, now time.Time
 				refuse("completed_at is neither RFC 3339 nor YYYY-MM-DD")
 				continue
 			}
-			// A day means its end: the request was raised on it at the latest.
-			c.at = c.at.Add(24*time.Hour - time.Second)
-			if c.at.After(now) && c.at.Before(now.Add(24*time.Hour)) {
+			// A day means its end: the request was raised on it at the latest. It is one of
+			// the calendar of whoever wrote it, where it may begin and end hours away from UTC.
+			begins := c.at
+			c.at, c.slack = begins.Add(24*time.Hour-time.Second), farthestWest
+			if c.at.After(now) && !begins.After(now.Add(farthestEast)) {
 				c.at = now
 			}
 		}
