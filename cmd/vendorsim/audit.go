@@ -15,6 +15,7 @@ import (
 func auditCommand() *cobra.Command {
 	var (
 		base, report, configured string
+		exports                  string
 		subjects                 []string
 		asJSON                   bool
 	)
@@ -50,6 +51,13 @@ there is any disagreement.`,
 				return err
 			}
 			result := audit.Judge(facts, files, vs, cmd.Flags().Changed("config-vendors"))
+			if exports != "" {
+				found, problems, err := audit.Exports(facts, vs, exports)
+				if err != nil {
+					return err
+				}
+				result.Exports, result.Problems = found, append(result.Problems, problems...)
+			}
 			if asJSON {
 				e := json.NewEncoder(cmd.OutOrStdout())
 				e.SetIndent("", "  ")
@@ -69,6 +77,7 @@ there is any disagreement.`,
 	f.StringVar(&report, "report", "", "the report CSV")
 	f.StringVar(&configured, "config-vendors", audit.DefaultVendors,
 		"expunge's vendors as name=kind or name=kind:account; each that is named must be in the report")
+	f.StringVar(&exports, "exports", "", "expunge's export_dir: every export that was handed out must be there")
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	return c
 }

@@ -84,13 +84,13 @@ echo "$line"
 echo "$sum  exports/$file" | sha256sum --check -
 "$OLDPWD/bin/age" -d -i officer.key "exports/$file" | "$OLDPWD/bin/ziplines" | tee opened.txt
 [ "$(tail -1 opened.txt)" = "$lines lines" ] || { echo "the report says $lines lines" >&2; exit 1; }
-echo "$(ls exports/*.zip.age | wc -l) exports in demo/exports, of which $(grep -c 'export: empty' report.csv) more held nothing"
+echo "$(ls exports/*.zip.age | wc -l) exports in demo/exports; for $(grep -c 'export: empty' report.csv) more keys Voyado held nothing"
 
 say "expunge status"
 "$expunge" status
 
 say "the report against the simulator's ledger"
 night run
-"$vendorsim" audit --url "$SIM_URL" --subjects "$subjects" --report report.csv \
+"$vendorsim" audit --url "$SIM_URL" --subjects "$subjects" --report report.csv --exports exports \
   --config-vendors customergauge=customergauge,voyado=voyado,acqueon=acqueon
 echo "the control totals balance, and the simulator's ledger agrees with the report, subject by subject"

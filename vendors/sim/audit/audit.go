@@ -106,6 +106,7 @@ type Result struct {
 	Rows            int       `json:"rows"`             // of the report
 	Effects         int       `json:"effects"`          // changes at the vendors
 	HarmlessRepeats int       `json:"harmless_repeats"` // removal jobs made again for a key
+	Exports         int       `json:"exports"`          // handed out and kept; see Exports
 	Problems        []Problem `json:"disagreements"`
 }
 
@@ -113,6 +114,11 @@ type Result struct {
 func (r *Result) Write(w io.Writer) error {
 	for _, p := range r.Problems {
 		if _, err := fmt.Fprintf(w, "%s, %s: %s\n", cmp.Or(p.Subject, "-"), cmp.Or(p.Vendor, "-"), p.What); err != nil {
+			return err
+		}
+	}
+	if r.Exports > 0 {
+		if _, err := fmt.Fprintf(w, "audit: %d exports handed out and kept\n", r.Exports); err != nil {
 			return err
 		}
 	}
