@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"filippo.io/age"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,6 +26,8 @@ const (
 	stepWrite   = "submit"
 	stepVerify  = "verify"
 	stepPoll    = "poll"
+	stepExport  = "export" // an export job is made
+	stepFetch   = "fetch"  // its result is fetched
 )
 
 // The faults beyond those that the simulator makes by a name of its own.
@@ -46,6 +52,7 @@ type faultCase struct {
 	reason   string
 	writes   int // requests that could change something
 	effects  int // that did
+	exports  int // exports in the vault; not 0: exports are required, -1 none is there
 }
 
 func (c *faultCase) name() string {
@@ -150,6 +157,20 @@ func faultCases() []faultCase {
 		faultCase{vendor: sim.Voyado, step: stepWrite, fault: "garbage", times: 3, config: []string{"max_attempts: 3"}, first: 4, state: "held", reason: "unknown_outcome", writes: 3, effects: 3},
 	)
 
+	// Exports change nothing: a job is made again, a result fetched again, and no removal is
+	// asked for before the export is in the vault.
+	c = voy
+	c.exports = 1
+	for _, step := range []string{stepExport, stepFetch} {
+		c.step = step
+		add(c, "cut", "500", "lost", "garbage", "truncated", "429", faultKillBefore, faultKillAfter)
+	}
+	c.step, c.fault, c.first, c.again = stepExport, "403", 3, true
+	all = append(all, c)
+	c.step, c.fault, c.first, c.again = stepExport, "400", 3, false // the export has failed
+	c.state, c.evidence, c.reason, c.writes, c.effects, c.exports = "held", "", "export_failed", 0, 0, -1
+	all = append(all, c)
+
 	// Acqueon: a second request makes a second ticket, so that a person decides.
 	acq := faultCase{vendor: sim.Acqueon, step: stepWrite, state: "held", reason: "uncertain_submission", writes: 1, first: 4}
 	c = acq
@@ -182,7 +203,7 @@ func TestFaults(t *testing.T) {
 	var mu sync.Mutex
 	unexpected := 0
 	var g errgroup.Group
-	g.SetLimit(6) // they mostly wait
+	g.SetLimit(8) // they mostly wait
 	for i := range cases {
 		c := &cases[i]
 		where := t.TempDir()
@@ -208,6 +229,15 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// recipient is a privacy officer's public key, to which exports are encrypted.
+var recipient = func() string {
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		panic(err)
+	}
+	return id.Recipient().String()
+}()
+
 // run makes the one fault happen and says what came of it; problem is what should have,
 // where that is something else.
 func (c *faultCase) run(t *testing.T, where string) (got, problem string) {
@@ -215,12 +245,18 @@ func (c *faultCase) run(t *testing.T, where string) (got, problem string) {
 	seed := sim.DefaultSeed()
 	seed.CustomerGauge[0].Records = []sim.Record{{Number: 10438, FirstName: "Ada", LastName: "Ek", Email: "ada@example.com"}}
 	seed.Voyado[0].Keys = []sim.VoyadoKey{{Key: "d9528030-509c-4e0f-b585-7168f1e9feca", Events: 2}}
-	s, url := serve(t, sim.Options{Seed: seed, Day: 40e6, ArchiveDays: 1}, in.wrap)
+	day := 40 * time.Millisecond
+	config := slices.Concat(quick[c.vendor], c.config)
+	if c.exports != 0 {
+		day = 500 * time.Millisecond // a result can be fetched for a week
+		config = append(config, "export: required", "export_recipients: "+recipient)
+	}
+	s, url := serve(t, sim.Options{Seed: seed, Day: day, ArchiveDays: 1}, in.wrap)
 	defer close(in.release)
 	s.Script(in.script)
 
 	site := siteIn(t, where, url, settings{only: []string{c.vendor},
-		vendors: map[string][]string{c.vendor: slices.Concat(quick[c.vendor], c.config)}})
+		vendors: map[string][]string{c.vendor: config}})
 	site.write(t, "subjects.csv", "subject_id,email,customer_key,account_number,customer_name\n"+
 		"REQ-1,ada@example.com,d9528030-509c-4e0f-b585-7168f1e9feca,934|1|475|0|0|44|59,Ada Ek\n")
 
@@ -249,16 +285,22 @@ func (c *faultCase) run(t *testing.T, where string) (got, problem string) {
 	}
 	o.writes = in.writes()
 	for _, e := range s.Ledger(0) {
-		if e.Effect {
+		if e.Effect && e.Op != "create-export" {
 			o.effects++
 		}
 	}
 	refs := site.look(t).refs[c.vendor]
 	for _, e := range s.Ledger(0) {
+		if e.Op == "create-export" {
+			continue // in another table; what it leads to is looked at
+		}
 		answered := e.Fault == sim.NoFault || strings.HasPrefix(string(e.Fault), "job_")
 		if e.Reference != "" && answered && c.fault != faultKillAfter && !refs[e.Reference] {
 			problem += "every reference that was received in the store; "
 		}
+	}
+	if files, err := filepath.Glob(site.path("exports/*.age")); err != nil || len(files) != max(0, c.exports) {
+		problem += fmt.Sprintf("%d exports in the vault instead of %d; ", max(0, c.exports), len(files))
 	}
 	want := outcome{wantExit, c.state, c.evidence, c.reason, c.writes, c.effects}
 	switch {
@@ -302,6 +344,7 @@ func (in *injector) writes() int {
 // steps names the calls as the simulator does.
 var steps = map[string]string{
 	"token": stepToken, "anonymize": stepWrite, "create-removal": stepWrite, "request": stepWrite, "job-status": stepPoll,
+	"create-export": stepExport, "export-result": stepFetch,
 }
 
 // hit says whether the fault is to happen to a call of this step.
@@ -381,6 +424,10 @@ func stepOf(r *http.Request) string {
 	switch p := r.URL.Path; {
 	case strings.HasSuffix(p, "/token"):
 		return stepToken
+	case strings.HasSuffix(p, "/create-export-customer-job"):
+		return stepExport
+	case strings.HasSuffix(p, "/export-customer-job-result"):
+		return stepFetch
 	case strings.HasSuffix(p, "/job-status"):
 		return stepPoll
 	case r.Method == http.MethodGet:
