@@ -70,7 +70,7 @@ func (j *Job) Confirm(ctx context.Context, r io.Reader, who string) ([]ConfirmRe
 					at = w.SubmittedAt
 				}
 				t := erased(w.Task, store.Confirmed, at)
-				d := store.Decision{At: j.Now(), Who: who, Action: "confirm", Note: Scrub(c.Note, nil)}
+				d := store.Decision{At: j.Now(), Who: who, Action: "confirm", Note: scrubNote(c.Note, w)}
 				if err := j.Store.Decide(ctx, store.Change{From: w.State, Task: t}, d); err != nil {
 					return results, fmt.Errorf("line %d: %w", c.line, err)
 				}

@@ -273,7 +273,7 @@ func (l *Lane) stepExport(ctx context.Context, e store.Export, t *store.Task, ta
 		if err != nil {
 			return fail(err)
 		}
-		pg.Status = Scrub(pg.Status, target.Subject)
+		pg.Status = vendorWords(pg.Status, target.Subject)
 		return p.afterExportPoll(e, pg, x.FetchWithin, l.r.now()), true
 	case store.ExportReady:
 		return l.fetchExport(ctx, e, t, target, fail)

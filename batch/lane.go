@@ -463,6 +463,7 @@ func (l *Lane) step(ctx context.Context, t *store.Task, target *vendors.Target) 
 	case stepSubmit:
 		return l.submit(ctx, t, p.intent(*t, l.r.now()), target)
 	case stepPreview:
+		target.Reference = "" // of a job that is no more
 		pv, err := call(ctx, l, target, l.Vendor.Preview)
 		if err != nil {
 			if l.holdsBack(err) {
@@ -491,7 +492,7 @@ func (l *Lane) step(ctx context.Context, t *store.Task, target *vendors.Target) 
 			n := p.afterPollError(*t, err, messageOf(err, target.Subject), l.r.now())
 			return n, l.whatNext(&n)
 		}
-		pg.Status = Scrub(pg.Status, target.Subject)
+		pg.Status = vendorWords(pg.Status, target.Subject)
 		n := p.afterPoll(*t, pg, l.r.now())
 		return n, l.whatNext(&n)
 	case stepVerify:

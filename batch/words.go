@@ -5,6 +5,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"expunge/store"
 	"expunge/vendors"
 )
 
@@ -18,7 +19,8 @@ const (
 //
 // A list of what to leave out ends where the vendor's imagination begins: it may quote the
 // identifier cut, reversed, encoded or in another script. To get through here it would have
-// to be made of such words; where it is (somebody called Page), what the subject's own
+// to be made of such words, and it must not do so even when the subject has been forgotten
+// here already; where it is (somebody called Page), what the subject's own
 // values are made of is left out too.
 func vendorWords(text string, s vendors.Subject) string {
 	if len(text) > maxRead {
@@ -36,6 +38,18 @@ func vendorWords(text string, s vendors.Subject) string {
 		}
 	}
 	return clip(strings.Join(out, " "))
+}
+
+// scrubNote is what is kept of a note that a person of ours wrote about tasks: they were
+// asked to name nobody, and may have done so.
+func scrubNote(note string, about ...store.Work) string {
+	var all vendors.Subject
+	for i := range about {
+		if s, err := vendors.ParseSubject(about[i].Plain); err == nil {
+			all = append(all, s...)
+		}
+	}
+	return Scrub(note, all)
 }
 
 func isPlainWord(word string, own map[string]bool) bool {
@@ -123,7 +137,10 @@ unable unauthorized unavailable under unexpected unfinished unique unknown unpro
 unusable up update updated upstream url us use used user username users using
 valid validation value values version via violation
 wait waiting was we web webservice were what when where which while with within without write wrong
-you your xml yet zero zone`) {
+you your xml yet zero zone
+aborted aborting archiving assigned canceling cancelling delayed delivered deleting deferred expiring exported exporting
+finishing frozen hold initialized partial partially postponed prepared preparing queuing removing retrying scheduled
+starting stopping stuck submitting succeeding verified verifying`) {
 		all[w] = true
 	}
 	return all

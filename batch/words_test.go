@@ -11,6 +11,7 @@ import (
 	"testing"
 	"unicode"
 
+	"expunge/store"
 	"expunge/vendors"
 )
 
@@ -75,6 +76,7 @@ func TestVendorWordsKeepsSense(t *testing.T) {
 		{"customer 1000234 does not exist", "customer […] does not exist"},
 		{"\x1b[31mError\x1b[0m\r\nin line\u202e 3", "[…] in […]"},
 		{"born 1985-03-12", "[…]"},
+		{"job_paused", "job_paused"}, {"not_found", "not_found"}, {"waiting", "waiting"}, {"created", "created"}, {"tymgzzkrxy", "[…]"},
 		{"", ""},
 	} {
 		if got := vendorWords(tt[0], nil); got != tt[1] {
@@ -125,4 +127,25 @@ func FuzzVendorWords(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestScrubNote: a note about several tasks names none of their people.
+func TestScrubNote(t *testing.T) {
+	var about []store.Work
+	for _, name := range []string{"Zebulon Quirk", "Xanthe Moore"} {
+		b, err := vendors.Subject{{Field: vendors.CustomerName, Text: name}, {Field: vendors.Email, Text: name[:3] + "@example.com"}}.AppendBinary(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		about = append(about, store.Work{Plain: b})
+	}
+	got := scrubNote("Zebulon and xanthe moore (Xan@example.com) agreed by telephone", about...)
+	for _, name := range []string{"zebulon", "xanthe", "moore", "@"} {
+		if strings.Contains(strings.ToLower(got), name) {
+			t.Errorf("%q still has %q", got, name)
+		}
+	}
+	if !strings.HasSuffix(got, "agreed by telephone") {
+		t.Errorf("too much is gone: %q", got)
+	}
 }
