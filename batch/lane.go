@@ -492,7 +492,7 @@ func (l *Lane) step(ctx context.Context, t *store.Task, target *vendors.Target) 
 			n := p.afterPollError(*t, err, messageOf(err, target.Subject), l.r.now())
 			return n, l.whatNext(&n)
 		}
-		pg.Status = vendorWords(pg.Status, target.Subject)
+		pg.Status = Scrub(pg.Status, target.Subject)
 		n := p.afterPoll(*t, pg, l.r.now())
 		return n, l.whatNext(&n)
 	case stepVerify:
