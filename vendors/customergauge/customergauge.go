@@ -73,7 +73,8 @@ func (v *Vendor) Traits() vendors.Traits {
 }
 
 // Identifiers implements vendors.Vendor: every email and telephone once, however often and
-// in whatever spelling the subject has it.
+// in whatever spelling the subject has it. Of a telephone's spellings it is one that says
+// its country, where there is one: the others may not be looked up in every form.
 func (v *Vendor) Identifiers(s vendors.Subject) ([]vendors.Ref, vendors.Reason) {
 	if r := strings.TrimSpace(s.Get(vendors.Region)); r != "" && v.config.Region != "" && !strings.EqualFold(r, v.config.Region) {
 		return nil, vendors.OtherRegion
@@ -83,23 +84,32 @@ func (v *Vendor) Identifiers(s vendors.Subject) ([]vendors.Ref, vendors.Reason) 
 		text  string
 	}
 	var refs []vendors.Ref
-	seen := make(map[normal]bool)
+	seen := make(map[normal]int) // place in refs
 	nth := make(map[vendors.Field]int)
 	for _, value := range s {
 		n := nth[value.Field]
 		nth[value.Field]++
 		class, text := vendors.Normal(value.Field, value.Text)
-		if class != vendors.Email && class != vendors.Telephone || value.Masked || text == "" || seen[normal{class, text}] {
+		if class != vendors.Email && class != vendors.Telephone || value.Masked || text == "" {
 			continue
 		}
-		seen[normal{class, text}] = true
-		refs = append(refs, vendors.Ref{Field: value.Field, Nth: n})
+		ref := vendors.Ref{Field: value.Field, Nth: n}
+		if i, again := seen[normal{class, text}]; again {
+			if class == vendors.Telephone && saysCountry(value.Text) && !saysCountry(s.At(refs[i])) {
+				refs[i] = ref
+			}
+			continue
+		}
+		seen[normal{class, text}] = len(refs)
+		refs = append(refs, ref)
 	}
 	if refs == nil {
 		return nil, vendors.NoIdentifier
 	}
 	return refs, ""
 }
+
+func saysCountry(telephone string) bool { return strings.HasPrefix(strings.TrimSpace(telephone), "+") }
 
 // Preview implements vendors.Vendor. A telephone takes one request for each of its forms;
 // a record that is found by several counts once. The Hint names the forms that are needed

@@ -410,6 +410,9 @@ func TestIdentifiers(t *testing.T) {
 		reason  vendors.Reason
 	}{
 		{"spellings of one are one", full, "eu", []vendors.Ref{ref(vendors.Email), ref(vendors.Telephone)}, ""},
+		{"the spelling that says its country", vendors.Subject{
+			{Field: vendors.Email, Text: email}, {Field: vendors.Telephone, Text: "46701740605"}, {Field: vendors.OtherTelephone, Text: "+46 70 174 06 05"},
+		}, "eu", []vendors.Ref{ref(vendors.Email), ref(vendors.OtherTelephone)}, ""},
 		{"the alternates alone", other, "eu", []vendors.Ref{ref(vendors.OtherEmail), ref(vendors.OtherTelephone)}, ""},
 		{"another region", other, "us", nil, vendors.OtherRegion},
 		{"no region configured", other, "", []vendors.Ref{ref(vendors.OtherEmail), ref(vendors.OtherTelephone)}, ""},
