@@ -42,6 +42,9 @@ const (
 // withoutExport begins the approval of a removal whose export failed.
 const withoutExport = "without export;"
 
+// ErrExportDir: exports are wanted and could not be kept. Nothing has been sent.
+var ErrExportDir = errors.New("exports cannot be kept")
+
 // openExports makes the lane ready for exports, if the configuration wants them or some
 // are open from a time when it did.
 func (l *Lane) openExports(ctx context.Context) error {
@@ -62,7 +65,7 @@ func (l *Lane) openExports(ctx context.Context) error {
 	}
 	vault, err := exports.Open(x.Dir, x.Recipients, l.r.now)
 	if err != nil {
-		return fmt.Errorf("vendor %s: export_dir: %w", l.Name, err)
+		return fmt.Errorf("vendor %s: %w: %w", l.Name, ErrExportDir, err)
 	}
 	l.exports = &exporter{v, x, vault}
 	return nil

@@ -13,6 +13,9 @@
 //   - Identifiers are sealed (package seal), bound to their row. When a task becomes final,
 //     in the same commit, what no other open task of the subject needs is dropped, but for
 //     the masked form that reports show.
+//   - An export that was asked for has a row of its own, which outlives its task's work and
+//     the subject's data; what has ended stays as it is. A batch is open until its exports
+//     have ended.
 //   - A batch is taken in whole or not at all: one that was cut short is discarded.
 //   - After a power loss, everything that Apply confirmed is there. What rode along with a
 //     commit that did not happen is lost as a whole suffix: the tasks are then in the

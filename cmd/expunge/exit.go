@@ -132,6 +132,8 @@ func classify(err error) (int, string) {
 		return exitUsage, "nothing of this file was taken in: mend it and run again"
 	case errors.Is(err, batch.ErrTooMany):
 		return exitUsage, "if this file is meant to be so large, run again with --allow-large"
+	case errors.Is(err, batch.ErrExportDir):
+		return exitUsage, exportDirHint
 	case errors.Is(err, batch.ErrInvalidRows):
 		return exitFailed, "--rejects FILE writes the invalid rows, to mend and feed back"
 	case errors.Is(err, seal.ErrWrongKey):

@@ -16,6 +16,8 @@ import (
 // fetched.
 const exportWarning = 2 * 24 * time.Hour
 
+const exportDirHint = "name another folder with `export_dir:`, or mend this one"
+
 // tellExports shows where a batch's exports stand, and reports whether any failed.
 func (a *app) tellExports(t batch.Totals, now time.Time) (failed bool) {
 	for _, vendor := range slices.Sorted(maps.Keys(t.Exports)) {
@@ -49,7 +51,7 @@ func checkExports(lanes []*batch.Lane, f *findings) {
 		switch dir, on, err := l.CheckExports(); {
 		case !on:
 		case err != nil:
-			f.fail("name another folder with `export_dir:`, or mend this one", "vendor %s: exports cannot be kept: %v", l.Name, err)
+			f.fail(exportDirHint, "vendor %s: exports cannot be kept: %v", l.Name, err)
 		default:
 			f.ok("vendor %s: exports can be kept in %s", l.Name, dir)
 		}
