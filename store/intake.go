@@ -35,6 +35,8 @@ type Batch struct {
 	Duplicates int64
 
 	First, Last int64 // ids of its subjects: First <= id <= Last
+
+	Done bool // seen with nothing open: see OpenBatches
 }
 
 // NewSubject is a row of the input that may become a subject.
@@ -118,7 +120,7 @@ func (s *Store) Batches(ctx context.Context) ([]Batch, error) { return s.batches
 
 func (s *Store) batches(ctx context.Context, where string, args ...any) ([]Batch, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT id, name, digest, taken_at, loading, rows, subjects, invalid, duplicates,
- first_subject, last_subject FROM batches `+where+` ORDER BY id`, args...)
+ first_subject, last_subject, done FROM batches `+where+` ORDER BY id`, args...)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -127,7 +129,7 @@ func (s *Store) batches(ctx context.Context, where string, args ...any) ([]Batch
 	for rows.Next() {
 		var b Batch
 		var at sql.NullInt64
-		if err := rows.Scan(&b.ID, &b.Name, &b.Digest, &at, &b.Loading, &b.Rows, &b.Subjects, &b.Invalid, &b.Duplicates, &b.First, &b.Last); err != nil {
+		if err := rows.Scan(&b.ID, &b.Name, &b.Digest, &at, &b.Loading, &b.Rows, &b.Subjects, &b.Invalid, &b.Duplicates, &b.First, &b.Last, &b.Done); err != nil {
 			return nil, explain(err)
 		}
 		b.TakenAt = fromMillis(at)

@@ -386,3 +386,40 @@ func TestTally(t *testing.T) {
 		t.Errorf("HasOpen: %v %v", open, err)
 	}
 }
+
+// TestOpenBatches: a batch is open until its last task is final, and is then not looked
+// through again.
+func TestOpenBatches(t *testing.T) {
+	s := newEnv(t).open(t)
+	alpha, beta := twoVendors(t, s)
+	first := take(t, s, "first", subject(s, 2, "R-1", "a@example.com", "", alpha, beta))
+	second := take(t, s, "second", subject(s, 2, "R-2", "b@example.com", "", alpha, beta))
+	ids := func() (ids []int64) {
+		t.Helper()
+		open, err := s.OpenBatches(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range open {
+			ids = append(ids, b.ID)
+		}
+		return ids
+	}
+	if diff := cmp.Diff([]int64{first.ID, second.ID}, ids()); diff != "" {
+		t.Error(diff)
+	}
+	w, err := s.TaskByID(ctx, first.First*TasksPerSubject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustApply(t, s, Pending, to(w.Task, NotFound, start))
+	for range 2 {
+		if diff := cmp.Diff([]int64{second.ID}, ids()); diff != "" {
+			t.Error(diff)
+		}
+	}
+	all, err := s.Batches(ctx)
+	if err != nil || len(all) != 2 || !all[0].Done || all[1].Done {
+		t.Errorf("%+v %v", all, err)
+	}
+}

@@ -250,10 +250,42 @@ func (s *Store) Count(ctx context.Context, b Batch) (BatchCount, error) {
 	return c, explain(err)
 }
 
-// HasOpen reports whether any task of the batch is not final, or any export not ended.
+// OpenBatches returns the settled batches with a task that is not final or an export that
+// has not ended. It notes those without, so that no run looks through ten million finished
+// tasks to find nothing: what is final stays so.
+func (s *Store) OpenBatches(ctx context.Context) ([]Batch, error) {
+	all, err := s.batches(ctx, `WHERE NOT loading AND NOT done`)
+	if err != nil {
+		return nil, err
+	}
+	var open []Batch
+	for _, b := range all {
+		has, err := s.HasOpen(ctx, b)
+		if err != nil {
+			return nil, err
+		}
+		if has {
+			open = append(open, b)
+			continue
+		}
+		if s.write == nil {
+			continue
+		}
+		if err := s.inTx(ctx, func(c *sql.Conn) error {
+			_, err := c.ExecContext(context.Background(), `UPDATE batches SET done=1 WHERE id=?`, b.ID)
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return open, nil
+}
+
+// HasOpen reports whether any task of the batch is not final, or any export not ended. Work
+// is done from the front, so that what is open is soon found from the back.
 func (s *Store) HasOpen(ctx context.Context, b Batch) (bool, error) {
 	var open bool
-	err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM tasks WHERE id BETWEEN ?1 AND ?2 AND state < 6)
+	err := s.read.QueryRowContext(ctx, `SELECT (SELECT 1 FROM tasks WHERE id BETWEEN ?1 AND ?2 AND state < 6 ORDER BY id DESC LIMIT 1) IS NOT NULL
  OR EXISTS (SELECT 1 FROM exports WHERE task BETWEEN ?1 AND ?2 AND state < 3)`,
 		b.First*TasksPerSubject, b.Last*TasksPerSubject+TasksPerSubject-1).Scan(&open)
 	return open, explain(err)

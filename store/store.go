@@ -103,18 +103,21 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		}
 		return s, s.loadKeys(ctx, false)
 	}
+	if s.write, err = open(path, "mode=rw&_txlock=immediate&_synchronous=FULL&_secure_delete=on"); err != nil {
+		return nil, err
+	}
+	s.write.SetMaxOpenConns(1)
 	// The key comes before the schema, so that a key that cannot be had leaves a new
 	// store's file empty and an old one untouched.
 	if !fresh {
+		if err := s.mend(ctx); err != nil {
+			return nil, err
+		}
 		if err := s.loadKeys(ctx, false); err != nil && !errors.Is(err, errNoMeta) {
 			return nil, err
 		}
 		fresh = s.box == nil
 	}
-	if s.write, err = open(path, "mode=rw&_txlock=immediate&_synchronous=FULL&_secure_delete=on"); err != nil {
-		return nil, err
-	}
-	s.write.SetMaxOpenConns(1)
 	if err := s.migrate(ctx); err != nil {
 		return nil, err
 	}
@@ -130,6 +133,17 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	s.w = w
 	s.writer.Go(w.loop)
 	return s, nil
+}
+
+// mend lets SQLite undo what a program left half done that was killed while it made the
+// store: a rollback journal, from before the file was in WAL mode. The connections that
+// only read may not do that, and would refuse the store for ever.
+func (s *Store) mend(ctx context.Context) error {
+	var tables int
+	if err := s.write.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema`).Scan(&tables); err != nil {
+		return fmt.Errorf("store: %w", explain(err))
+	}
+	return nil
 }
 
 func open(path, params string) (*sql.DB, error) {

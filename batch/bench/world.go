@@ -354,13 +354,18 @@ func (s *site) sql(text string) error {
 	return err
 }
 
-// copyOf makes a site with a copy of this one's store.
+// copyOf makes a site with a copy of this one's files.
 func (s *site) copyOf(name string) (*site, error) {
 	dir := s.w.path(name)
-	if err := os.RemoveAll(dir); err != nil {
+	if err := errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(s.dir))); err != nil {
 		return nil, err
 	}
-	return &site{s.w, dir}, os.CopyFS(dir, os.DirFS(s.dir))
+	for _, secret := range []string{"expunge.yaml", "expunge.key"} {
+		if err := os.Chmod(filepath.Join(dir, secret), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	return &site{s.w, dir}, nil
 }
 
 func load() string {

@@ -174,7 +174,7 @@ func quietUnless(err error, code int) error {
 
 // work takes in the input, runs the lanes and writes the report.
 func (a *app) work(ctx context.Context, s *session, input string, f runFlags, window time.Duration) (int, error) {
-	open, err := openBatches(ctx, s)
+	open, err := s.store.OpenBatches(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -216,25 +216,6 @@ func (a *app) work(ctx context.Context, s *session, input string, f runFlags, wi
 		return 0, &codeError{exitInternal, err, "what was done is saved: mend the place of the report, and `expunge report -o FILE` writes it"}
 	}
 	return verdict, nil
-}
-
-// openBatches are the batches with work left.
-func openBatches(ctx context.Context, s *session) ([]store.Batch, error) {
-	all, err := s.store.Batches(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var open []store.Batch
-	for _, b := range all {
-		has, err := s.store.HasOpen(ctx, b)
-		if err != nil {
-			return nil, err
-		}
-		if has {
-			open = append(open, b)
-		}
-	}
-	return open, nil
 }
 
 // verdict checks and tells the control totals of the batches of this run (those with open
