@@ -394,6 +394,9 @@ func explain(err error) error {
 	if err == nil || !errors.As(err, &e) {
 		return err
 	}
+	if e.ExtendedCode == sqlite3.ErrReadonlyRollback || e.ExtendedCode == sqlite3.ErrReadonlyRecovery {
+		return fmt.Errorf("the store was left half made by a run that was killed: the next run mends it: %w", err)
+	}
 	switch e.Code {
 	case sqlite3.ErrFull:
 		return fmt.Errorf("the disk is full: free some space and run again, nothing is lost: %w", err)
