@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -510,6 +509,41 @@ func (r *round) judgeTotals(snap snapshot, name string) {
 	}
 }
 
+// TestKillAtBirth kills the program while it makes its store: the key, the file, the schema.
+// Whatever is left, the next run goes on from there.
+func TestKillAtBirth(t *testing.T) {
+	t.Parallel()
+	sm, url := simOf(t, 1)
+	shared := newSite(t, url, settings{only: []string{sim.Acqueon}})
+	shared.people(t, 1)
+	began := time.Now()
+	shared.mustRun(t, []int{0}, "run", "--dry-run", "subjects.csv")
+	life := time.Since(began)
+	killed := 0
+	const lives = 50
+	for i := range lives {
+		s := newSite(t, url, settings{only: []string{sim.Acqueon}})
+		s.people(t, 1)
+		p := s.start(t, "run", "--dry-run", "subjects.csv")
+		timer := time.NewTimer(life * time.Duration(i) / lives)
+		select {
+		case <-timer.C:
+		case <-p.ended:
+			timer.Stop()
+		}
+		if p.kill() {
+			killed++
+		}
+		s.mustRun(t, []int{0}, "run", "--dry-run", "subjects.csv")
+	}
+	if killed < lives/10 {
+		t.Errorf("only %d of %d were killed", killed, lives)
+	}
+	if n := len(sm.Ledger(0)); n > 0 {
+		t.Errorf("%d requests in dry runs", n)
+	}
+}
+
 // TestKillWhileWaitingItsTurn: a request that only waits for the rate limit has no intent on
 // disk yet at a vendor where an uncertain one is a case for a person. Otherwise every kill
 // would make one, for at a low rate a run mostly waits.
@@ -536,5 +570,3 @@ func TestKillWhileWaitingItsTurn(t *testing.T) {
 	s.mustRun(t, []int{0}, "run", "subjects.csv")
 	s.agree(t, sm, "subjects.csv")
 }
-
-var _ http.Handler = (*sim.Sim)(nil)

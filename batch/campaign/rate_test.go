@@ -81,3 +81,30 @@ func (v *vendorsim) arrivals(t *testing.T) []float64 {
 	}
 	return at
 }
+
+// TestDailyLimit: a limit per day holds over all runs of the day, killed ones included, and
+// is no failure: the run ends as planned and says until when the rest waits.
+func TestDailyLimit(t *testing.T) {
+	t.Parallel()
+	const perDay = 20
+	sm, url := simOf(t, 40)
+	s := newSite(t, url, settings{only: []string{sim.Voyado}, vendors: map[string][]string{
+		sim.Voyado: {fmt.Sprintf("rate: 100/s, %d/d", perDay), "concurrency: 2"}}})
+	s.people(t, 40)
+	for range 3 {
+		before := len(sm.Ledger(0))
+		p := s.start(t, "run", "subjects.csv")
+		eventually(t, "a few requests", func() bool { return len(sm.Ledger(0)) >= before+3 })
+		p.kill()
+	}
+	for range 2 {
+		s.mustRun(t, []int{0}, "run")
+	}
+	// A request that was reserved and had not left when the kill came stays counted.
+	if n := len(sm.Ledger(0)); n > perDay || n < perDay-3*3 {
+		t.Errorf("%d requests with a limit of %d per day", n, perDay)
+	}
+	if got := s.look(t).states; got["failed"] > 0 || got["pending"] == 0 {
+		t.Errorf("states %v", got)
+	}
+}
