@@ -431,7 +431,9 @@ func (l *Lane) count(from store.State, t *store.Task) {
 	case t.State.Final():
 		l.Done.Add(1)
 	}
-	l.log.Debug("task", "task", t.ID, "from", from.String(), "state", t.State.String(), "reason", t.Reason)
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.log.Debug("task", "task", t.ID, "from", from.String(), "state", t.State.String(), "reason", t.Reason)
+	}
 }
 
 // what follows a step
@@ -492,7 +494,7 @@ func (l *Lane) step(ctx context.Context, t *store.Task, target *vendors.Target) 
 			n := p.afterPollError(*t, err, messageOf(err, target.Subject), l.r.now())
 			return n, l.whatNext(&n)
 		}
-		pg.Status = Scrub(pg.Status, target.Subject)
+		pg.Status = vendorWords(pg.Status, target.Subject)
 		n := p.afterPoll(*t, pg, l.r.now())
 		return n, l.whatNext(&n)
 	case stepVerify:

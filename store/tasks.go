@@ -390,11 +390,13 @@ func (s *Store) claim(ctx context.Context, query string, args ...any) ([]Work, e
 	}
 	defer rows.Close()
 	var work []Work
+	var w Work
+	var v taskScan
+	var sealed sql.RawBytes
+	into := append(v.into(&w.Task), &w.SubjectID, &sealed)
 	for rows.Next() {
-		var w Work
-		var v taskScan
-		var sealed sql.RawBytes
-		if err := rows.Scan(append(v.into(&w.Task), &w.SubjectID, &sealed)...); err != nil {
+		w, v = Work{}, taskScan{}
+		if err := rows.Scan(into...); err != nil {
 			return nil, fmt.Errorf("store: claim: %w", explain(err))
 		}
 		v.finish(&w.Task)

@@ -86,13 +86,16 @@ func DecodeJSON(vendor, op string, a *vendors.Answer, into any) error {
 		return problem("it is empty")
 	case body[0] == '<':
 		return problem("HTML or XML where JSON is due")
-	case !utf8.Valid(body) || !json.Valid(body):
+	case !utf8.Valid(body):
 		return problem("not JSON")
 	case string(body) == "null":
 		return problem("null")
 	}
 	// What the decoder says of a value may quote it.
 	if err := json.Unmarshal(body, into); err != nil {
+		if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+			return problem("not JSON")
+		}
 		if t := (*json.UnmarshalTypeError)(nil); errors.As(err, &t) && t.Field != "" {
 			return problem("not the documented form at " + t.Field)
 		}

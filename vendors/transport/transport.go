@@ -73,6 +73,7 @@ type Transport struct {
 	o    Options
 	log  *slog.Logger
 	base *http.Transport
+	date atomic.Pointer[string] // the last Date header
 	skew atomic.Pointer[time.Duration]
 }
 
@@ -185,34 +186,39 @@ func (t *Transport) do(ctx context.Context, op string, req *http.Request, to *si
 			break
 		}
 	}
+	debug := t.log.Enabled(ctx, slog.LevelDebug)
 	switch {
-	case err != nil:
+	case err != nil && debug:
 		t.log.LogAttrs(ctx, slog.LevelDebug, "request failed", slog.String("op", op), slog.String("method", method(req)),
 			slog.String("host", req.URL.Host), slog.Duration("duration", time.Since(started)), slog.Any("err", err))
-	case answer != nil:
+	case err == nil && answer != nil:
+		t.heed(answer)
+		if !debug {
+			break
+		}
 		t.log.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("op", op), slog.String("method", method(req)),
 			slog.String("host", req.URL.Host), slog.Int("status", answer.Status), slog.Int64("bytes", int64(len(answer.Body))+to.written()),
 			slog.Duration("duration", time.Since(started)))
-		t.heed(answer)
 	}
 	return answer, raw, err
 }
 
 // heed adapts the pace to what the vendor said.
 func (t *Transport) heed(a *vendors.Answer) {
-	if theirs, err := http.ParseTime(a.Header.Get("Date")); err == nil {
-		skew := time.Until(theirs)
-		t.skew.Store(&skew)
-	}
+	t.readClock(a.Header.Get("Date"))
 	if t.o.Limiter == nil {
 		return
 	}
-	asked, given := retryAfter(a.Header, time.Now())
-	switch {
-	case a.Status == http.StatusTooManyRequests, a.Status == http.StatusServiceUnavailable && given:
-		t.o.Limiter.refused(asked, given)
-	case a.Status < 500:
-		t.o.Limiter.Steady()
+	switch a.Status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		asked, given := retryAfter(a.Header, time.Now())
+		if given || a.Status == http.StatusTooManyRequests {
+			t.o.Limiter.refused(asked, given)
+		}
+	default:
+		if a.Status < 500 {
+			t.o.Limiter.Steady()
+		}
 	}
 }
 
@@ -225,6 +231,19 @@ func (t *Transport) Skew() (ahead time.Duration, ok bool) {
 		return 0, false
 	}
 	return *p, true
+}
+
+// readClock compares the vendor's clock with ours. It ticks in seconds, so most answers
+// say nothing new.
+func (t *Transport) readClock(date string) {
+	if last := t.date.Load(); last != nil && *last == date {
+		return
+	}
+	t.date.Store(&date)
+	if theirs, err := http.ParseTime(date); err == nil {
+		skew := time.Until(theirs)
+		t.skew.Store(&skew)
+	}
 }
 
 // permit refuses what must not leave.
