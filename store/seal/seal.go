@@ -102,16 +102,20 @@ func LoadFile(path string) (Key, error) {
 	return k, nil
 }
 
-// WriteFile writes the key to a new file of mode 0600, durably. It never replaces a file.
-func WriteFile(path string, k Key) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+// WriteFile writes the key to a new file of mode 0600, durably: after a crash the file is
+// there whole or not at all. It never replaces a file.
+func WriteFile(path string, k Key) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("key file: %w", err)
 	}
+	defer os.Remove(f.Name())
 	_, err = f.WriteString(k.Text())
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		os.Remove(path)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("key file: %w", err)
+	}
+	// A link, unlike a rename, fails where there is a file already.
+	if err := os.Link(f.Name(), path); err != nil {
 		return fmt.Errorf("key file: %w", err)
 	}
 	return syncDir(filepath.Dir(path))
