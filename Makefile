@@ -35,6 +35,10 @@ crash:
 faults:
 	$(GO) test -count=1 -timeout 30m -run '^TestFaults$$' -v ./batch/campaign | grep -v '^=== '
 
+## rate: the limits 5/s, 50/s and 500/s as the simulator sees requests arrive, over kills and restarts
+rate:
+	$(GO) test -count=1 -timeout 30m -run '^TestRate$$' -v ./batch/campaign -rate-for 20s | grep -v '^=== '
+
 ## leaks: canary identifiers searched for in every file, stream and environment
 leaks:
 	$(GO) test -count=1 -timeout 30m -run '^TestLeaks$$' -v ./batch/campaign -leaks-full | grep -v '^=== '
@@ -64,4 +68,4 @@ man: build
 clean:
 	rm -rf $(BIN) demo
 
-.PHONY: help build demo test crash faults leaks bench fuzz lint man clean
+.PHONY: help build demo test crash faults rate leaks bench fuzz lint man clean
