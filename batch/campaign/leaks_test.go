@@ -213,7 +213,7 @@ func TestLeaks(t *testing.T) {
 	if err := w.WriteAll(rows); err != nil {
 		t.Fatal(err)
 	}
-	s, url := serve(t, sim.Options{Seed: seed, RandSeed: *flagSeed, Day: 30 * time.Millisecond}, nil)
+	s, url := serve(t, sim.Options{Seed: seed, RandSeed: *flagSeed, Day: 150 * time.Millisecond}, nil)
 	who, err := age.GenerateX25519Identity() // opens the exports
 	if err != nil {
 		t.Fatal(err)
