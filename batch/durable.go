@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 )
 
 // WriteFile replaces the file at path with what fn writes: a reader sees the old content or
@@ -48,11 +50,34 @@ func createFile(path string, never []string) (*newFile, error) {
 			}
 		}
 	}
+	removeLeftovers(path)
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
 	if err != nil {
 		return nil, err
 	}
 	return &newFile{bufio.NewWriterSize(f, 1<<16), f, path}, nil
+}
+
+// leftoverAge is how old a temporary file must be to be nobody's any more.
+const leftoverAge = time.Hour
+
+// removeLeftovers removes what killed programs left of this file: rejects are people's rows
+// in clear, and nobody else would ever remove them.
+func removeLeftovers(path string) {
+	prefix := "." + filepath.Base(path) + "."
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return // then there is nothing to be written here either
+	}
+	for _, e := range entries {
+		random, ok := strings.CutPrefix(e.Name(), prefix)
+		if !ok || random == "" || strings.Trim(random, "0123456789") != "" || !e.Type().IsRegular() {
+			continue
+		}
+		if st, err := e.Info(); err == nil && time.Since(st.ModTime()) > leftoverAge {
+			os.Remove(filepath.Join(filepath.Dir(path), e.Name())) // if it fails, the next one tries again
+		}
+	}
 }
 
 // discard leaves nothing of the new content. It does nothing after commit.
