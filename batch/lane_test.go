@@ -486,6 +486,20 @@ func TestLaterRuns(t *testing.T) {
 	})
 }
 
+// TestStatusIsScrubbed: a vendor's word for a job's status may quote the person; what is
+// kept of it does not (invariant 7).
+func TestStatusIsScrubbed(t *testing.T) {
+	v := jobs("v", 2)
+	v.word = "running for Person-000@Example.com"
+	bubble(t, []*fake{v}, func(r *rig) {
+		r.people(1)
+		r.work(WorkOptions{})
+		if got := r.tasks()[0].Message; got != "the vendor says: running for […]" {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
 // TestDryRun: nothing is submitted, polled or verified, nobody's request is finished, and
 // the real run looks again.
 func TestDryRun(t *testing.T) {

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -263,7 +264,8 @@ type fake struct {
 	flying  int
 	most    int // calls in flight at once
 	tickets int
-	polls   int // a job is done at this poll
+	polls   int    // a job is done at this poll
+	word    string // what the vendor says of a job that is not
 }
 
 func remote(name string) *fake {
@@ -400,7 +402,7 @@ func (f fakePoller) Poll(_ context.Context, t *vendors.Target) (vendors.Progress
 	if f.jobs[t.Reference]++; f.jobs[t.Reference] >= f.polls {
 		return vendors.Progress{Job: vendors.JobDone, Status: "done"}, nil
 	}
-	return vendors.Progress{Job: vendors.JobOpen, Status: "running"}, nil
+	return vendors.Progress{Job: vendors.JobOpen, Status: cmp.Or(f.word, "running")}, nil
 }
 
 // count is how many calls of a kind there were, about one person or with "" about all.
