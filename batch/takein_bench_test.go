@@ -21,7 +21,7 @@ import (
 	"expunge/vendors/voyado"
 )
 
-const benchRows = 50_000
+const benchRows = 100_000
 
 // benchStore opens a new store with a job of the three real vendors on it.
 func benchStore(b *testing.B) (*store.Store, *batch.Job) {
