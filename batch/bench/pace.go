@@ -107,25 +107,27 @@ func (w *world) departures(ctx context.Context, rate float64) ([]time.Time, erro
 	var mu sync.Mutex
 	var at []time.Time
 	var failed error
-	// The transport holds a request in this hook of net/http; ours is called after its own.
-	trace := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
-		now := time.Now()
-		mu.Lock()
-		defer mu.Unlock()
-		at = append(at, now)
-	}})
 	var group sync.WaitGroup
 	for i := range inFlight {
 		group.Go(func() {
 			for ctx.Err() == nil {
+				// The transport holds a request in this hook of net/http; ours is called after
+				// its own, also for what may not leave.
+				var left time.Time
+				trace := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { left = time.Now() }})
 				req, err := http.NewRequest(http.MethodGet, w.url+"/v4.1/anonymize.json?email="+address(4*i+3), nil)
 				if err == nil {
 					_, err = tr.Do(trace, "preview", req)
 				}
-				if err != nil && !errors.Is(err, vendors.ErrStopped) {
-					mu.Lock()
-					defer mu.Unlock()
+				mu.Lock()
+				switch {
+				case err == nil:
+					at = append(at, left)
+				case !errors.Is(err, vendors.ErrStopped):
 					failed = err
+				}
+				mu.Unlock()
+				if err != nil {
 					return
 				}
 			}
