@@ -54,7 +54,9 @@ func TestRate(t *testing.T) {
 				}
 			}
 			before := len(v.arrivals(t))
-			s.mustRun(t, []int{0}, "run", "--for", steady.String())
+			// A task that every one of the kills met with its intent on disk has used up its
+			// attempts and is held (4); that is another test's business.
+			s.mustRun(t, []int{0, 4}, "run", "--for", steady.String())
 			at := v.arrivals(t)
 			if len(at)-before < 3 {
 				t.Fatalf("%d requests in %v", len(at)-before, steady)
