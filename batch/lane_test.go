@@ -771,7 +771,7 @@ func TestStoreFailure(t *testing.T) {
 func TestControlTotals(t *testing.T) {
 	for name, harm := range map[string]string{
 		"a task is gone":        `DELETE FROM tasks WHERE id = (SELECT max(id) FROM tasks)`,
-		"a task too many":       `INSERT INTO tasks (id, vendor, field, nth, state, due_at, next_at) SELECT max(id)+1, vendor, field, nth, 0, due_at, 0 FROM tasks`,
+		"a task too many":       `INSERT INTO tasks (id, vendor, identifier, state, due_at, next_at) SELECT max(id)+1, vendor, identifier, 0, due_at, 0 FROM tasks`,
 		"a subject is gone":     `DELETE FROM subjects WHERE id = (SELECT max(id) FROM subjects)`,
 		"a refused row is gone": `DELETE FROM rejects`,
 		"a refused row more":    `INSERT INTO rejects SELECT batch, line+100, '', state, reason, message FROM rejects`,

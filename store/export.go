@@ -138,7 +138,7 @@ const exportUnmade = "export_failed"
 
 // applyExport makes one change inside the open transaction.
 func (w *writer) applyExport(ch *ExportChange) error {
-	e, now := &ch.Export, w.s.o.Now().UnixMilli()
+	e, now := &ch.Export, w.s.o.Now().Unix()
 	if ch.New {
 		_, err := w.st.exportNew.each(nil, e.Task, e.Vendor, int64(e.State))
 		return err
@@ -151,7 +151,7 @@ func (w *writer) applyExport(ch *ExportChange) error {
 		bytes, files, lines = e.Bytes, int64(e.Files), e.Lines
 	}
 	n, err := w.st.exportMove.each(nil, int64(e.State), nullMillis(e.NextAt), int64(e.Attempts), int64(e.Lost), int64(e.Damaged),
-		nullText(e.Reference), nullMillis(e.CreatedAt), nullMillis(e.DoneAt), nullMillis(e.EndedAt), nullText(e.File), bytes,
+		nullText(e.Reference), nullSecs(e.CreatedAt), nullSecs(e.DoneAt), nullSecs(e.EndedAt), nullText(e.File), bytes,
 		nullText(e.SHA256), files, lines, nullText(e.Reason), nullText(e.Message), e.Task, int64(ch.From))
 	if err != nil {
 		return err
@@ -160,7 +160,7 @@ func (w *writer) applyExport(ch *ExportChange) error {
 		return fmt.Errorf("%w: the export of task %d is not %v", ErrConflict, e.Task, ch.From)
 	}
 	if ch.Wake {
-		_, err = w.st.exportWake.each(nil, now, e.Task)
+		_, err = w.st.exportWake.each(nil, w.s.o.Now().UnixMilli(), e.Task)
 	}
 	return err
 }
@@ -183,7 +183,7 @@ func (s *Store) exports(ctx context.Context, where string, args ...any) ([]Expor
 			&file, &bytes, &sum, &files, &lines, &reason, &message); err != nil {
 			return nil, explain(err)
 		}
-		e.NextAt, e.CreatedAt, e.DoneAt, e.EndedAt = fromMillis(next), fromMillis(created), fromMillis(done), fromMillis(ended)
+		e.NextAt, e.CreatedAt, e.DoneAt, e.EndedAt = fromMillis(next), fromSecs(created), fromSecs(done), fromSecs(ended)
 		e.Reference, e.File, e.SHA256, e.Reason, e.Message = reference.String, file.String, sum.String, reason.String, message.String
 		e.Bytes, e.Files, e.Lines = bytes.Int64, int(files.Int64), lines.Int64
 		all = append(all, e)
@@ -268,7 +268,7 @@ func (s *Store) ExportTally(ctx context.Context, batch int64) ([]ExportTally, er
 		if err := rows.Scan(&t.Vendor, &t.State, &t.Reason, &t.Exports, &next, &done); err != nil {
 			return nil, explain(err)
 		}
-		t.NextAt, t.DoneAt = fromMillis(next), fromMillis(done)
+		t.NextAt, t.DoneAt = fromMillis(next), fromSecs(done)
 		all = append(all, t)
 	}
 	return all, explain(rows.Err())

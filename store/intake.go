@@ -87,6 +87,7 @@ type Intake struct {
 	buf    []subjectRow
 	sealed []byte // where the sealed data of buf lies
 	rej    []Reject
+	ready  map[vendorBlock]int64 // the blocks of buf, with their numbers of tasks
 	same   *sorter
 
 	jobs chan func(c *sql.Conn) error
@@ -132,7 +133,7 @@ func (s *Store) batches(ctx context.Context, where string, args ...any) ([]Batch
 		if err := rows.Scan(&b.ID, &b.Name, &b.Digest, &at, &b.Loading, &b.Rows, &b.Subjects, &b.Invalid, &b.Duplicates, &b.First, &b.Last, &b.Done); err != nil {
 			return nil, explain(err)
 		}
-		b.TakenAt = fromMillis(at)
+		b.TakenAt = fromSecs(at)
 		all = append(all, b)
 	}
 	return all, explain(rows.Err())
@@ -162,13 +163,13 @@ func (s *Store) BeginIntake(ctx context.Context, name string, now time.Time) (*I
 	if _, err := s.DiscardUnsettled(ctx); err != nil {
 		return nil, err
 	}
-	in := &Intake{s: s, now: now, shapes: map[string]int{}, same: newSorter(s.path)}
+	in := &Intake{s: s, now: now, shapes: map[string]int{}, ready: map[vendorBlock]int64{}, same: newSorter(s.path)}
 	if err := s.read.QueryRowContext(ctx, `SELECT 1 + max(coalesce((SELECT max(last_subject) FROM batches), 0), coalesce((SELECT max(id) FROM subjects), 0))`).Scan(&in.nextID); err != nil {
 		return nil, explain(err)
 	}
 	in.batch = Batch{Name: name, TakenAt: now, First: in.nextID, Loading: true}
 	err := s.inTx(ctx, func(c *sql.Conn) error {
-		res, err := c.ExecContext(context.Background(), `INSERT INTO batches (name, taken_at, first_subject) VALUES (?, ?, ?)`, name, millis(now), in.nextID)
+		res, err := c.ExecContext(context.Background(), `INSERT INTO batches (name, taken_at, first_subject) VALUES (?, ?, ?)`, name, secs(now), in.nextID)
 		if err != nil {
 			return err
 		}
@@ -196,7 +197,7 @@ func (s *Store) BeginIntake(ctx context.Context, name string, now time.Time) (*I
 }
 
 func (in *Intake) loadShapes(ctx context.Context) error {
-	rows, err := in.s.read.QueryContext(ctx, `SELECT shape, vendor, field, nth, state, coalesce(reason, '') FROM shapes ORDER BY shape, n`)
+	rows, err := in.s.read.QueryContext(ctx, `SELECT shape, vendor, identifier%100, identifier/100, state, coalesce(reason, '') FROM shapes ORDER BY shape, n`)
 	if err != nil {
 		return explain(err)
 	}
@@ -269,10 +270,16 @@ func (in *Intake) Subject(n *NewSubject) error {
 			}
 		}
 	}
+	due := secs(n.DueAt)
+	for _, t := range n.Tasks {
+		if t.State == Pending {
+			in.ready[vendorBlock{t.Vendor, blockOf(due, id)}]++
+		}
+	}
 	from := len(in.sealed)
 	in.sealed = in.s.box.Seal(slices.Grow(in.sealed, len(n.Plain)+seal.Overhead), n.Plain, seal.Place{Table: "subjects", Row: id})
-	in.buf = append(in.buf, subjectRow{id: id, line: int64(n.Line), content: n.Content, received: millis(n.ReceivedAt),
-		due: millis(n.DueAt), subjectID: n.SubjectID, shape: in.shape(n.Tasks),
+	in.buf = append(in.buf, subjectRow{id: id, line: int64(n.Line), content: n.Content, received: secs(n.ReceivedAt),
+		due: due, subjectID: n.SubjectID, shape: in.shape(n.Tasks),
 		sealed: in.sealed[from:len(in.sealed):len(in.sealed)]})
 	return in.flushAt(chunk)
 }
@@ -288,8 +295,9 @@ func (in *Intake) flushAt(n int) error {
 	if len(in.buf) < n && len(in.rej) < n {
 		return in.err
 	}
-	subjects, rejects, shapes, batch, now := in.buf, in.rej, in.newest, in.batch.ID, millis(in.now)
+	subjects, ready, rejects, shapes, batch, now := in.buf, in.ready, in.rej, in.newest, in.batch.ID, secs(in.now)
 	in.buf, in.sealed, in.rej, in.newest = make([]subjectRow, 0, chunk), make([]byte, 0, len(in.sealed)+len(in.sealed)/16), nil, nil
+	in.ready = make(map[vendorBlock]int64, len(ready))
 	if in.err == nil {
 		in.err = in.s.Err()
 	}
@@ -305,7 +313,10 @@ func (in *Intake) flushAt(n int) error {
 			if err := insertSubjects(conn, batch, subjects); err != nil {
 				return err
 			}
-			return fanOut(conn, subjects, now)
+			if err := fanOut(conn, subjects, now); err != nil {
+				return err
+			}
+			return listReady(conn, ready)
 		})
 		if err != nil {
 			return err
@@ -331,8 +342,8 @@ func (in *Intake) finishLoading() error {
 
 func insertShapes(c *sql.Conn, rows []shapeRow) error {
 	for _, r := range rows {
-		if _, err := c.ExecContext(context.Background(), `INSERT INTO shapes VALUES (?,?,?,?,?,?,?)`,
-			r.shape, r.n, r.Vendor, r.Field, r.Nth, r.State, nullText(r.Reason)); err != nil {
+		if _, err := c.ExecContext(context.Background(), `INSERT INTO shapes VALUES (?,?,?,?,?,?)`,
+			r.shape, r.n, r.Vendor, identifier(r.Field, r.Nth), r.State, nullText(r.Reason)); err != nil {
 			return err
 		}
 	}
@@ -371,8 +382,8 @@ func fanOut(c driver.Conn, subjects []subjectRow, now int64) error {
 	if len(subjects) == 0 {
 		return nil
 	}
-	q, err := prepare(c, `INSERT INTO tasks (id, vendor, field, nth, state, due_at, next_at, reason, completed_at)
- SELECT s.id*1000 + h.n, h.vendor, h.field, h.nth, h.state, s.due_at, CASE WHEN h.state = 0 THEN 0 END, h.reason,
+	q, err := prepare(c, `INSERT INTO tasks (id, vendor, identifier, state, due_at, next_at, reason, completed_at)
+ SELECT s.id*1000 + h.n, h.vendor, h.identifier, h.state, s.due_at, CASE WHEN h.state = 0 THEN 0 END, h.reason,
  CASE WHEN h.state >= 6 THEN ? END
  FROM subjects s CROSS JOIN shapes h ON h.shape = s.shape WHERE s.id BETWEEN ? AND ?`, 0)
 	if err != nil {
@@ -532,7 +543,7 @@ func (in *Intake) linkSame(ctx context.Context, same func(a, b Work) bool) error
 				if _, err := c.ExecContext(context.Background(), `UPDATE tasks SET follows=?, next_at=NULL WHERE id=?`, l.lead, l.task); err != nil {
 					return err
 				}
-				if _, err := c.ExecContext(context.Background(), `UPDATE tasks SET leads=1 WHERE id=?`, l.lead); err != nil {
+				if _, err := c.ExecContext(context.Background(), `UPDATE tasks SET more=json_set(coalesce(more, '{}'), '$.leads', json('true')) WHERE id=?`, l.lead); err != nil {
 					return err
 				}
 			}

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -100,7 +99,7 @@ func (s *Store) CountHeld(ctx context.Context, f HeldFilter) ([]HeldCount, error
 		if err := rows.Scan(&h.Vendor, &h.Reason, &h.Tasks, &h.Follow, &due); err != nil {
 			return nil, explain(err)
 		}
-		h.DueAt = fromMillis(due)
+		h.DueAt = fromSecs(due)
 		all = append(all, h)
 	}
 	return all, explain(rows.Err())
@@ -123,12 +122,12 @@ func (s *Store) TaskByID(ctx context.Context, id int64) (Work, error) {
 // many references there are: an index would cost every backlog its bytes for a file that
 // comes once a week.
 func (s *Store) ByReferences(ctx context.Context, vendor int64, references []string) (map[string]Work, error) {
-	list, err := json.Marshal(references)
+	list, err := packedReferences(references)
 	if err != nil {
 		return nil, err
 	}
 	found := map[string]Work{}
-	now, err := s.claim(ctx, sqlClaim+`t.vendor = ? AND t.follows IS NULL AND t.reference IN (SELECT value FROM json_each(?))`, vendor, string(list))
+	now, err := s.claim(ctx, sqlClaim+`t.vendor = ? AND t.follows IS NULL AND t.reference IN `+sqlReferences, vendor, list)
 	if err != nil {
 		return nil, err
 	}
@@ -136,17 +135,18 @@ func (s *Store) ByReferences(ctx context.Context, vendor int64, references []str
 		found[w.Reference] = w
 	}
 	rows, err := s.read.QueryContext(ctx, `SELECT f.task, f.reference FROM former_references f JOIN tasks t ON t.id = f.task
- WHERE t.vendor = ? AND f.reference IN (SELECT value FROM json_each(?))`, vendor, string(list))
+ WHERE t.vendor = ? AND f.reference IN `+sqlReferences, vendor, list)
 	if err != nil {
 		return nil, explain(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var id int64
-		var ref string
-		if err := rows.Scan(&id, &ref); err != nil {
+		var packed reference
+		if err := rows.Scan(&id, &packed); err != nil {
 			return nil, explain(err)
 		}
+		ref := string(packed)
 		if _, ok := found[ref]; ok {
 			continue
 		}
@@ -176,7 +176,7 @@ func (s *Store) DecideAll(ctx context.Context, changes []Change, d Decision) err
 			// The reason is the one that the task had, which is what was decided about.
 			if _, err := c.ExecContext(context.Background(), `INSERT INTO decisions (at, who, action, subject, task, reason, note)
  SELECT ?, ?, ?, ?, id, reason, ? FROM tasks WHERE id = ?`,
-				millis(d.At), d.Who, d.Action, ch.Subject(), nullText(d.Note), ch.ID); err != nil {
+				secs(d.At), d.Who, d.Action, ch.Subject(), nullText(d.Note), ch.ID); err != nil {
 				return err
 			}
 			if err := c.Raw(func(any) error { return s.w.apply(ch) }); err != nil {
@@ -220,14 +220,14 @@ func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d
 		if err != nil {
 			return err
 		}
-		x.ReceivedAt, x.Former = time.UnixMilli(received).UTC(), time.UnixMilli(due).UTC()
+		x.ReceivedAt, x.Former = time.Unix(received, 0).UTC(), time.Unix(due, 0).UTC()
 		if !until.After(x.Former) {
 			return fmt.Errorf("subject %s is due on %s already: %w", subjectID, x.Former.Format(time.DateOnly), ErrNotLater)
 		}
-		if _, err := c.ExecContext(bg, `UPDATE subjects SET due_at=? WHERE id=?`, millis(until), id); err != nil {
+		if _, err := c.ExecContext(bg, `UPDATE subjects SET due_at=? WHERE id=?`, secs(until), id); err != nil {
 			return err
 		}
-		res, err := c.ExecContext(bg, `UPDATE tasks SET due_at=? WHERE id BETWEEN ?*1000 AND ?*1000+999 AND state < 6`, millis(until), id, id)
+		res, err := c.ExecContext(bg, `UPDATE tasks SET due_at=? WHERE id BETWEEN ?*1000 AND ?*1000+999 AND state < 6`, secs(until), id, id)
 		if err != nil {
 			return err
 		}
@@ -238,7 +238,7 @@ func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d
 			return fmt.Errorf("subject %s: %w", subjectID, ErrNothingOpen)
 		}
 		_, err = c.ExecContext(bg, `INSERT INTO decisions (at, who, action, subject, note, until) VALUES (?,?,?,?,?,?)`,
-			millis(d.At), d.Who, d.Action, id, nullText(d.Note), millis(until))
+			secs(d.At), d.Who, d.Action, id, nullText(d.Note), secs(until))
 		return err
 	})
 	return x, err
@@ -262,7 +262,7 @@ func (s *Store) Extensions(ctx context.Context, limit int) ([]Extension, error) 
 		if err := rows.Scan(&x.SubjectID, &received, &until, &at, &x.Who, &x.Note, &x.Open); err != nil {
 			return nil, explain(err)
 		}
-		x.ReceivedAt, x.Until, x.At = time.UnixMilli(received).UTC(), time.UnixMilli(until).UTC(), time.UnixMilli(at).UTC()
+		x.ReceivedAt, x.Until, x.At = time.Unix(received, 0).UTC(), time.Unix(until, 0).UTC(), time.Unix(at, 0).UTC()
 		all = append(all, x)
 	}
 	return all, explain(rows.Err())

@@ -3,6 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -83,7 +85,7 @@ func TestClaims(t *testing.T) {
 	var rows []*NewSubject
 	for i := range 7 {
 		n := subject(s, i+2, fmt.Sprintf("R-%d", i), fmt.Sprintf("p%d@example.com", i), "", alpha, beta)
-		n.DueAt = start.Add(time.Duration([]int{5, 3, 3, 9, 1, 3, 3}[i]) * time.Hour)
+		n.DueAt = start.Add(time.Duration([]int{5, 3, 3, 9, 1, 3, 3}[i]) * day)
 		rows = append(rows, n)
 	}
 	b := take(t, s, "claims", rows...)
@@ -186,15 +188,16 @@ func TestClaimsUseTheirIndexes(t *testing.T) {
 	db := raw(t, e.path)
 	mustExec(t, db, `ANALYZE`)
 	for name, query := range map[string]string{
-		"ready":          sqlClaim + `t.vendor=? AND t.next_at=0 ORDER BY t.due_at, t.id LIMIT ?`,
-		"ready, onwards": sqlClaim + `t.vendor=? AND t.next_at=0 AND t.due_at>? ORDER BY t.due_at, t.id LIMIT ?`,
-		"due":            sqlClaim + `t.vendor=? AND t.next_at>0 AND t.next_at<=? AND t.state<=? ORDER BY t.next_at, t.id LIMIT ?`,
-		"next":           `SELECT min(next_at) FROM tasks WHERE vendor=? AND next_at>0 AND next_at>? AND state<=?`,
-		"by id":          sqlClaim + `t.id = ?`,
-		"forget":         sqlOpen,
-		"follow":         sqlFollow,
+		"block":  sqlNextBlock,
+		"ready":  sqlClaim + sqlInBlock + ` ORDER BY t.id LIMIT ?6`,
+		"unlist": sqlUnlist,
+		"due":    sqlClaim + `t.vendor=? AND t.next_at>0 AND t.next_at<=? AND t.state<=? ORDER BY t.next_at, t.id LIMIT ?`,
+		"next":   `SELECT min(next_at) FROM tasks WHERE vendor=? AND next_at>0 AND next_at>? AND state<=?`,
+		"by id":  sqlClaim + `t.id = ?`,
+		"forget": sqlOpen,
+		"follow": sqlFollow,
 	} {
-		args := make([]any, strings.Count(query, "?"))
+		args := make([]any, parameters(query))
 		for i := range args {
 			args[i] = 1
 		}
@@ -215,6 +218,16 @@ func TestClaimsUseTheirIndexes(t *testing.T) {
 		rows.Close()
 	}
 	s.close(t)
+}
+
+// parameters is how many arguments a statement wants: numbered ones, or one for each mark.
+func parameters(query string) int {
+	most := 0
+	for _, m := range regexp.MustCompile(`\?(\d+)`).FindAllStringSubmatch(query, -1) {
+		n, _ := strconv.Atoi(m[1])
+		most = max(most, n)
+	}
+	return max(most, strings.Count(strings.Join(regexp.MustCompile(`\?\d+`).Split(query, -1), ""), "?"))
 }
 
 // TestQuota: in any 24 hours no more than the limit, over restarts, whoever counts.

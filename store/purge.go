@@ -35,7 +35,7 @@ const purgeable = `NOT EXISTS (SELECT 1 FROM batches b WHERE b.id = s.batch AND 
 const emptied = `NOT loading AND purged = subjects AND taken_at < $before`
 
 func (f PurgeFilter) args() []any {
-	return []any{sql.Named("before", millis(f.Before)), sql.Named("failed", f.Failed)}
+	return []any{sql.Named("before", secs(f.Before)), sql.Named("failed", f.Failed)}
 }
 
 // Purgeable counts what Purge would drop of subjects and tasks, and changes nothing.
@@ -143,7 +143,7 @@ func dropSubjects(c *sql.Conn, ids []int64) (tasks int64, err error) {
 }
 
 func dropRejects(c *sql.Conn, f PurgeFilter) (int64, error) {
-	bg, before := context.Background(), sql.Named("before", millis(f.Before))
+	bg, before := context.Background(), sql.Named("before", secs(f.Before))
 	if _, err := c.ExecContext(bg, `UPDATE batches SET purged_rejects = purged_rejects + (SELECT count(*) FROM rejects r WHERE r.batch = batches.id) WHERE `+emptied, before); err != nil {
 		return 0, err
 	}

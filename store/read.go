@@ -109,7 +109,7 @@ func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, fn func
 
 func (s *Store) subjectPage(ctx context.Context, page []Row, ids []int64, from, last int64, since time.Time) ([]Row, []int64, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT id, batch, line, subject_id, received_at, due_at, sealed FROM subjects
- WHERE id BETWEEN ? AND ? AND received_at >= ? ORDER BY id LIMIT ?`, from, last, millis(since), pageSize)
+ WHERE id BETWEEN ? AND ? AND received_at >= ? ORDER BY id LIMIT ?`, from, last, secs(since), pageSize)
 	if err != nil {
 		return nil, nil, explain(err)
 	}
@@ -121,7 +121,7 @@ func (s *Store) subjectPage(ctx context.Context, page []Row, ids []int64, from, 
 		if err := rows.Scan(&id, &r.Batch, &r.Line, &r.SubjectID, &received, &due, &sealed); err != nil {
 			return nil, nil, explain(err)
 		}
-		r.ReceivedAt, r.DueAt = time.UnixMilli(received).UTC(), time.UnixMilli(due).UTC()
+		r.ReceivedAt, r.DueAt = time.Unix(received, 0).UTC(), time.Unix(due, 0).UTC()
 		if r.Plain, err = s.box.Open(nil, sealed, seal.Place{Table: "subjects", Row: id}); err != nil {
 			return nil, nil, fmt.Errorf("store: subject %d: %w", id, err)
 		}
@@ -143,7 +143,9 @@ func (s *Store) eachTask(ctx context.Context, first, last int64, fn func(*Task) 
 		if err := rows.Scan(v.into(&t)...); err != nil {
 			return explain(err)
 		}
-		v.finish(&t)
+		if err := v.finish(&t); err != nil {
+			return err
+		}
 		if err := fn(&t); err != nil {
 			return err
 		}
@@ -212,7 +214,7 @@ func (s *Store) Tally(ctx context.Context, batch int64, now time.Time) ([]Tally,
    sum(due_at < ?3 AND state < 6) AS overdue
   FROM tasks WHERE id >= ?1 AND id < min(?2, (SELECT coalesce(min(first_subject)*1000, ?2) FROM batches WHERE loading))
   GROUP BY vendor, state) t JOIN vendors v ON v.id = t.vendor ORDER BY v.name, t.state`,
-		first, last, now.UnixMilli())
+		first, last, now.Unix())
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -224,7 +226,7 @@ func (s *Store) Tally(ctx context.Context, batch int64, now time.Time) ([]Tally,
 		if err := rows.Scan(&t.Vendor, &t.State, &t.Tasks, &due, &next, &t.Overdue); err != nil {
 			return nil, explain(err)
 		}
-		t.DueAt, t.NextAt = fromMillis(due), fromMillis(next)
+		t.DueAt, t.NextAt = fromSecs(due), fromMillis(next)
 		all = append(all, t)
 	}
 	return all, explain(rows.Err())
@@ -304,7 +306,7 @@ type Run struct {
 // BeginRun records that a run has started.
 func (s *Store) BeginRun(ctx context.Context, r Run) (int64, error) {
 	err := s.inTx(ctx, func(c *sql.Conn) error {
-		res, err := c.ExecContext(context.Background(), `INSERT INTO runs (started_at, version, config) VALUES (?, ?, ?)`, millis(r.StartedAt), r.Version, r.Config)
+		res, err := c.ExecContext(context.Background(), `INSERT INTO runs (started_at, version, config) VALUES (?, ?, ?)`, secs(r.StartedAt), r.Version, r.Config)
 		if err == nil {
 			r.ID, err = res.LastInsertId()
 		}
@@ -316,14 +318,14 @@ func (s *Store) BeginRun(ctx context.Context, r Run) (int64, error) {
 // EndRun records how a run ended.
 func (s *Store) EndRun(ctx context.Context, id int64, at time.Time, exit int) error {
 	return s.inTx(context.WithoutCancel(ctx), func(c *sql.Conn) error {
-		_, err := c.ExecContext(context.Background(), `UPDATE runs SET ended_at=?, exit_code=? WHERE id=?`, millis(at), exit, id)
+		_, err := c.ExecContext(context.Background(), `UPDATE runs SET ended_at=?, exit_code=? WHERE id=?`, secs(at), exit, id)
 		return err
 	})
 }
 
 // Runs returns the runs since a time, the oldest first.
 func (s *Store) Runs(ctx context.Context, since time.Time) ([]Run, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT id, started_at, ended_at, coalesce(exit_code, -1), version, config FROM runs WHERE started_at >= ? ORDER BY id`, millis(since))
+	rows, err := s.read.QueryContext(ctx, `SELECT id, started_at, ended_at, coalesce(exit_code, -1), version, config FROM runs WHERE started_at >= ? ORDER BY id`, secs(since))
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -335,7 +337,7 @@ func (s *Store) Runs(ctx context.Context, since time.Time) ([]Run, error) {
 		if err := rows.Scan(&r.ID, &start, &end, &r.ExitCode, &r.Version, &r.Config); err != nil {
 			return nil, explain(err)
 		}
-		r.StartedAt, r.EndedAt = fromMillis(start), fromMillis(end)
+		r.StartedAt, r.EndedAt = fromSecs(start), fromSecs(end)
 		all = append(all, r)
 	}
 	return all, explain(rows.Err())

@@ -29,9 +29,9 @@ type Standing struct {
 // not), in one reading.
 func (s *Store) Standing(ctx context.Context, now, submittedBefore time.Time) ([]Standing, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT vendor, state, due_at/?1 AS day, count(*), count(*) - count(follows), min(due_at), min(nullif(next_at, 0)),
- sum(state < 6 AND due_at < ?2), sum(state = 3 AND next_at IS NULL AND follows IS NULL AND submitted_at < ?3)
+ sum(state < 6 AND due_at < ?2), sum(state = 3 AND next_at IS NULL AND follows IS NULL AND submitted_at <= ?3)
  FROM tasks WHERE id < coalesce((SELECT min(first_subject)*1000 FROM batches WHERE loading), 9223372036854775807)
- GROUP BY vendor, state, day ORDER BY vendor, state, day`, day.Milliseconds(), now.UnixMilli(), submittedBefore.UnixMilli())
+ GROUP BY vendor, state, day ORDER BY vendor, state, day`, int64(day/time.Second), now.Unix(), submittedBefore.Unix())
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -44,8 +44,8 @@ func (s *Store) Standing(ctx context.Context, now, submittedBefore time.Time) ([
 		if err := rows.Scan(&st.Vendor, &st.State, &days, &st.Tasks, &st.Own, &due, &next, &st.Overdue, &st.Unconfirmed); err != nil {
 			return nil, explain(err)
 		}
-		st.Day = time.UnixMilli(days * day.Milliseconds()).UTC()
-		st.DueAt, st.NextAt = fromMillis(due), fromMillis(next)
+		st.Day = time.Unix(days*int64(day/time.Second), 0).UTC()
+		st.DueAt, st.NextAt = fromSecs(due), fromMillis(next)
 		all = append(all, st)
 	}
 	return all, explain(rows.Err())
@@ -64,11 +64,11 @@ type Request struct {
 func (s *Store) OpenRequest(ctx context.Context, due time.Time) (r Request, ok bool, err error) {
 	var received, at int64
 	err = s.read.QueryRowContext(ctx, `SELECT s.subject_id, s.batch, s.received_at, s.due_at FROM tasks t JOIN subjects s ON s.id = t.id/1000
- WHERE t.state < 6 AND t.due_at = ? LIMIT 1`, due.UnixMilli()).Scan(&r.SubjectID, &r.Batch, &received, &at)
+ WHERE t.state < 6 AND t.due_at = ? LIMIT 1`, due.Unix()).Scan(&r.SubjectID, &r.Batch, &received, &at)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Request{}, false, nil
 	}
-	r.ReceivedAt, r.DueAt = time.UnixMilli(received).UTC(), time.UnixMilli(at).UTC()
+	r.ReceivedAt, r.DueAt = time.Unix(received, 0).UTC(), time.Unix(at, 0).UTC()
 	return r, err == nil, explain(err)
 }
 
@@ -91,7 +91,7 @@ func (s *Store) LastRun(ctx context.Context, codes ...int) (r Run, ok bool, err 
 	if err != nil {
 		return Run{}, false, fmt.Errorf("store: %w", explain(err))
 	}
-	r.StartedAt, r.EndedAt = fromMillis(start), fromMillis(end)
+	r.StartedAt, r.EndedAt = fromSecs(start), fromSecs(end)
 	return r, true, nil
 }
 

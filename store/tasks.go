@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -75,33 +76,76 @@ type Change struct {
 	export *ExportChange // instead of all the above
 }
 
-const taskColumns = `t.id, t.vendor, t.field, t.nth, t.due_at, t.leads, t.follows, t.state, t.reason, t.message, t.evidence,
- t.next_at, t.attempts, t.uncertain, t.lost, t.records, t.records_after, t.record_refs, t.reference, t.hint, t.approval,
- t.previewed_at, t.submitted_at, t.completed_at, t.verified_at`
+const taskColumns = `t.id, t.vendor, t.identifier, t.due_at, t.follows, t.state, t.reason, t.evidence, t.next_at, t.records, t.records_after,
+ t.record_refs, t.reference, t.more, t.previewed_at, t.submitted_at, t.completed_at, t.verified_at`
+
+// more is the stored form of what few tasks have.
+type more struct {
+	Leads     bool   `json:"leads,omitempty"`
+	Attempts  int    `json:"attempts,omitempty"`
+	Uncertain int    `json:"uncertain,omitempty"`
+	Lost      int    `json:"lost,omitempty"`
+	Message   string `json:"message,omitempty"`
+	Hint      string `json:"hint,omitempty"`
+	Approval  string `json:"approval,omitempty"`
+}
+
+// more is what column more holds of the task: nil for nothing.
+func (t *Task) more() (any, error) {
+	m := more{t.Leads, t.Attempts, t.Uncertain, t.Lost, t.Message, t.Hint, t.Approval}
+	if m == (more{}) {
+		return nil, nil
+	}
+	text, err := json.Marshal(m)
+	return string(text), err
+}
+
+// setMore is the reverse of more.
+func (t *Task) setMore(text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	var m more
+	if err := json.Unmarshal(text, &m); err != nil {
+		return fmt.Errorf("%w: task %d: %w", errForm, t.ID, err)
+	}
+	t.Leads, t.Attempts, t.Uncertain, t.Lost = m.Leads, m.Attempts, m.Uncertain, m.Lost
+	t.Message, t.Hint, t.Approval = m.Message, m.Hint, m.Approval
+	return nil
+}
+
+// perField is the factor between the number of a value among those of its field and the
+// number by which the store knows an identifier: fields are below it.
+const perField = 100
+
+func identifier(field, nth int) int64 { return int64(field + perField*nth) }
 
 type taskScan struct {
-	due                                                      int64
+	due, identifier                                          int64
 	follows, next, previewed, submitted, completed, verified sql.NullInt64
 	records, after                                           sql.NullInt64
-	reason, message, refs, reference, hint, approval         sql.NullString
+	reason                                                   sql.NullString
+	refs, reference                                          reference
+	more                                                     sql.RawBytes
 }
 
 func (v *taskScan) into(t *Task) []any {
-	return []any{&t.ID, &t.Vendor, &t.Field, &t.Nth, &v.due, &t.Leads, &v.follows, &t.State, &v.reason, &v.message, &t.Evidence,
-		&v.next, &t.Attempts, &t.Uncertain, &t.Lost, &v.records, &v.after, &v.refs, &v.reference, &v.hint, &v.approval,
-		&v.previewed, &v.submitted, &v.completed, &v.verified}
+	return []any{&t.ID, &t.Vendor, &v.identifier, &v.due, &v.follows, &t.State, &v.reason, &t.Evidence, &v.next, &v.records, &v.after,
+		&v.refs, &v.reference, &v.more, &v.previewed, &v.submitted, &v.completed, &v.verified}
 }
 
-func (v *taskScan) finish(t *Task) {
-	t.DueAt = time.UnixMilli(v.due).UTC()
+func (v *taskScan) finish(t *Task) error {
+	t.Field, t.Nth = int(v.identifier%perField), int(v.identifier/perField)
+	t.DueAt = time.Unix(v.due, 0).UTC()
 	t.Follow = v.follows.Int64
 	t.NextAt, t.Ready = fromMillis(v.next), v.next.Valid && v.next.Int64 == 0
-	t.Reason, t.Message = v.reason.String, v.message.String
+	t.Reason = v.reason.String
 	t.Records = Count{int(v.records.Int64), v.records.Valid}
 	t.RecordsAfter = Count{int(v.after.Int64), v.after.Valid}
-	t.RecordRefs, t.Reference, t.Hint, t.Approval = v.refs.String, v.reference.String, v.hint.String, v.approval.String
-	t.PreviewedAt, t.SubmittedAt = fromMillis(v.previewed), fromMillis(v.submitted)
-	t.CompletedAt, t.VerifiedAt = fromMillis(v.completed), fromMillis(v.verified)
+	t.RecordRefs, t.Reference = string(v.refs), string(v.reference)
+	t.PreviewedAt, t.SubmittedAt = fromSecs(v.previewed), fromSecs(v.submitted)
+	t.CompletedAt, t.VerifiedAt = fromSecs(v.completed), fromSecs(v.verified)
+	return t.setMore(v.more)
 }
 
 // statements are the writer's prepared statements.
@@ -114,21 +158,21 @@ type statements struct {
 }
 
 const (
-	sqlSet = `UPDATE tasks SET state=?1, reason=?2, message=?3, evidence=?4, attempts=?5, uncertain=?6, lost=?7, records=?8,
- records_after=?9, record_refs=?10, reference=?11, hint=?12, approval=?13, previewed_at=?14, submitted_at=?15, completed_at=?16, verified_at=?17`
-	sqlCompare      = ` WHERE id=?18 AND state=?19`
-	sqlSameRef      = ` AND (reference IS NULL OR reference=?11)`
+	sqlSet = `UPDATE tasks SET state=?1, reason=?2, evidence=?3, records=?4, records_after=?5, record_refs=?6, reference=?7, more=?8,
+ previewed_at=?9, submitted_at=?10, completed_at=?11, verified_at=?12`
+	sqlCompare      = ` WHERE id=?13 AND state=?14`
+	sqlSameRef      = ` AND (reference IS NULL OR reference=?7)`
 	sqlMoveReady    = sqlSet + sqlCompare + sqlSameRef + ` AND next_at=0 RETURNING 1`
-	sqlMove         = sqlSet + `, next_at=?20` + sqlCompare + sqlSameRef + ` RETURNING 1`
-	sqlMoveReplaced = sqlSet + `, next_at=?20` + sqlCompare + ` RETURNING 1`
+	sqlMove         = sqlSet + `, next_at=?15` + sqlCompare + sqlSameRef + ` RETURNING 1`
+	sqlMoveReplaced = sqlSet + `, next_at=?15` + sqlCompare + ` RETURNING 1`
 	// The reference that is about to be replaced is kept.
 	sqlFormer = `INSERT OR IGNORE INTO former_references SELECT id, reference, ? FROM tasks
  WHERE id=? AND state=? AND reference IS NOT NULL AND reference IS NOT ?`
 	// Tasks with the same identifier report what happens to the one that they follow.
-	sqlFollow = `UPDATE tasks SET (state, reason, message, evidence, attempts, uncertain, lost, records, records_after, record_refs,
- reference, hint, previewed_at, submitted_at, completed_at, verified_at) =
- (SELECT state, reason, message, evidence, attempts, uncertain, lost, records, records_after, record_refs,
- reference, hint, previewed_at, submitted_at, completed_at, verified_at FROM tasks l WHERE l.id = tasks.follows)
+	sqlFollow = `UPDATE tasks SET (state, reason, evidence, records, records_after, record_refs, reference, more, previewed_at, submitted_at,
+ completed_at, verified_at) =
+ (SELECT state, reason, evidence, records, records_after, record_refs, reference, nullif(json_remove(more, '$.leads', '$.approval'), '{}'),
+ previewed_at, submitted_at, completed_at, verified_at FROM tasks l WHERE l.id = tasks.follows)
  WHERE follows = ?`
 	sqlFollowers = `SELECT id FROM tasks WHERE follows = ?`
 	sqlSubject   = `SELECT sealed FROM subjects WHERE id = ?`
@@ -249,7 +293,7 @@ func (w *writer) apply(ch *Change) error {
 	if !t.State.Final() || ch.From.Final() {
 		return nil
 	}
-	if _, err := w.st.exportEnd.each(nil, w.s.o.Now().UnixMilli(), t.ID); err != nil {
+	if _, err := w.st.exportEnd.each(nil, w.s.o.Now().Unix(), t.ID); err != nil {
 		return err
 	}
 	for _, id := range subjects {
@@ -263,14 +307,21 @@ func (w *writer) apply(ch *Change) error {
 // move is the compare-and-swap. It returns how many tasks it changed.
 func (w *writer) move(ch *Change) (n int, err error) {
 	t := &ch.Task
-	args := []driver.Value{int64(t.State), nullText(t.Reason), nullText(t.Message), int64(t.Evidence), int64(t.Attempts),
-		int64(t.Uncertain), int64(t.Lost), nullCount(t.Records), nullCount(t.RecordsAfter), nullText(t.RecordRefs), nullText(t.Reference),
-		nullText(t.Hint), nullText(t.Approval), nullMillis(t.PreviewedAt), nullMillis(t.SubmittedAt),
-		nullMillis(t.CompletedAt), nullMillis(t.VerifiedAt), t.ID, int64(ch.From), t.nextAt()}
+	var previewed any // what a final task was seen with before is in its counts
+	if !t.State.Final() {
+		previewed = nullSecs(t.PreviewedAt)
+	}
+	more, err := t.more()
+	if err != nil {
+		return 0, err
+	}
+	args := []driver.Value{int64(t.State), nullText(t.Reason), int64(t.Evidence), nullCount(t.Records), nullCount(t.RecordsAfter),
+		packReference(t.RecordRefs), packReference(t.Reference), more, previewed, nullSecs(t.SubmittedAt), nullSecs(t.CompletedAt),
+		nullSecs(t.VerifiedAt), t.ID, int64(ch.From), t.nextAt()}
 	// Most changes are from ready to ready. A statement that does not name next_at leaves
 	// the indexes alone: a quarter of the time of a change.
 	if t.Ready {
-		if n, err = w.st.moveReady.each(nil, args[:19]...); n != 0 || err != nil {
+		if n, err = w.st.moveReady.each(nil, args[:14]...); n != 0 || err != nil {
 			return n, err
 		}
 	}
@@ -278,7 +329,7 @@ func (w *writer) move(ch *Change) (n int, err error) {
 		return n, err
 	}
 	// It has moved on, or has a reference that another one is about to replace.
-	if _, err := w.st.former.each(nil, w.s.o.Now().UnixMilli(), t.ID, int64(ch.From), nullText(t.Reference)); err != nil {
+	if _, err := w.st.former.each(nil, w.s.o.Now().Unix(), t.ID, int64(ch.From), packReference(t.Reference)); err != nil {
 		return 0, err
 	}
 	return w.st.moveReplaced.each(nil, args...)
@@ -338,43 +389,7 @@ func (w *writer) forget(subject int64) error {
 	return err
 }
 
-// Cursor remembers how far the ready tasks of a vendor have been claimed in this run.
-// The zero Cursor begins at the most urgent one.
-type Cursor struct {
-	due, id int64
-	begun   bool
-}
-
-const sqlClaim = `SELECT ` + taskColumns + `, s.subject_id, s.sealed FROM tasks t JOIN subjects s ON s.id = t.id/1000 WHERE `
-
-// ClaimReady returns up to limit tasks of the vendor that are ready, the most urgent
-// first, from where the cursor stands, and moves the cursor. A claim is not written: the
-// intent to submit is the mark.
-func (s *Store) ClaimReady(ctx context.Context, vendor int64, c *Cursor, limit int) ([]Work, error) {
-	var work []Work
-	var err error
-	if !c.begun {
-		work, err = s.claim(ctx, sqlClaim+`t.vendor=? AND t.next_at=0 ORDER BY t.due_at, t.id LIMIT ?`, vendor, limit)
-	} else {
-		// Two ranges instead of a row value: the rest of this due date, then later ones,
-		// each a plain walk along the index.
-		work, err = s.claim(ctx, sqlClaim+`t.vendor=? AND t.next_at=0 AND t.due_at=? AND t.id>? ORDER BY t.due_at, t.id LIMIT ?`,
-			vendor, c.due, c.id, limit)
-		if err == nil && len(work) < limit {
-			var more []Work
-			more, err = s.claim(ctx, sqlClaim+`t.vendor=? AND t.next_at=0 AND t.due_at>? ORDER BY t.due_at, t.id LIMIT ?`,
-				vendor, c.due, limit-len(work))
-			work = append(work, more...)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	if n := len(work); n > 0 {
-		*c = Cursor{due: work[n-1].DueAt.UnixMilli(), id: work[n-1].ID, begun: true}
-	}
-	return work, nil
-}
+const sqlClaim = `SELECT ` + taskColumns + `, s.subject_id, s.sealed FROM tasks t CROSS JOIN subjects s ON s.id = t.id/1000 WHERE `
 
 // ClaimDue returns up to limit tasks of the vendor whose time has come, the earliest
 // first, in states up to upTo (Previewed: only those with nothing sent yet).
@@ -399,7 +414,9 @@ func (s *Store) claim(ctx context.Context, query string, args ...any) ([]Work, e
 		if err := rows.Scan(into...); err != nil {
 			return nil, fmt.Errorf("store: claim: %w", explain(err))
 		}
-		v.finish(&w.Task)
+		if err := v.finish(&w.Task); err != nil {
+			return nil, err
+		}
 		if w.Plain, err = s.box.Open(nil, sealed, seal.Place{Table: "subjects", Row: w.Subject()}); err != nil {
 			return nil, fmt.Errorf("store: subject %d: %w", w.Subject(), err)
 		}
@@ -415,13 +432,6 @@ func (s *Store) NextAt(ctx context.Context, vendor int64, after time.Time, upTo 
 	err = s.read.QueryRowContext(ctx, `SELECT min(next_at) FROM tasks WHERE vendor=? AND next_at>0 AND next_at>? AND state<=?`,
 		vendor, max(0, after.UnixMilli()), upTo).Scan(&n)
 	return fromMillis(n), n.Valid, explain(err)
-}
-
-// OpenTasks counts what is left for the vendor's lane: ready, and scheduled.
-func (s *Store) OpenTasks(ctx context.Context, vendor int64) (ready, scheduled int64, err error) {
-	err = s.read.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM tasks WHERE vendor=?1 AND next_at=0),
- (SELECT count(*) FROM tasks WHERE vendor=?1 AND next_at>0)`, vendor).Scan(&ready, &scheduled)
-	return ready, scheduled, explain(err)
 }
 
 // Vendor is a configured account as the store knows it.

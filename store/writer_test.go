@@ -216,6 +216,7 @@ func fullTask(t Task) Task {
 func TestChangeKeepsEverything(t *testing.T) {
 	_, s, tasks := manyTasks(t, 2)
 	full := mustApply(t, s, Pending, fullTask(tasks[0]))
+	full.PreviewedAt = time.Time{} // of a final task nobody asks any more
 	empty := to(tasks[1], Waiting, start)
 	empty.Ready, empty.NextAt = false, start.Add(90*time.Minute)
 	submitting := mustApply(t, s, Pending, to(tasks[1], Submitting, start))

@@ -1,7 +1,8 @@
 -- +goose Up
 
--- Times are milliseconds since 1970 UTC. Codes (states, evidence, fields) are numbers
--- because a backlog has tens of millions of tasks; view task_list shows them in words.
+-- Times are seconds since 1970 UTC; next_at and paused_until, by which work is timed, are
+-- milliseconds. Codes (states, evidence, fields) are numbers because a backlog has tens of
+-- millions of tasks; view task_list shows them in words.
 
 CREATE TABLE meta (
   name  TEXT PRIMARY KEY,
@@ -54,6 +55,7 @@ CREATE TABLE batches (
   last_subject  INTEGER NOT NULL DEFAULT 0,
   purged     INTEGER NOT NULL DEFAULT 0, -- subjects dropped by a purge
   purged_rejects INTEGER NOT NULL DEFAULT 0,
+  done       INTEGER NOT NULL DEFAULT 0 CHECK (done IN (0,1)), -- nothing of it is open any more
   CHECK (loading OR rows = subjects + invalid + duplicates)
 ) STRICT;
 
@@ -85,8 +87,7 @@ CREATE TABLE shapes (
   shape  INTEGER NOT NULL,
   n      INTEGER NOT NULL CHECK (n BETWEEN 0 AND 999),
   vendor INTEGER NOT NULL REFERENCES vendors(id),
-  field  INTEGER NOT NULL,
-  nth    INTEGER NOT NULL,
+  identifier INTEGER NOT NULL,
   state  INTEGER NOT NULL REFERENCES states(code),
   reason TEXT,
   PRIMARY KEY (shape, n)
@@ -95,30 +96,26 @@ CREATE TABLE shapes (
 -- A task's id is its subject's id x 1000 + its place among the subject's tasks: the tasks
 -- of a subject are neighbours and need no index of their own, and the order of ids is the
 -- order of the report.
+-- identifier: which of the subject's: the field + 100 x which of its values, from 0.
 -- next_at: NULL not scheduled (final, held, waiting on people, follows another task);
 -- 0 ready now, by due date; otherwise the time at which it is looked at next.
+-- more: what few tasks have, as JSON: leads (others follow this one), attempts, uncertain,
+-- lost, message, hint, approval.
 CREATE TABLE tasks (
   id            INTEGER PRIMARY KEY,
   vendor        INTEGER NOT NULL,
-  field         INTEGER NOT NULL,
-  nth           INTEGER NOT NULL,
+  identifier    INTEGER NOT NULL,
   state         INTEGER NOT NULL CHECK (state BETWEEN 0 AND 9),
   due_at        INTEGER NOT NULL,
   next_at       INTEGER,
-  attempts      INTEGER NOT NULL DEFAULT 0,
-  uncertain     INTEGER NOT NULL DEFAULT 0,
-  lost          INTEGER NOT NULL DEFAULT 0,
-  leads         INTEGER NOT NULL DEFAULT 0 CHECK (leads IN (0,1)),
   evidence      INTEGER NOT NULL DEFAULT 0 CHECK (evidence BETWEEN 0 AND 3),
   follows       INTEGER,
   records       INTEGER,
   records_after INTEGER,
-  record_refs   TEXT,
-  reference     TEXT,
+  record_refs   ANY, -- as reference
+  reference     ANY, -- a UUID as 16 bytes, a number as an integer, else the text
   reason        TEXT,
-  message       TEXT,
-  hint          TEXT,
-  approval      TEXT,
+  more          TEXT CHECK (json_valid(more)),
   previewed_at  INTEGER,
   submitted_at  INTEGER,
   completed_at  INTEGER,
@@ -131,8 +128,27 @@ CREATE TABLE tasks (
   CHECK (state <> 2 OR submitted_at IS NOT NULL)
 ) STRICT;
 
--- The work list of a vendor: what is ready, most urgent first, and what is due at a time.
-CREATE INDEX tasks_ready ON tasks (vendor, due_at) WHERE next_at = 0;
+-- The work list of a vendor: what is ready, most urgent first. Not an index of tasks, which
+-- would be most of the work of an intake, and of each task's first change: it names blocks,
+-- the tasks of a thousand subjects in a row (block = task id / 1000000), in which some are
+-- ready and due on a day (due_at / 86400). A block is gone through for the tasks themselves.
+-- Every ready task is in a block that is listed; a listed block may have none left.
+-- tasks: how many there were when it was listed.
+CREATE TABLE ready (
+  vendor INTEGER NOT NULL,
+  day    INTEGER NOT NULL,
+  block  INTEGER NOT NULL,
+  tasks  INTEGER NOT NULL,
+  PRIMARY KEY (vendor, day, block)
+) STRICT, WITHOUT ROWID;
+-- +goose StatementBegin
+CREATE TRIGGER tasks_ready AFTER UPDATE OF next_at, due_at ON tasks WHEN NEW.next_at = 0
+BEGIN
+  INSERT INTO ready VALUES (NEW.vendor, NEW.due_at / 86400, NEW.id / 1000000, 1) ON CONFLICT DO UPDATE SET tasks = tasks + 1;
+END;
+-- +goose StatementEnd
+
+-- What is due at a time.
 CREATE INDEX tasks_due   ON tasks (vendor, next_at) WHERE next_at > 0;
 CREATE INDEX tasks_held  ON tasks (vendor) WHERE state = 5;
 CREATE INDEX tasks_follow ON tasks (follows) WHERE follows IS NOT NULL;
@@ -147,7 +163,7 @@ END;
 -- References that were replaced by a later submission: none that a vendor gave is lost.
 CREATE TABLE former_references (
   task        INTEGER NOT NULL,
-  reference   TEXT NOT NULL,
+  reference   ANY NOT NULL,
   replaced_at INTEGER NOT NULL,
   PRIMARY KEY (task, reference)
 ) STRICT, WITHOUT ROWID;
@@ -193,11 +209,65 @@ CREATE TABLE runs (
   config     BLOB NOT NULL
 ) STRICT;
 
+-- What a vendor hands out about a task's person before it is removed: one row per task that
+-- an export was asked for, none where exports are off. It outlives the task's own work, for
+-- it needs nothing of the subject but the job's reference.
+-- state: 0 creating (the job is asked for, perhaps not yet made), 1 waiting (the vendor has
+-- a job), 2 ready (the vendor says done), 3 stored, 4 empty, 5 failed.
+-- next_at: when it is looked at next; NULL: nobody looks by itself (final, or the task's own
+-- work does).
+CREATE TABLE exports (
+  task       INTEGER PRIMARY KEY REFERENCES tasks(id) ON DELETE CASCADE,
+  vendor     INTEGER NOT NULL REFERENCES vendors(id),
+  state      INTEGER NOT NULL CHECK (state BETWEEN 0 AND 5),
+  next_at    INTEGER,
+  attempts   INTEGER NOT NULL DEFAULT 0,
+  lost       INTEGER NOT NULL DEFAULT 0, -- jobs that the vendor lost or that failed
+  damaged    INTEGER NOT NULL DEFAULT 0, -- results that were no zip
+  reference  TEXT,
+  created_at INTEGER, -- the vendor accepted the present job
+  done_at    INTEGER, -- first seen done
+  ended_at   INTEGER,
+  file       TEXT,
+  bytes      INTEGER,
+  sha256     TEXT,
+  files      INTEGER,
+  lines      INTEGER,
+  reason     TEXT,
+  message    TEXT,
+  CHECK ((state >= 3) = (ended_at IS NOT NULL)),
+  CHECK (state < 3 OR next_at IS NULL),
+  CHECK (state NOT IN (1,2) OR reference IS NOT NULL AND created_at IS NOT NULL AND next_at IS NOT NULL),
+  CHECK (state <> 2 OR done_at IS NOT NULL),
+  CHECK ((state = 3) = (file IS NOT NULL AND bytes > 0 AND length(sha256) = 64)),
+  CHECK ((state = 5) = (reason IS NOT NULL))
+) STRICT;
+
+CREATE INDEX exports_due ON exports (vendor, next_at) WHERE next_at IS NOT NULL;
+
+-- +goose StatementBegin
+CREATE TRIGGER exports_final BEFORE UPDATE ON exports WHEN OLD.state >= 3
+BEGIN
+  SELECT RAISE(ABORT, 'this export has ended');
+END;
+-- +goose StatementEnd
+
+-- Jobs that were replaced by a later one. Not in former_references: those are of removals,
+-- and can be confirmed.
+CREATE TABLE former_exports (
+  task        INTEGER NOT NULL REFERENCES exports(task) ON DELETE CASCADE,
+  reference   TEXT NOT NULL,
+  replaced_at INTEGER NOT NULL,
+  PRIMARY KEY (task, reference)
+) STRICT, WITHOUT ROWID;
+
 CREATE VIEW task_list AS
-SELECT t.id, s.subject_id, s.batch, s.line, v.name AS vendor, st.name AS state, t.reason, t.attempts,
-  t.reference, t.records, t.records_after, t.record_refs,
-  datetime(t.due_at/1000, 'unixepoch') AS due_at,
+SELECT t.id, s.subject_id, s.batch, s.line, v.name AS vendor, st.name AS state, t.reason, coalesce(t.more ->> 'attempts', 0) AS attempts,
+  CASE typeof(t.reference) WHEN 'blob' THEN lower(format('%s-%s-%s-%s-%s', hex(substr(t.reference,1,4)), hex(substr(t.reference,5,2)),
+    hex(substr(t.reference,7,2)), hex(substr(t.reference,9,2)), hex(substr(t.reference,11)))) ELSE t.reference END AS reference,
+  t.records, t.records_after, t.record_refs,
+  datetime(t.due_at, 'unixepoch') AS due_at,
   datetime(nullif(t.next_at, 0)/1000, 'unixepoch') AS next_at,
-  datetime(t.submitted_at/1000, 'unixepoch') AS submitted_at,
-  datetime(t.completed_at/1000, 'unixepoch') AS completed_at
+  datetime(t.submitted_at, 'unixepoch') AS submitted_at,
+  datetime(t.completed_at, 'unixepoch') AS completed_at
 FROM tasks t JOIN subjects s ON s.id = t.id/1000 JOIN vendors v ON v.id = t.vendor JOIN states st ON st.code = t.state;
