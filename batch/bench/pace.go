@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"expunge/vendors"
@@ -111,10 +112,13 @@ func (w *world) departures(ctx context.Context, rate float64) ([]time.Time, erro
 	for i := range inFlight {
 		group.Go(func() {
 			for ctx.Err() == nil {
-				// The transport holds a request in this hook of net/http; ours is called after
-				// its own, also for what may not leave.
-				var left time.Time
-				trace := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { left = time.Now() }})
+				// Of net/http's hooks this is the last one before a request is written; the
+				// transport holds those that may not leave in one that comes before.
+				var left atomic.Pointer[time.Time]
+				trace := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) {
+					now := time.Now()
+					left.Store(&now)
+				}})
 				req, err := http.NewRequest(http.MethodGet, w.url+"/v4.1/anonymize.json?email="+address(4*i+3), nil)
 				if err == nil {
 					_, err = tr.Do(trace, "preview", req)
@@ -122,7 +126,7 @@ func (w *world) departures(ctx context.Context, rate float64) ([]time.Time, erro
 				mu.Lock()
 				switch {
 				case err == nil:
-					at = append(at, left)
+					at = append(at, *left.Load())
 				case !errors.Is(err, vendors.ErrStopped):
 					failed = err
 				}

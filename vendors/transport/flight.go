@@ -46,9 +46,11 @@ type flight struct {
 	since    time.Time // the departure
 
 	// Set by net/http's goroutines.
-	wrote     atomic.Bool // something may have been written
-	answering atomic.Bool // something was read
-	late      atomic.Bool // the timeout has passed
+	wrote     atomic.Bool  // something may have been written
+	answering atomic.Bool  // something was read
+	late      atomic.Bool  // the timeout has passed
+	out       atomic.Int64 // the limiter's ticket until the request is written; 0: none
+	multi     atomic.Bool  // HTTP/2
 }
 
 func newFlight(ctx context.Context, t *Transport) *flight {
@@ -84,7 +86,7 @@ func (f *flight) fly(op string, req *http.Request, body []byte, upgrade bool) (*
 	resp, err := f.t.base.RoundTrip(f.t.outgoing(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:              f.gotConn,
 		WroteHeaderField:     func(string, []string) { f.wrote.Store(true) },
-		WroteHeaders:         func() { f.wrote.Store(true) },
+		WroteHeaders:         f.wroteHeaders,
 		GotFirstResponseByte: func() { f.answering.Store(true) },
 	}), req, body))
 	if err != nil {
@@ -141,18 +143,71 @@ func (f *flight) read(resp *http.Response) (*vendors.Answer, error) {
 // gotConn holds the request until it may leave, or makes sure that it cannot.
 func (f *flight) gotConn(info httptrace.GotConnInfo) {
 	f.refusal = f.depart()
+	secure, ok := info.Conn.(*tls.Conn)
+	multi := ok && secure.ConnectionState().NegotiatedProtocol == "h2"
 	if f.refusal == nil {
+		f.multi.Store(multi)
+		if c := underlying(info.Conn); c != nil && !multi {
+			c.next.Store(f)
+		}
 		return
 	}
 	// HTTP/2 asks the context before it writes; its connection is others' too. HTTP/1 does
 	// not ask, but has the connection for itself.
 	f.cancel()
-	secure, ok := info.Conn.(*tls.Conn)
 	switch {
 	case !ok:
 		info.Conn.Close()
-	case secure.ConnectionState().NegotiatedProtocol != "h2":
+	case !multi:
 		secure.NetConn().Close()
+	}
+}
+
+// wroteHeaders is called when an HTTP/2 header is written to the connection, and when an
+// HTTP/1 header is written to a buffer before it.
+func (f *flight) wroteHeaders() {
+	f.wrote.Store(true)
+	if f.multi.Load() {
+		f.written()
+	}
+}
+
+// written tells the limiter that the request is on its way, or will never be.
+func (f *flight) written() {
+	if t := f.out.Swap(0); t != 0 {
+		f.t.o.Limiter.written(t)
+	}
+}
+
+// conn is a connection that says when a request was written to it. With HTTP/1, net/http
+// has no hook after that: all are called when the request is in a buffer, from which
+// another goroutine writes it.
+type conn struct {
+	net.Conn
+	next atomic.Pointer[flight] // its first bytes are to come
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if c.next.Load() != nil {
+		if f := c.next.Swap(nil); f != nil {
+			f.written()
+		}
+	}
+	return n, err
+}
+
+// underlying finds the conn under TLS, which is there twice with a proxy that speaks it.
+func underlying(c net.Conn) *conn {
+	for {
+		switch x := c.(type) {
+		case *conn:
+			return x
+		case *tls.Conn:
+			c = x.NetConn()
+		default:
+			return nil
+		}
 	}
 }
 
@@ -169,9 +224,12 @@ func (f *flight) depart() error {
 			}
 		}
 		f.admitted = false // depart ends the admission either way
-		if err := l.depart(f.caller); err != nil {
+		f.written()        // the one before
+		out, err := l.depart(f.caller)
+		if err != nil {
 			return err
 		}
+		f.out.Store(out)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -203,6 +261,7 @@ func (f *flight) callerGone() {
 func (f *flight) end() {
 	f.release()
 	f.cancel()
+	f.written()
 }
 
 // release stops the clock, and reports whether it had not run out.

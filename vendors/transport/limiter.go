@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,16 +71,33 @@ const (
 	firstStrike   = time.Second      // pause after a 429 that does not say how long
 	longestStrike = 60 * time.Second // doubled with each further one up to this
 	oneEvent      = time.Second      // refusals this close together are one event
+
+	// longestWrite is the time after which a departure counts as written even if nobody
+	// said so. Handing a request to the system takes microseconds, and tens of milliseconds
+	// where all processors are taken; what takes longer hangs (a full socket, an HTTP/2
+	// connection without a free stream) and must not hold up the others for good.
+	longestWrite = time.Second
+
+	// bunchShare is the part of the burst that may leave together although it could leave
+	// one by one: each wake-up costs more than the request that it is for. With the default
+	// burst that is 2.5 ms' worth, and one request at a time below 800 per second.
+	bunchShare = 4
 )
 
 // Limiter holds the rate limit of one vendor account.
 //
-// In any window of t seconds at most Burst + PerSecond x t requests leave, and the first
-// window starts with nothing: a program that is restarted often gains nothing by it.
-// This holds at the instant of departure (Wait's return, or the moment when a Transport
-// has its connection and writes), because a token is taken there and at that time, by one
-// request at a time, and never reserved for later: timers that come late cannot make
-// departures clump.
+// In any window of t seconds at most Burst + PerSecond x t requests leave, and one more
+// where the system woke us late: the request that left late may be followed by the next
+// one at that one's own time. So lateness costs none of the rate, up to one request; it is
+// credited only to those who waited, and an idle limiter holds Burst. The first window
+// starts with nothing: a program that is restarted often gains nothing by it.
+//
+// This holds at the instant of departure: Wait's return, or the moment when a Transport
+// writes to its connection. A token is taken there and at that time, by one request at a
+// time, and never reserved for later. Between the token and the write the system may take
+// the processor away from us; until a request is written its token keeps its place in the
+// bucket, so that it cannot leave together with others that came in meanwhile: the tokens
+// and the requests between token and write are never more than Burst + 1.
 //
 // Requests leave in the order of their arrival, roughly. A Limiter is safe for concurrent
 // use.
@@ -89,16 +107,21 @@ type Limiter struct {
 	patience time.Duration
 	quota    Quota
 	block    int64 // how many reservations to take at once
-	pacer    pacer
+	bunch    int   // how many may leave together where so many wait
+	sleep    func(ctx context.Context, d time.Duration)
 
-	queue chan struct{} // holds one: the turn to be admitted
-	gate  chan struct{} // holds one: the turn to leave
-	moved chan struct{} // holds one: something changed for the one whose turn it is in the queue
+	queue  chan struct{} // holds one: the turn to be admitted
+	gate   chan struct{} // holds one: the turn to leave
+	moved  chan struct{} // holds one: something changed for the one whose turn it is in the queue
+	freed  chan struct{} // holds one: a place in the bucket came free for the one whose turn it is to leave
+	atGate atomic.Int64  // how many wait to leave
 
 	mu          sync.Mutex
-	bucket      *rate.Limiter
-	current     float64 // <= limit
-	ahead       int     // admitted and not yet left
+	bucket      *rate.Limiter // its size is burst + 1 less those leaving
+	leaving     []departure   // have their token and are not yet written, oldest first
+	full        bool          // freed is waited for
+	current     float64       // <= limit
+	ahead       int           // admitted and not yet left
 	pausedUntil time.Time
 	strikes     int       // refusals in a row that did not say how long to wait
 	slowedAt    time.Time // the last refusal that counted
@@ -110,6 +133,15 @@ type Limiter struct {
 
 	sent atomic.Int64
 }
+
+// departure is a request between its token and the moment when it is written.
+type departure struct {
+	ticket ticket
+	at     time.Time // of the token
+}
+
+// ticket names a departure; 0: none.
+type ticket = int64
 
 // NewLimiter makes a limiter with an empty bucket.
 func NewLimiter(o LimiterOptions) *Limiter {
@@ -128,12 +160,12 @@ func NewLimiter(o LimiterOptions) *Limiter {
 	now := time.Now()
 	l := &Limiter{
 		limit: limit, burst: burst, patience: o.Patience,
-		pacer: newPacer(limit, burst),
-		queue: make(chan struct{}, 1), gate: make(chan struct{}, 1), moved: make(chan struct{}, 1),
-		bucket: rate.NewLimiter(rate.Limit(limit), burst), current: limit,
+		bunch: max(1, burst/bunchShare), sleep: newPacer(limit, burst).sleep,
+		queue: make(chan struct{}, 1), gate: make(chan struct{}, 1), moved: make(chan struct{}, 1), freed: make(chan struct{}, 1),
+		bucket: rate.NewLimiter(rate.Limit(limit), burst+1), current: limit,
 		raisedAt: now,
 	}
-	l.bucket.AllowN(now, burst) // a new rate.Limiter is full
+	l.bucket.AllowN(now, burst+1) // a new rate.Limiter is full
 	if o.Quota != nil && o.Rate.PerDay > 0 {
 		// About ten seconds' worth, so that the store is not asked for every request, and
 		// not so much of a small quota that a crash would cost a day's work.
@@ -142,7 +174,8 @@ func NewLimiter(o LimiterOptions) *Limiter {
 	return l
 }
 
-// Wait returns when the caller's request may leave, which it must do at once. Its error
+// Wait returns when the caller's request may leave, which it must do at once: it counts as
+// written. Its error
 // wraps vendors.ErrStopped when ctx has ended or the limiter is closed, ErrPaused when
 // nothing may leave for longer than the limiter's patience, or what the Quota said.
 func (l *Limiter) Wait(ctx context.Context) error {
@@ -150,7 +183,9 @@ func (l *Limiter) Wait(ctx context.Context) error {
 		if err := l.admit(ctx); err != nil {
 			return err
 		}
-		if err := l.depart(ctx); !errors.Is(err, errHeldBack) {
+		t, err := l.depart(ctx)
+		if !errors.Is(err, errHeldBack) {
+			l.written(t)
 			return err
 		}
 	}
@@ -212,7 +247,7 @@ func (l *Limiter) tryAdmit(ctx context.Context) (wait time.Duration, err error) 
 		}
 		return pause, nil
 	}
-	missing := float64(l.ahead+1) - l.bucket.TokensAt(now)
+	missing := float64(l.ahead+1) - min(l.bucket.TokensAt(now), float64(l.burst))
 	if wait := seconds(missing/l.current) - headStart; wait > 0 {
 		return max(wait, time.Millisecond), nil
 	}
@@ -258,49 +293,132 @@ func (l *Limiter) exchange(ctx context.Context, old int64) (granted int64, next 
 	return l.quota.Take(ctx, l.block)
 }
 
-// depart waits for the caller's turn and token, and takes it. On an error the admission
-// is void.
-func (l *Limiter) depart(ctx context.Context) (err error) {
+// depart waits for the caller's turn and token, and takes it. The ticket is for written. On
+// an error the admission is void.
+func (l *Limiter) depart(ctx context.Context) (ticket, error) {
+	l.atGate.Add(1)
+	defer l.atGate.Add(-1)
+	waited := false
 	select {
 	case l.gate <- struct{}{}:
-	case <-ctx.Done():
-		l.abandon()
-		return stopped(ctx.Err())
+	default:
+		waited = true
+		select {
+		case l.gate <- struct{}{}:
+		case <-ctx.Done():
+			l.abandon()
+			return 0, stopped(ctx.Err())
+		}
 	}
 	defer func() { <-l.gate }()
 	for {
 		if err := ctx.Err(); err != nil {
 			l.abandon()
-			return stopped(err)
+			return 0, stopped(err)
 		}
-		wait, err := l.tryDepart()
+		t, err := l.tryDepart(waited)
 		switch {
 		case err != nil:
 			l.abandon()
-			return err
-		case wait <= 0:
-			return nil
+			return 0, err
+		case t.ticket != 0:
+			return t.ticket, nil
+		case t.full:
+			l.waitFreed(ctx, t.wait)
+		default:
+			l.sleep(ctx, t.wait)
 		}
-		l.pacer.sleep(ctx, wait)
+		waited = true
 	}
 }
 
-func (l *Limiter) tryDepart() (wait time.Duration, err error) {
+// turn is what came of an attempt to leave: a ticket, or how long to wait before the next
+// one.
+type turn struct {
+	ticket ticket
+	wait   time.Duration
+	full   bool // until others are written, at most
+}
+
+func (l *Limiter) tryDepart(waited bool) (turn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
 	switch {
 	case l.closed:
-		return 0, stopped(nil)
+		return turn{}, stopped(nil)
 	case l.pausedUntil.After(now):
-		return 0, errHeldBack
-	case !l.bucket.AllowN(now, 1):
-		return max(1, seconds((1-l.bucket.TokensAt(now))/l.current)), nil
+		return turn{}, errHeldBack
 	}
-	l.ahead--
-	l.sent.Add(1)
-	l.wake()
-	return 0, nil
+	for len(l.leaving) > 0 && now.Sub(l.leaving[0].at) >= longestWrite {
+		l.forgetLocked(now, 0)
+	}
+	tokens, leaving := l.bucket.TokensAt(now), float64(len(l.leaving))
+	if !waited && tokens >= 1 && tokens+leaving > float64(l.burst) {
+		// Nobody waited: what is more than the burst has come in by idleness, not lateness.
+		l.bucket.SetBurstAt(now, max(0, l.burst-len(l.leaving)))
+	}
+	ok := l.bucket.AllowN(now, 1)
+	if ok {
+		l.ahead--
+		l.leaving = append(l.leaving, departure{l.sent.Add(1), now})
+		l.wake()
+	}
+	room := l.resizeLocked(now)
+	switch {
+	case ok:
+		return turn{ticket: l.sent.Load()}, nil
+	case room == 0:
+		l.full = true
+		return turn{wait: longestWrite - now.Sub(l.leaving[0].at), full: true}, nil
+	}
+	want := float64(min(l.bunch, room, max(1, int(l.atGate.Load()))))
+	return turn{wait: max(1, seconds((want-l.bucket.TokensAt(now))/l.current))}, nil
+}
+
+// resizeLocked gives the bucket the size that those leaving let it have.
+func (l *Limiter) resizeLocked(now time.Time) int {
+	room := max(0, l.burst+1-len(l.leaving))
+	l.bucket.SetBurstAt(now, room)
+	return room
+}
+
+// forgetLocked ends departure i: it is written.
+func (l *Limiter) forgetLocked(now time.Time, i int) {
+	l.leaving = slices.Delete(l.leaving, i, i+1)
+	l.resizeLocked(now)
+	if !l.full {
+		return
+	}
+	l.full = false
+	select {
+	case l.freed <- struct{}{}:
+	default:
+	}
+}
+
+// written says that a departure is over: the request is with the system, or will never be.
+// The second time, and for no ticket, it does nothing.
+func (l *Limiter) written(t ticket) {
+	if t == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.IndexFunc(l.leaving, func(d departure) bool { return d.ticket == t }); i >= 0 {
+		l.forgetLocked(time.Now(), i)
+	}
+}
+
+// waitFreed waits for a place in the bucket.
+func (l *Limiter) waitFreed(ctx context.Context, most time.Duration) {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-l.freed:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // abandon takes back an admission that led to no departure.
@@ -360,7 +478,7 @@ func (l *Limiter) untilNear() (time.Duration, error) {
 	case pause > 0:
 		return pause, nil
 	}
-	missing := float64(l.ahead+1) - l.bucket.TokensAt(now)
+	missing := float64(l.ahead+1) - min(l.bucket.TokensAt(now), float64(l.burst))
 	return seconds(missing/l.current) - near, nil
 }
 

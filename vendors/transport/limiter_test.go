@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -100,6 +101,143 @@ func TestLimiterPace(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A request that is woken late costs nothing of the rate, as long as its lateness is not
+// longer than the next one would have waited; with a bucket of exactly the burst each would
+// cost its lateness, since the token that grew meanwhile has no place. In return a window
+// holds one request more than burst + rate x t, and never two.
+func TestLimiterLateness(t *testing.T) {
+	for _, tt := range []struct {
+		perSecond float64
+		burst     int
+	}{{5, 1}, {50, 1}, {500, 5}, {2000, 20}} {
+		t.Run(fmt.Sprint(tt.perSecond), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const d = 20 * time.Second
+				l := NewLimiter(LimiterOptions{Rate: vendors.Rate{PerSecond: tt.perSecond}, Burst: tt.burst})
+				interval := time.Duration(float64(time.Second) / tt.perSecond)
+				n := 0
+				l.sleep = func(ctx context.Context, d time.Duration) {
+					n++
+					wait(ctx, d+time.Duration(n*7%10)*interval/10)
+				}
+				got := collect(t, l, 32, d)
+				if e := excess(got, tt.perSecond, tt.burst); e > 1+rounding {
+					t.Errorf("%.4f requests above burst + rate x t, want at most one", e)
+				}
+				if allowed := tt.perSecond * d.Seconds(); float64(len(got)) < 0.995*allowed-1 {
+					t.Errorf("%d requests in %v, want %.0f: lateness is lost", len(got), d, allowed)
+				}
+			})
+		})
+	}
+}
+
+// The place for lateness is for those who waited. A limiter that nobody wanted anything of
+// must not save it up.
+func TestLimiterLatenessIsNotIdleness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(LimiterOptions{Rate: vendors.Rate{PerSecond: 1}, Burst: 1})
+		time.Sleep(time.Hour)
+		began := time.Now()
+		for n, want := range []time.Duration{0, time.Second, 2 * time.Second} {
+			if err := l.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if at := time.Since(began); at < want || at > want+time.Microsecond {
+				t.Errorf("request %d left after %v, want %v", n, at, want)
+			}
+		}
+	})
+}
+
+// A request that has its token and is kept from writing leaves later, together with those
+// whose time it is then. If its token did not keep its place in the bucket until then, they
+// would be two bursts.
+func TestLimiterLateWrites(t *testing.T) {
+	for _, tt := range []struct {
+		perSecond float64
+		burst     int
+	}{{50, 1}, {500, 5}, {2000, 20}} {
+		t.Run(fmt.Sprint(tt.perSecond), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := NewLimiter(LimiterOptions{Rate: vendors.Rate{PerSecond: tt.perSecond}, Burst: tt.burst})
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				var mu sync.Mutex
+				var got []time.Time
+				var group sync.WaitGroup
+				for range 128 {
+					group.Go(func() {
+						for {
+							if l.admit(ctx) != nil {
+								return
+							}
+							ticket, err := l.depart(ctx)
+							if err != nil {
+								return
+							}
+							// The machine stands still for 20 ms of each 200 between token and write.
+							if since := time.Duration(time.Now().UnixNano()) % (200 * time.Millisecond); since < 20*time.Millisecond {
+								time.Sleep(20*time.Millisecond - since)
+							}
+							mu.Lock()
+							got = append(got, time.Now())
+							mu.Unlock()
+							l.written(ticket)
+							l.written(ticket) // the end of the flight says so again
+						}
+					})
+				}
+				group.Wait()
+				slices.SortFunc(got, time.Time.Compare)
+				if e := excess(got, tt.perSecond, tt.burst); e > 1+rounding {
+					t.Errorf("%.4f requests above burst + rate x t, want at most one", e)
+				}
+				if n, allowed := float64(len(got)), 10*tt.perSecond; n < 0.9*allowed {
+					t.Errorf("%v requests, want nearly %v", n, allowed)
+				}
+			})
+		})
+	}
+}
+
+// Writes that hang hold up the others only for a while, and an end that comes after that
+// frees nothing twice.
+func TestLimiterHangingWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(LimiterOptions{Rate: vendors.Rate{PerSecond: 1000}, Burst: 1})
+		leave := func() (ticket, time.Duration) {
+			began := time.Now()
+			if err := l.admit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			ticket, err := l.depart(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ticket, time.Since(began).Round(time.Millisecond)
+		}
+		first, _ := leave()
+		leave()
+		if _, d := leave(); d < longestWrite-2*time.Millisecond || d > longestWrite+time.Millisecond {
+			t.Errorf("the third left after %v, want when the first has hung for %v", d, longestWrite)
+		}
+		before := len(l.leaving)
+		l.written(first)
+		if n := len(l.leaving); n != before {
+			t.Errorf("%d are leaving where %d were: the first had been given up", n, before)
+		}
+		last, _ := leave()
+		go func() {
+			time.Sleep(500 * time.Microsecond)
+			l.written(last)
+		}()
+		if _, d := leave(); d > 3*time.Millisecond {
+			t.Errorf("waited %v after a write had ended", d)
+		}
+	})
 }
 
 // After idle time a burst may leave, and no more: an unbounded bucket would let an hour's
@@ -454,7 +592,7 @@ func TestLimiterHeadStart(t *testing.T) {
 		if at := <-admitted; !at.Equal(gaveUp) {
 			t.Errorf("second admitted at %v, want at once when the first gave up at %v", at, gaveUp)
 		}
-		if err := l.depart(t.Context()); err != nil {
+		if _, err := l.depart(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -10,11 +10,10 @@ import (
 // pacer sleeps until a token is due.
 //
 // On an idle machine Go's timers come up to a millisecond late, as its network poller
-// counts in milliseconds. With a bucket that holds one token, every such millisecond is
-// lost: 5 % of the rate at 50 per second. So where the bucket is too small to make up for
-// it, the last stretch is left to the operating system, which is late by a tenth of that,
-// and the very end to yielding the processor in a loop. Neither costs more than a few
-// per cent of one core. With a bucket that is large enough a timer is all it takes.
+// counts in milliseconds. A Limiter makes up for a lateness of as long as its bucket takes
+// to fill. Where the bucket is too small for that (a burst of 1 at 1000 per second), the
+// last stretch is left to the operating system, which is late by a tenth of that, and the
+// very end to yielding the processor in a loop. Everywhere else a timer is all it takes.
 type pacer struct {
 	exact bool
 	spin  time.Duration // this long before the time, the loop begins
@@ -27,10 +26,10 @@ const (
 	spinShare  = 10                      // at most a tenth of the interval between two requests is spent in the loop
 )
 
-func newPacer(limit float64, burst int) pacer {
-	return pacer{
+func newPacer(limit float64, burst int) *pacer {
+	return &pacer{
 		// A bucket that fills for longer than two late timers loses nothing by one.
-		exact: seconds(float64(burst-1)/limit) < 2*timerLate,
+		exact: seconds(float64(burst)/limit) < 2*timerLate,
 		spin:  min(systemLate, seconds(1/limit)/spinShare),
 	}
 }

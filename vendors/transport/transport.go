@@ -100,12 +100,20 @@ func New(o Options) *Transport {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	connect := min(connectTimeout, o.Timeout)
+	dialer := &net.Dialer{Timeout: connect, KeepAlive: 15 * time.Second}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &conn{Conn: c}, nil
+	}
 	return &Transport{
 		o:   o,
 		log: o.Log.With("vendor", o.Vendor),
 		base: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: connect, KeepAlive: 15 * time.Second}).DialContext,
+			DialContext:            dial,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 			TLSHandshakeTimeout:    connect,
 			ForceAttemptHTTP2:      true,

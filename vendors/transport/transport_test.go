@@ -1052,6 +1052,53 @@ func TestPrivateCA(t *testing.T) {
 	}
 }
 
+// A departure ends when the request is written, and not with its answer, which may be a
+// minute away: until then it takes a place in the bucket.
+func TestDepartureEndsWithTheWrite(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		tls, multi bool
+	}{{"HTTP/1.1", false, false}, {"HTTP/1.1 over TLS", true, false}, {"HTTP/2.0", true, true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			answer := make(chan struct{})
+			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				<-answer
+				io.WriteString(w, r.Proto)
+			}))
+			if s.EnableHTTP2 = tt.multi; tt.tls {
+				s.StartTLS()
+			} else {
+				s.Start()
+			}
+			t.Cleanup(s.Close)
+			l := NewLimiter(LimiterOptions{Rate: vendors.Rate{PerSecond: 1000}, Burst: 5})
+			tr := newTransport(t, Options{RootCAs: pool(s), Limiter: l})
+			var group sync.WaitGroup
+			for _, method := range []string{"GET", "POST", "GET", "POST"} {
+				group.Go(func() {
+					a, err := tr.Do(t.Context(), "check", request(t, method, s.URL))
+					if err != nil || !strings.HasPrefix(tt.name, string(a.Body)) {
+						t.Errorf("%s: %v, %v", method, a, err)
+					}
+				})
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			for settled := false; !settled; runtime.Gosched() {
+				l.mu.Lock()
+				settled = l.sent.Load() == 4 && len(l.leaving) == 0
+				l.mu.Unlock()
+				if ctx.Err() != nil {
+					t.Error("requests that are written still count as leaving")
+					break
+				}
+			}
+			close(answer)
+			group.Wait()
+		})
+	}
+}
+
 // HTTPClient's answers are ordinary ones, for oauth2.
 func TestHTTPClient(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
