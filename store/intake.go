@@ -88,7 +88,7 @@ type Intake struct {
 	sealed []byte // where the sealed data of buf lies
 	rej    []Reject
 	ready  map[vendorBlock]int64 // the blocks of buf, with their numbers of tasks
-	same   *sorter
+	same   *grouper
 
 	jobs chan func(c *sql.Conn) error
 	errs chan error
@@ -163,7 +163,7 @@ func (s *Store) BeginIntake(ctx context.Context, name string, now time.Time) (*I
 	if _, err := s.DiscardUnsettled(ctx); err != nil {
 		return nil, err
 	}
-	in := &Intake{s: s, now: now, shapes: map[string]int{}, ready: map[vendorBlock]int64{}, same: newSorter(s.path)}
+	in := &Intake{s: s, now: now, shapes: map[string]int{}, ready: map[vendorBlock]int64{}, same: newGrouper(s.path)}
 	if err := s.read.QueryRowContext(ctx, `SELECT 1 + max(coalesce((SELECT max(last_subject) FROM batches), 0), coalesce((SELECT max(id) FROM subjects), 0))`).Scan(&in.nextID); err != nil {
 		return nil, explain(err)
 	}

@@ -528,17 +528,17 @@ func TestTooManyTasks(t *testing.T) {
 	}
 }
 
-// TestSorter: pairs beyond the memory of one run come together again by digest, in the
+// TestGrouper: pairs beyond what is kept in memory come together again by digest, in the
 // order of ids, and no temporary file has a name while they do.
-func TestSorter(t *testing.T) {
+func TestGrouper(t *testing.T) {
 	dir := t.TempDir()
-	s := newSorter(filepath.Join(dir, "store.db"))
+	s := newGrouper(filepath.Join(dir, "store.db"))
 	defer s.close()
-	const n = 2*sortRun + 1000
+	const n = 300_000
 	want := map[int64][]int64{}
 	for i := range int64(n) {
-		// Each digest but a few once; the few are spread over all runs. Negative ones too.
-		digest := i*2654435761 - 1<<40
+		// Each digest but a few once; the few are spread over all of them. Negative ones too.
+		digest := i * -0x61c8864680b583eb
 		if i%100_003 == 0 {
 			digest = -7
 		}
@@ -550,8 +550,8 @@ func TestSorter(t *testing.T) {
 		}
 		want[digest] = append(want[digest], n-i)
 	}
-	if len(s.runs) != 2 {
-		t.Fatalf("%d runs: the test does not spill", len(s.runs))
+	if s.end < n*pairSize/2 {
+		t.Fatalf("%d bytes: the test does not spill", s.end)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("a file with a name: %v", left)
@@ -578,7 +578,7 @@ func TestSorter(t *testing.T) {
 		t.Errorf("%d groups, want %d", len(got), groups)
 	}
 	stop := errors.New("enough")
-	s2 := newSorter(filepath.Join(dir, "store.db"))
+	s2 := newGrouper(filepath.Join(dir, "store.db"))
 	for i := range int64(4) {
 		if err := s2.add(i/2, i); err != nil {
 			t.Fatal(err)
@@ -587,7 +587,8 @@ func TestSorter(t *testing.T) {
 	if err := s2.groups(func([]int64) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("a reader that stops: %v", err)
 	}
-	if err := newSorter(filepath.Join(dir, "none", "store.db")).spill(); err == nil {
-		t.Error("a run went to a folder that is not there")
+	nowhere := newGrouper(filepath.Join(dir, "none", "store.db"))
+	if err := nowhere.spill(&nowhere.buckets[0]); err == nil {
+		t.Error("a bucket went to a folder that is not there")
 	}
 }
