@@ -140,6 +140,7 @@ const exportUnmade = "export_failed"
 func (w *writer) applyExport(ch *ExportChange) error {
 	e, now := &ch.Export, w.s.o.Now().Unix()
 	if ch.New {
+		w.s.exported.Store(true)
 		_, err := w.st.exportNew.each(nil, e.Task, e.Vendor, int64(e.State))
 		return err
 	}

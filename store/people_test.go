@@ -194,7 +194,7 @@ func TestClaimsUseTheirIndexes(t *testing.T) {
 		"due":    sqlClaim + `t.vendor=? AND t.next_at>0 AND t.next_at<=? AND t.state<=? ORDER BY t.next_at, t.id LIMIT ?`,
 		"next":   `SELECT min(next_at) FROM tasks WHERE vendor=? AND next_at>0 AND next_at>? AND state<=?`,
 		"by id":  sqlClaim + `t.id = ?`,
-		"forget": sqlOpen,
+		"forget": sqlSubject,
 		"follow": sqlFollow,
 	} {
 		args := make([]any, parameters(query))

@@ -68,12 +68,13 @@ type Store struct {
 	write    *sql.DB // one connection, owned by the writer goroutine; nil when read-only
 	read     *sql.DB
 
-	w       *writer
-	ops     chan *op
-	writer  sync.WaitGroup
-	workers atomic.Int64 // see Working
-	failed  atomic.Pointer[error]
-	lag     time.Duration // longest wait for company before a commit
+	w        *writer
+	ops      chan *op
+	writer   sync.WaitGroup
+	workers  atomic.Int64 // see Working
+	failed   atomic.Pointer[error]
+	exported atomic.Bool   // there may be exports
+	lag      time.Duration // longest wait for company before a commit
 }
 
 // Open opens the store at path, making it first if need be (mode 0600), and takes the run
@@ -126,6 +127,11 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 			return nil, err
 		}
 	}
+	var exported bool
+	if err := s.write.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM exports)`).Scan(&exported); err != nil {
+		return nil, fmt.Errorf("store: %w", explain(err))
+	}
+	s.exported.Store(exported)
 	w, err := newWriter(ctx, s)
 	if err != nil {
 		return nil, err

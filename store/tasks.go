@@ -293,8 +293,10 @@ func (w *writer) apply(ch *Change) error {
 	if !t.State.Final() || ch.From.Final() {
 		return nil
 	}
-	if _, err := w.st.exportEnd.each(nil, w.s.o.Now().Unix(), t.ID); err != nil {
-		return err
+	if w.s.exported.Load() {
+		if _, err := w.st.exportEnd.each(nil, w.s.o.Now().Unix(), t.ID); err != nil {
+			return err
+		}
 	}
 	for _, id := range subjects {
 		if err := w.forget(id); err != nil {
