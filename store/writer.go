@@ -89,8 +89,9 @@ func (w *writer) alone(o *op) {
 }
 
 // group applies the first change and those that come with it, and commits them together.
-// It waits for company for a moment only, and not at all once everybody who works is
-// here: a fixed wait would idle while all wait for the commit (LIMITS.md, group commit).
+// It waits for company for a moment only, and not at all once a quarter of those who work
+// are here: more would come too late to be worth their idling, and with few who work a
+// commit is for one (LIMITS.md, group commit).
 func (w *writer) group(first *op) {
 	err := w.begin()
 	group := make([]*op, 0, maxGroup)
@@ -124,7 +125,7 @@ collect:
 			continue
 		default:
 		}
-		if waiting >= w.s.workers.Load() {
+		if 4*waiting >= w.s.workers.Load() {
 			break
 		}
 		if timer == nil {
@@ -182,8 +183,8 @@ func (w *writer) commit() error {
 }
 
 // Working tells the writer that n more (or, negative, fewer) goroutines are at work on
-// tasks, each of which may wait for a commit: a commit need not wait for others once all
-// of them wait for it.
+// tasks, each of which may wait for a commit: that is how it knows whether company is to
+// be expected.
 func (s *Store) Working(n int) { s.workers.Add(int64(n)) }
 
 // inTx runs fn in a transaction of its own and returns when it is on disk. It is the only
