@@ -3,13 +3,14 @@ package batch
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"expunge/batch/intake"
@@ -96,6 +97,7 @@ func load(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (_ stor
 		keepRejects = func() error { return errors.Join(rejects.Flush(), f.commit()) }
 	}
 	plan := newPlanner(st, lanes)
+	var received, due time.Time // of the subject before: most rows of a file share a date
 	subjects, invalid := 0, 0
 	rows := readAhead(ctx, reader)
 	defer rows.stop()
@@ -139,7 +141,10 @@ func load(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (_ stor
 		if n.ReceivedAt.IsZero() {
 			n.ReceivedAt = now
 		}
-		n.DueAt = in.Deadline(n.ReceivedAt)
+		if n.ReceivedAt != received || due.IsZero() {
+			received, due = n.ReceivedAt, in.Deadline(n.ReceivedAt)
+		}
+		n.DueAt = due
 		if err := ink.Subject(n); err != nil {
 			return give(err)
 		}
@@ -248,17 +253,17 @@ func normalOf(w store.Work) (class vendors.Field, text string) {
 type planner struct {
 	lanes  []*Lane // by name
 	fields []vendors.FieldSet
-	ids    []string
 	digest *seal.Digester
+	seed   maphash.Seed // of the digests that live no longer than the intake
 	parts  []string
+	same   []byte
 	new    store.NewSubject
 }
 
 func newPlanner(st *store.Store, lanes []*Lane) *planner {
-	p := &planner{lanes: slices.Clone(lanes), digest: st.Digester()}
+	p := &planner{lanes: slices.Clone(lanes), digest: st.Digester(), seed: maphash.MakeSeed()}
 	slices.SortFunc(p.lanes, func(a, b *Lane) int { return cmp.Compare(a.Name, b.Name) })
 	for _, l := range p.lanes {
-		p.ids = append(p.ids, strconv.FormatInt(l.id, 10))
 		p.fields = append(p.fields, l.Vendor.Traits().Fields)
 	}
 	return p
@@ -267,7 +272,7 @@ func newPlanner(st *store.Store, lanes []*Lane) *planner {
 // subject plans a row. The result is valid until the next call.
 func (p *planner) subject(row *intake.Row) *store.NewSubject {
 	n := &p.new
-	*n = store.NewSubject{Line: row.Line, SubjectID: row.SubjectID, Tasks: n.Tasks[:0], Same: n.Same[:0], Plain: n.Plain[:0]}
+	n.Line, n.SubjectID, n.Tasks, n.Same, n.Plain = row.Line, row.SubjectID, n.Tasks[:0], n.Same[:0], n.Plain[:0]
 	p.parts = p.parts[:0]
 	for _, v := range row.Subject {
 		if vendors.Identifiers.Has(v.Field) {
@@ -290,13 +295,22 @@ func (p *planner) subject(row *intake.Row) *store.NewSubject {
 		keep |= p.fields[i]
 		for _, r := range refs {
 			n.Tasks = append(n.Tasks, store.NewTask{Vendor: l.id, Field: int(r.Field), Nth: r.Nth})
-			class, normal := vendors.Normal(r.Field, row.Subject.At(r))
-			n.Same = append(n.Same, p.digest.Sum64("same", p.ids[i], class.String(), normal))
+			n.Same = append(n.Same, p.sameDigest(l.id, r.Field, row.Subject.At(r)))
 		}
 	}
 	// What no vendor needs is not stored at all.
-	n.Plain, _ = row.Subject.Forget(keep).AppendBinary(n.Plain)
+	n.Plain = row.Subject.AppendKept(n.Plain, keep)
 	return n
+}
+
+// sameDigest finds the tasks of one batch that may be about the same identifier; whether
+// they are, sameIdentifier tells. So it need not be as strong as the digests that the store
+// keeps, at a tenth of the cost, and means nothing once the intake's seed is gone.
+func (p *planner) sameDigest(vendor int64, f vendors.Field, text string) int64 {
+	class, normal := vendors.Normal(f, text)
+	p.same = append(binary.LittleEndian.AppendUint64(p.same[:0], uint64(vendor)), byte(class))
+	p.same = append(p.same, normal...)
+	return int64(maphash.Bytes(p.seed, p.same))
 }
 
 // Forget is the store's Forget for subjects.
@@ -308,62 +322,74 @@ func Forget(plain []byte, keep uint32) ([]byte, error) {
 	return s.Forget(vendors.FieldSet(keep)).AppendBinary(make([]byte, 0, len(plain)))
 }
 
-// rowsAhead reads rows in a goroutine of its own, so that parsing costs intake no time.
+// rowsAhead reads rows in a goroutine of its own, so that parsing costs intake no time. The
+// rows' memory goes round between the two.
 type rowsAhead struct {
-	ch    chan []readRow
-	quit  chan struct{}
-	chunk []readRow
+	full, free chan []readRow
+	quit       chan struct{}
+	chunk      []readRow
+	at         int // the row of chunk that comes next
 }
 
 type readRow struct {
-	row *intake.Row
+	row intake.Row
 	rej *intake.Reject
 	err error
 }
 
+const (
+	chunkRows = 256
+	chunks    = 4
+)
+
 func readAhead(ctx context.Context, r *intake.Reader) *rowsAhead {
-	a := &rowsAhead{ch: make(chan []readRow, 4), quit: make(chan struct{})}
+	a := &rowsAhead{full: make(chan []readRow, chunks), free: make(chan []readRow, chunks), quit: make(chan struct{})}
+	for range chunks {
+		a.free <- make([]readRow, chunkRows)
+	}
 	go func() {
-		defer close(a.ch)
+		defer close(a.full)
 		for {
-			chunk := make([]readRow, 0, 256)
-			for len(chunk) < cap(chunk) {
-				row, rej, err := r.Next()
-				if err == nil {
-					err = ctx.Err()
-				}
-				chunk = append(chunk, readRow{row, rej, err})
-				if err != nil {
-					break
-				}
-			}
+			var chunk []readRow
 			select {
-			case a.ch <- chunk:
+			case chunk = <-a.free:
 			case <-a.quit:
 				return
 			}
-			if chunk[len(chunk)-1].err != nil {
-				return
+			for i := range chunk {
+				c := &chunk[i]
+				if c.rej, c.err = r.Read(&c.row); c.err == nil {
+					c.err = ctx.Err()
+				}
+				if c.err != nil {
+					a.full <- chunk[:i+1]
+					return
+				}
 			}
+			a.full <- chunk
 		}
 	}()
 	return a
 }
 
+// next returns the next row, which is valid until the next call.
 func (a *rowsAhead) next() (*intake.Row, *intake.Reject, error) {
-	if len(a.chunk) == 0 {
-		a.chunk = <-a.ch
+	if a.at == len(a.chunk) {
+		if a.chunk != nil {
+			a.free <- a.chunk
+		}
+		a.chunk, a.at = <-a.full, 0
 	}
-	r := a.chunk[0]
-	if r.err == nil || len(a.chunk) > 1 {
-		a.chunk = a.chunk[1:]
+	c := &a.chunk[a.at]
+	if c.err == nil {
+		a.at++ // an error is the last, and stays
 	}
-	return r.row, r.rej, r.err
+	return &c.row, c.rej, c.err
 }
 
 // stop ends the reading; the reader may be used again afterwards.
 func (a *rowsAhead) stop() {
 	close(a.quit)
-	for range a.ch {
+	for range a.full {
 	}
 }

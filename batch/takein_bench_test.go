@@ -1,16 +1,18 @@
-package batch_test
+package batch
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"syscall"
 	"testing"
 	"time"
 
-	"expunge/batch"
 	"expunge/batch/intake"
 	"expunge/store"
 	"expunge/store/seal"
@@ -24,17 +26,17 @@ import (
 const benchRows = 100_000
 
 // benchStore opens a new store with a job of the three real vendors on it.
-func benchStore(b *testing.B) (*store.Store, *batch.Job) {
+func benchStore(b *testing.B) (*store.Store, *Job) {
 	b.Helper()
 	key := seal.NewKey()
 	st, err := store.Open(b.Context(), filepath.Join(b.TempDir(), "expunge.db"), store.Options{
-		Key: func(bool) (seal.Key, error) { return key, nil }, Now: time.Now, Forget: batch.Forget,
+		Key: func(bool) (seal.Key, error) { return key, nil }, Now: time.Now, Forget: Forget,
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	j := &batch.Job{Store: st, Now: time.Now, Log: log}
+	j := &Job{Store: st, Now: time.Now, Log: log}
 	for _, k := range []vendors.Kind{customergauge.Kind, voyado.Kind, acqueon.Kind} {
 		c := k.New()
 		switch c := c.(type) {
@@ -50,7 +52,7 @@ func benchStore(b *testing.B) (*store.Store, *batch.Job) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		j.Lanes = append(j.Lanes, &batch.Lane{Name: k.Name, Vendor: v, Pacer: limiter})
+		j.Lanes = append(j.Lanes, &Lane{Name: k.Name, Vendor: v, Pacer: limiter})
 	}
 	if err := j.Prepare(b.Context()); err != nil {
 		b.Fatal(err)
@@ -81,14 +83,14 @@ func benchPeople(b *testing.B) string {
 	return path
 }
 
-func takeIn(b *testing.B, st *store.Store, j *batch.Job, file string) store.Batch {
+func takeIn(b *testing.B, st *store.Store, j *Job, file string) store.Batch {
 	b.Helper()
 	var names []string
 	for _, l := range j.Lanes {
 		names = append(names, l.Name)
 	}
 	now := func() time.Time { return time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC) }
-	got, _, err := batch.TakeIn(b.Context(), st, j.Lanes, batch.Input{
+	got, _, err := TakeIn(b.Context(), st, j.Lanes, Input{
 		Path: file, Log: j.Log, Deadline: func(t time.Time) time.Time { return t.AddDate(0, 1, 0) },
 		Reading: intake.Options{Vendors: names, Now: now, Log: j.Log},
 	})
@@ -117,6 +119,48 @@ func BenchmarkIntake(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRows, "ns/row")
 }
 
+// BenchmarkPlan reads, checks, plans and seals the file, and writes nothing: what intake
+// costs beside the store, in CPU time of all goroutines and of the garbage collector.
+func BenchmarkPlan(b *testing.B) {
+	file := benchPeople(b)
+	st, j := benchStore(b)
+	defer st.Close()
+	box, err := seal.NewBox(seal.NewKey(), []byte("bench"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	cpu := func() int64 {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return u.Utime.Nano() + u.Stime.Nano()
+	}
+	var sealed []byte
+	b.ReportAllocs()
+	before := cpu()
+	for b.Loop() {
+		r, err := intake.Open(file, nil, intake.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		rows, plan := readAhead(b.Context(), r), newPlanner(st, j.Lanes)
+		row, rej, err := rows.next()
+		for ; rej == nil && err == nil; row, rej, err = rows.next() {
+			n := plan.subject(row)
+			if row.Line%4000 == 0 { // as many as share a transaction
+				sealed = make([]byte, 0, len(sealed))
+			}
+			sealed = box.Seal(slices.Grow(sealed, len(n.Plain)+seal.Overhead), n.Plain, seal.Place{Table: "subjects", Row: int64(row.Line)})
+		}
+		if rows.stop(); rej != nil || !errors.Is(err, io.EOF) {
+			b.Fatal(rej, err)
+		}
+		r.Close()
+	}
+	b.ReportMetric(float64(cpu()-before)/float64(b.N)/benchRows, "cpu-ns/row")
+}
+
 // BenchmarkReport writes the report of a store with nothing done.
 func BenchmarkReport(b *testing.B) {
 	st, j := benchStore(b)
@@ -124,7 +168,7 @@ func BenchmarkReport(b *testing.B) {
 	takeIn(b, st, j, benchPeople(b))
 	b.ReportAllocs()
 	for b.Loop() {
-		r := batch.Reporter{Store: st, Now: time.Now}
+		r := Reporter{Store: st, Now: time.Now}
 		if err := r.CSV(b.Context(), io.Discard); err != nil {
 			b.Fatal(err)
 		}

@@ -154,14 +154,21 @@ var Identifiers = SetOf(Email, OtherEmail, Telephone, OtherTelephone, CustomerKe
 func (s Subject) Forget(keep FieldSet) Subject {
 	out := make(Subject, 0, len(s))
 	for _, v := range s {
-		switch {
-		case v.Masked || keep.Has(v.Field):
+		if v, ok := v.forget(keep); ok {
 			out = append(out, v)
-		case Identifiers.Has(v.Field):
-			out = append(out, Value{Field: v.Field, Text: Mask(v.Field, v.Text), Masked: true})
 		}
 	}
 	return out
+}
+
+func (v Value) forget(keep FieldSet) (_ Value, ok bool) {
+	switch {
+	case v.Masked || keep.Has(v.Field):
+		return v, true
+	case Identifiers.Has(v.Field):
+		return Value{Field: v.Field, Text: Mask(v.Field, v.Text), Masked: true}, true
+	}
+	return Value{}, false
 }
 
 // AppendBinary appends the subject's stored form (which the store seals) to b: for each
@@ -169,15 +176,29 @@ func (s Subject) Forget(keep FieldSet) Subject {
 // and the text.
 func (s Subject) AppendBinary(b []byte) ([]byte, error) {
 	for _, v := range s {
-		tag := byte(v.Field)
-		if v.Masked {
-			tag |= maskedBit
-		}
-		b = append(b, tag)
-		b = binary.AppendUvarint(b, uint64(len(v.Text)))
-		b = append(b, v.Text...)
+		b = v.append(b)
 	}
 	return b, nil
+}
+
+// AppendKept appends the stored form of Forget(keep) to b.
+func (s Subject) AppendKept(b []byte, keep FieldSet) []byte {
+	for _, v := range s {
+		if v, ok := v.forget(keep); ok {
+			b = v.append(b)
+		}
+	}
+	return b
+}
+
+func (v Value) append(b []byte) []byte {
+	tag := byte(v.Field)
+	if v.Masked {
+		tag |= maskedBit
+	}
+	b = append(b, tag)
+	b = binary.AppendUvarint(b, uint64(len(v.Text)))
+	return append(b, v.Text...)
 }
 
 var errSubjectForm = errors.New("malformed stored subject")

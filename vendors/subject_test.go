@@ -177,6 +177,14 @@ func TestForget(t *testing.T) {
 	if diff := cmp.Diff([]Value(last), []Value(last.Forget(SetOf(Email, Comments)))); diff != "" {
 		t.Errorf("again: %s", diff)
 	}
+	for _, keep := range []FieldSet{0, SetOf(Email, Comments), ^FieldSet(0)} {
+		for _, s := range []Subject{anna, got} {
+			want, _ := s.Forget(keep).AppendBinary(nil)
+			if b := s.AppendKept(nil, keep); !bytes.Equal(b, want) {
+				t.Errorf("%q is stored, not %q", b, want)
+			}
+		}
+	}
 	b, _ := anna.Forget(0).AppendBinary(nil)
 	for _, v := range anna {
 		if bytes.Contains(b, []byte(v.Text)) {

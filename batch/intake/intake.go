@@ -38,12 +38,11 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Row is one good row: one person's request. Its strings are copies that hold nothing else
-// in memory.
+// Row is one good row: one person's request.
 type Row struct {
 	Line       int             // where the row begins in the file, 1-based
-	SubjectID  string          // the number of the request
-	Subject    vendors.Subject // the non-empty fields, in field order
+	SubjectID  string          // the number of the request; a copy, which holds nothing else in memory
+	Subject    vendors.Subject // the non-empty fields, in field order; who keeps a text clones it: it holds the whole row
 	ReceivedAt time.Time       // UTC; zero: not given
 	Vendors    []string        // sorted names from Options.Vendors; nil: all
 }
@@ -97,7 +96,8 @@ type record struct {
 // ignoredColumn is what gocsv sees instead of a header that is not ours. No field has it.
 const ignoredColumn = "(ignored)"
 
-// cells gives access to all cells, in the order of the columns above.
+// cells gives access to all cells, in the order of the columns above: that of a vendors.Field
+// stands at its number.
 func (r *record) cells() [14]*string {
 	return [...]*string{&r.SubjectID, &r.Email, &r.OtherEmail, &r.Telephone, &r.OtherTelephone,
 		&r.CustomerKey, &r.AccountNumber, &r.CallID, &r.AgentID, &r.CustomerName, &r.Comments,
@@ -124,10 +124,9 @@ type Reader struct {
 	last    []byte // the row that Next returned last, as it came
 	end     error  // what Next returned last, once it returned an error
 	digest  [32]byte
-	warned  bool // about a telephone number without a country
-	scratch []byte
-	values  vendors.Subject // without texts
-	ends    []int           // where each value's text ends in scratch
+	warned  bool   // about a telephone number without a country
+	date    string // the received_at that was read last, and what it means: many rows share one
+	dated   time.Time
 }
 
 // Open reads the file at path, or standard input for "-". Problems with the header are a
@@ -301,63 +300,89 @@ func (in *Reader) Close() error {
 // the end of the file, and a *BrokenFileError where it cannot be read on; it stays the same
 // from then on.
 func (in *Reader) Next() (*Row, *Reject, error) {
-	if in.end != nil {
-		return nil, nil, in.end
+	row := &Row{}
+	reject, err := in.Read(row)
+	if reject != nil || err != nil {
+		row = nil
 	}
-	row, reject, err := in.next()
+	return row, reject, err
+}
+
+// Read is Next for who reads many rows: the row is read into one that is used again, its
+// Subject's array too. Where a reject or an error is returned, the row says nothing.
+func (in *Reader) Read(row *Row) (*Reject, error) {
+	if in.end != nil {
+		return nil, in.end
+	}
+	reject, err := in.read(row)
 	if err != nil {
 		if in.end = err; err == io.EOF {
 			in.hash.h.Sum(in.digest[:0])
 		}
-		return nil, nil, err
+		return nil, err
 	}
 	in.rows++
-	return row, reject, nil
+	return reject, nil
 }
 
-func (in *Reader) next() (*Row, *Reject, error) {
+func (in *Reader) read(row *Row) (*Reject, error) {
 	out, err := in.gocsv.Read()
 	// The CSV reader skips empty lines, so those before a row are in raw.
 	raw := in.window.take(in.csv.InputOffset())
 	in.last = raw
 	if err != nil {
-		row, reject, err := in.unread(raw, err)
+		reject, err := in.unread(raw, err)
 		in.lines += bytes.Count(raw, newline)
-		return row, reject, err
+		return reject, err
 	}
 	in.lines += bytes.Count(raw, newline)
 	pos, _ := in.csv.FieldPos(0)
 	line := pos + in.skipped
 	rec, ok := out.(*record)
 	if !ok {
-		return nil, nil, in.broken(fmt.Errorf("gocsv gave a %T", out))
+		return nil, in.broken(fmt.Errorf("gocsv gave a %T", out))
 	}
-	reject := func(reason vendors.Reason, column, message string) (*Row, *Reject, error) {
-		r := &Reject{Line: line, Reason: reason, Column: column, Message: message, Record: in.cells(raw)}
-		if id := rec.SubjectID; reason != NotUTF8 && id != "" && subjectIDProblem(id, rec) == "" {
-			r.SubjectID = strings.Clone(id)
-		}
-		return nil, r, nil
-	}
-	if !utf8.Valid(raw) {
-		return reject(NotUTF8, "", "the row is not UTF-8: save the file as CSV UTF-8")
-	}
-	for _, c := range rec.cells() {
-		if *c != "" {
-			if in.rejects {
-				*c = fuse(*c)
+	reason, column, problem := NotUTF8, "", "the row is not UTF-8: save the file as CSV UTF-8"
+	if utf8.Valid(raw) {
+		for _, c := range rec.cells() {
+			if *c != "" {
+				if in.rejects {
+					*c = fuse(*c)
+				}
+				*c = strings.TrimSpace(*c)
 			}
-			*c = strings.TrimSpace(*c)
+		}
+		row.Line, row.Subject, row.ReceivedAt, row.Vendors = line, row.Subject[:0], time.Time{}, nil
+		if reason, column, problem = in.fill(row, rec); reason == "" {
+			return nil, nil
 		}
 	}
-	row := &Row{Line: line}
-	if reason, column, problem := in.fill(row, rec); reason != "" {
-		if column != "" {
-			problem = column + " " + problem
-		}
-		return reject(reason, column, problem)
+	if column != "" {
+		problem = column + " " + problem
 	}
-	return row, nil, nil
+	reject := &Reject{Line: line, Reason: reason, Column: column, Message: problem, Record: in.cells(raw)}
+	if id := rec.SubjectID; reason != NotUTF8 && id != "" && subjectIDProblem(id, rec) == "" {
+		reject.SubjectID = strings.Clone(id)
+	}
+	return reject, nil
+}
+
+// fieldChecks are the checks of the cells that hold one value of a subject.
+var fieldChecks = [...]struct {
+	problem func(text string) string
+	reason  vendors.Reason
+}{
+	vendors.Email:          {emailProblem, BadEmail},
+	vendors.OtherEmail:     {emailProblem, BadEmail},
+	vendors.Telephone:      {telephoneProblem, BadTelephone},
+	vendors.OtherTelephone: {telephoneProblem, BadTelephone},
+	vendors.CustomerKey:    {}, // holds several: see fillKeys
+	vendors.AccountNumber:  {identifierProblem, BadIdentifier},
+	vendors.CallID:         {identifierProblem, BadIdentifier},
+	vendors.AgentID:        {identifierProblem, BadIdentifier},
+	vendors.CustomerName:   {textProblem, BadText},
+	vendors.Comments:       {textProblem, BadText},
+	vendors.Region:         {identifierProblem, BadIdentifier},
 }
 
 // fill makes a Row of what gocsv read. The first problem that is found is returned.
@@ -368,60 +393,33 @@ func (in *Reader) fill(row *Row, rec *record) (reason vendors.Reason, column, pr
 	if p := subjectIDProblem(rec.SubjectID, rec); p != "" {
 		return BadSubjectID, colSubjectID, p
 	}
-	in.scratch, in.values, in.ends = in.scratch[:0], in.values[:0], in.ends[:0]
-	for _, c := range [...]struct {
-		field  vendors.Field
-		text   string
-		check  func(string) string
-		reason vendors.Reason
-	}{
-		{vendors.Email, rec.Email, emailProblem, BadEmail},
-		{vendors.OtherEmail, rec.OtherEmail, emailProblem, BadEmail},
-		{vendors.Telephone, rec.Telephone, telephoneProblem, BadTelephone},
-		{vendors.OtherTelephone, rec.OtherTelephone, telephoneProblem, BadTelephone},
-	} {
-		if c.text == "" {
-			continue
-		}
-		if p := c.check(c.text); p != "" {
-			return c.reason, c.field.String(), p
-		}
-		in.keep(c.field, c.text)
-	}
-	if rec.CustomerKey != "" {
-		if reason, problem := in.fillKeys(rec.CustomerKey); reason != "" {
-			return reason, vendors.CustomerKey.String(), problem
+	cells := rec.cells()
+	for f := vendors.Email; int(f) < len(fieldChecks); f++ {
+		switch text := *cells[f]; {
+		case text == "":
+		case f == vendors.CustomerKey:
+			if reason, problem := row.fillKeys(text); reason != "" {
+				return reason, f.String(), problem
+			}
+		default:
+			if p := fieldChecks[f].problem(text); p != "" {
+				return fieldChecks[f].reason, f.String(), p
+			}
+			row.Subject = append(row.Subject, vendors.Value{Field: f, Text: text})
 		}
 	}
-	identified := len(in.values) > 0 || rec.AccountNumber != ""
-	for _, c := range [...]struct {
-		field  vendors.Field
-		text   string
-		check  func(string) string
-		reason vendors.Reason
-	}{
-		{vendors.AccountNumber, rec.AccountNumber, identifierProblem, BadIdentifier},
-		{vendors.CallID, rec.CallID, identifierProblem, BadIdentifier},
-		{vendors.AgentID, rec.AgentID, identifierProblem, BadIdentifier},
-		{vendors.CustomerName, rec.CustomerName, textProblem, BadText},
-		{vendors.Comments, rec.Comments, textProblem, BadText},
-		{vendors.Region, rec.Region, identifierProblem, BadIdentifier},
-	} {
-		if c.text == "" {
-			continue
-		}
-		if p := c.check(c.text); p != "" {
-			return c.reason, c.field.String(), p
-		}
-		in.keep(c.field, c.text)
-	}
-	if !identified {
+	if len(row.Subject) == 0 || !vendors.Identifiers.Has(row.Subject[0].Field) { // identifiers are the first fields
 		return NoIdentifiers, "", "the row has no email, telephone, customer key or account number"
 	}
 	if rec.ReceivedAt != "" {
-		if row.ReceivedAt, problem = receivedAt(rec.ReceivedAt, in.now); problem != "" {
-			return BadDate, colReceivedAt, problem
+		if rec.ReceivedAt != in.date {
+			if in.dated, problem = receivedAt(rec.ReceivedAt, in.now); problem != "" {
+				in.date = ""
+				return BadDate, colReceivedAt, problem
+			}
+			in.date = strings.Clone(rec.ReceivedAt)
 		}
+		row.ReceivedAt = in.dated
 	}
 	if rec.Vendors != "" {
 		var ok bool
@@ -431,54 +429,31 @@ func (in *Reader) fill(row *Row, rec *record) (reason vendors.Reason, column, pr
 	}
 	in.warnNational(row.Line, rec)
 	row.SubjectID = strings.Clone(rec.SubjectID) // alone: it outlives the personal data
-	row.Subject = in.subject()
 	return "", "", ""
 }
 
 // fillKeys keeps the customer keys of one cell. A key that is named twice counts once.
-func (in *Reader) fillKeys(cell string) (vendors.Reason, string) {
-	first := len(in.values)
-	start := len(in.scratch)
-	for key := range strings.SplitSeq(cell, ";") {
+func (row *Row) fillKeys(cell string) (vendors.Reason, string) {
+	first := len(row.Subject)
+	for more := true; more; {
+		var key string
+		key, cell, more = strings.Cut(cell, ";")
 		if key = strings.TrimSpace(key); key == "" {
 			continue
 		}
 		if p := identifierProblem(key); p != "" {
 			return BadIdentifier, p
 		}
-		again := false
-		from := start
-		for _, end := range in.ends[first:] {
-			again = again || string(in.scratch[from:end]) == key
-			from = end
-		}
-		if again {
+		value := vendors.Value{Field: vendors.CustomerKey, Text: key}
+		if slices.Contains(row.Subject[first:], value) {
 			continue
 		}
-		if len(in.values)-first == maxKeys {
+		if len(row.Subject)-first == maxKeys {
 			return TooManyIdentifiers, "has more than 100 keys"
 		}
-		in.keep(vendors.CustomerKey, key)
+		row.Subject = append(row.Subject, value)
 	}
 	return "", ""
-}
-
-func (in *Reader) keep(f vendors.Field, text string) {
-	in.values = append(in.values, vendors.Value{Field: f})
-	in.scratch = append(in.scratch, text...)
-	in.ends = append(in.ends, len(in.scratch))
-}
-
-// subject copies what was kept: one string for all values, so that neither the CSV
-// record with its ignored cells nor one allocation per value stays behind.
-func (in *Reader) subject() vendors.Subject {
-	text := string(in.scratch)
-	s := slices.Clone(in.values)
-	from := 0
-	for i, end := range in.ends {
-		s[i].Text, from = text[from:end], end
-	}
-	return s
 }
 
 func (in *Reader) warnNational(line int, rec *record) {
@@ -497,16 +472,16 @@ func (in *Reader) warnNational(line int, rec *record) {
 
 // unread says what follows from a row that the CSV reader refused: a Reject where the
 // next line surely begins a new row, the end of the file otherwise.
-func (in *Reader) unread(raw []byte, err error) (*Row, *Reject, error) {
+func (in *Reader) unread(raw []byte, err error) (*Reject, error) {
 	if err == io.EOF {
-		return nil, nil, io.EOF
+		return nil, io.EOF
 	}
 	var pe *csv.ParseError
 	if failed := in.window.failed(); failed != nil && in.window.empty() {
-		return nil, nil, in.brokenAt(raw, failed) // the row is cut off, whatever else is wrong with it
+		return nil, in.brokenAt(raw, failed) // the row is cut off, whatever else is wrong with it
 	}
 	if !errors.As(err, &pe) {
-		return nil, nil, in.brokenAt(raw, err)
+		return nil, in.brokenAt(raw, err)
 	}
 	reject := &Reject{Line: pe.StartLine + in.skipped}
 	switch {
@@ -517,18 +492,18 @@ func (in *Reader) unread(raw []byte, err error) (*Row, *Reject, error) {
 		if !utf8.Valid(raw) {
 			reject.Reason, reject.Message = NotUTF8, "the row is not UTF-8: save the file as CSV UTF-8"
 		}
-		return nil, reject, nil
+		return reject, nil
 	case (errors.Is(pe.Err, csv.ErrQuote) || errors.Is(pe.Err, csv.ErrBareQuote)) && !opensQuote(raw, pe, in.comma):
 		reject.Reason, reject.Message = BadQuotes, `a quote stands inside a cell: put the cell in quotes and double the quotes in it`
 		if last := pe.Line + in.skipped; last != reject.Line {
 			reject.Message = fmt.Sprintf("a quote that opens here is not closed well before line %d: none of these lines was read", last)
 		}
 		reject.Record = []string{string(bytes.Trim(raw, "\r\n"))} // its cells are anybody's guess
-		return nil, reject, nil
+		return reject, nil
 	case errors.Is(pe.Err, csv.ErrQuote), errors.Is(pe.Err, csv.ErrBareQuote):
-		return nil, nil, &BrokenFileError{File: in.file, Line: reject.Line, Err: errQuoteOpen}
+		return nil, &BrokenFileError{File: in.file, Line: reject.Line, Err: errQuoteOpen}
 	}
-	return nil, nil, &BrokenFileError{File: in.file, Line: reject.Line, Err: pe.Err}
+	return nil, &BrokenFileError{File: in.file, Line: reject.Line, Err: pe.Err}
 }
 
 // opensQuote reports whether raw, in which the CSV reader met a misplaced quote, ends inside

@@ -576,6 +576,54 @@ func TestRowsMayBeKept(t *testing.T) {
 	}
 }
 
+// What is read into a row that has been used before is what it is alone: a vendor, a date or
+// an identifier of the row before would be a request that nobody made.
+func TestRowUsedAgain(t *testing.T) {
+	const header = "subject_id,email,telephone,customer_key,comments,received_at,vendors\n"
+	lines := []string{
+		"DSR-1,a@example.com,+46701740605,k1;k2;k3,please,2026-11-01,acqueon",
+		"DSR-2,b@example.com,,,,,",
+		"DSR-3,c@example.com,,k4,,2026-11-01,",
+		"DSR-4,d@example.com,,k5,,2026-11-31,acqueon",
+		"DSR-5,e@example.com,,k5,,2026-11-31,acqueon",
+		"DSR-6,f@example.com,,k5,,2026-11-01,",
+		"DSR-7,g@example.com,,k5,,2026-12-24,",
+		"DSR-8,,,k6;k7;k6,x,2026-11-02T10:00:00+01:00,customergauge;acqueon",
+		"DSR-9,,,,only a comment,2026-11-02T10:00:00+01:00,",
+		"DSR-10,h",
+		"DSR-11,i@example.com,,k8,,2026-11-02T10:00:00+01:00,",
+		"DSR-12,,0701740605,,,,",
+	}
+	r, err := New(strings.NewReader(header+strings.Join(lines, "\n")+"\n"), "people.csv", testOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var row Row
+	for i, line := range lines {
+		rows, rejects, err := readAll(t, header+strings.Repeat("\n", i)+line+"\n", testOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := r.Read(&row)
+		switch {
+		case err != nil || (got == nil) != (len(rejects) == 0):
+			t.Errorf("%s: %v, %v", line, got, err)
+		case got != nil:
+			got.Record = nil
+			if d := cmp.Diff(rejects[0], got); d != "" {
+				t.Error(d)
+			}
+		default:
+			if d := cmp.Diff(rows[0], &row); d != "" {
+				t.Error(d)
+			}
+		}
+	}
+	if _, err := r.Read(&row); err != io.EOF {
+		t.Error(err)
+	}
+}
+
 // An operator must hear once that numbers without a country are asked for as written.
 func TestNationalNumbersWarnOnce(t *testing.T) {
 	const text = "subject_id,telephone\nDSR-1,+46701740605\nDSR-2,0701740605\nDSR-3,0701740606\n"

@@ -79,35 +79,40 @@ func (v *Vendor) Identifiers(s vendors.Subject) ([]vendors.Ref, vendors.Reason) 
 	if r := strings.TrimSpace(s.Get(vendors.Region)); r != "" && v.config.Region != "" && !strings.EqualFold(r, v.config.Region) {
 		return nil, vendors.OtherRegion
 	}
-	type normal struct {
-		class vendors.Field
-		text  string
-	}
 	var refs []vendors.Ref
-	seen := make(map[normal]int) // place in refs
-	nth := make(map[vendors.Field]int)
-	for _, value := range s {
-		n := nth[value.Field]
-		nth[value.Field]++
+	for i, value := range s {
+		if value.Masked || !identifying.Has(value.Field) {
+			continue
+		}
 		class, text := vendors.Normal(value.Field, value.Text)
-		if class != vendors.Email && class != vendors.Telephone || value.Masked || text == "" {
+		if text == "" {
 			continue
 		}
-		ref := vendors.Ref{Field: value.Field, Nth: n}
-		if i, again := seen[normal{class, text}]; again {
-			if class == vendors.Telephone && saysCountry(value.Text) && !saysCountry(s.At(refs[i])) {
-				refs[i] = ref
+		ref := vendors.Ref{Field: value.Field}
+		for _, before := range s[:i] {
+			if before.Field == value.Field {
+				ref.Nth++
 			}
-			continue
 		}
-		seen[normal{class, text}] = len(refs)
-		refs = append(refs, ref)
+		again := slices.IndexFunc(refs, func(r vendors.Ref) bool {
+			c, t := vendors.Normal(r.Field, s.At(r))
+			return c == class && t == text
+		})
+		switch {
+		case again < 0:
+			refs = append(refs, ref)
+		case class == vendors.Telephone && saysCountry(value.Text) && !saysCountry(s.At(refs[again])):
+			refs[again] = ref
+		}
 	}
 	if refs == nil {
 		return nil, vendors.NoIdentifier
 	}
 	return refs, ""
 }
+
+// identifying are the fields that the vendor looks people up by.
+var identifying = vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone)
 
 func saysCountry(telephone string) bool { return strings.HasPrefix(strings.TrimSpace(telephone), "+") }
 

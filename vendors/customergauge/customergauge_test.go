@@ -417,6 +417,10 @@ func TestIdentifiers(t *testing.T) {
 		{"another region", other, "us", nil, vendors.OtherRegion},
 		{"no region configured", other, "", []vendors.Ref{ref(vendors.OtherEmail), ref(vendors.OtherTelephone)}, ""},
 		{"only a customer key", vendors.Subject{{Field: vendors.CustomerKey, Text: "k"}}, "eu", nil, vendors.NoIdentifier},
+		{"places count what is masked and what is other", vendors.Subject{
+			{Field: vendors.Email, Text: "jxxnxxe@xxxmple.com", Masked: true}, {Field: vendors.CustomerKey, Text: email},
+			{Field: vendors.Email, Text: email}, {Field: vendors.Email, Text: "jd@example.org"}, {Field: vendors.OtherEmail, Text: "JD@example.org"},
+		}, "eu", []vendors.Ref{{Field: vendors.Email, Nth: 1}, {Field: vendors.Email, Nth: 2}}, ""},
 		{"a telephone without digits", vendors.Subject{{Field: vendors.Telephone, Text: "n/a"}}, "eu", nil, vendors.NoIdentifier},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -72,7 +72,8 @@ func (v *Vendor) Traits() vendors.Traits {
 // the vendor are the vendor's business.
 func (v *Vendor) Identifiers(s vendors.Subject) ([]vendors.Ref, vendors.Reason) {
 	var refs []vendors.Ref
-	seen := make(map[string]bool)
+	var first string
+	var seen map[string]bool // from the second key on: most subjects have one
 	n := 0
 	for _, value := range s {
 		if value.Field != vendors.CustomerKey {
@@ -81,10 +82,17 @@ func (v *Vendor) Identifiers(s vendors.Subject) ([]vendors.Ref, vendors.Reason) 
 		ref := vendors.Ref{Field: vendors.CustomerKey, Nth: n}
 		n++
 		_, key := vendors.Normal(value.Field, value.Text)
-		if value.Masked || key == "" || seen[key] {
+		if value.Masked || key == "" || key == first || seen[key] {
 			continue
 		}
-		seen[key] = true
+		if refs == nil {
+			first = key
+		} else {
+			if seen == nil {
+				seen = make(map[string]bool)
+			}
+			seen[key] = true
+		}
 		refs = append(refs, ref)
 	}
 	if refs == nil {

@@ -277,8 +277,13 @@ func TestIdentifiers(t *testing.T) {
 		{Field: vendors.CustomerKey, Text: "k1"},
 		{Field: vendors.CustomerKey, Text: " k1"},
 		{Field: vendors.CustomerKey, Text: "K1"},
+		{Field: vendors.CustomerKey, Text: "k2"},
+		{Field: vendors.CustomerKey, Text: "K1 "},
+		{Field: vendors.CustomerKey, Text: "k1 "},
+		{Field: vendors.CustomerKey, Text: " "},
+		{Field: vendors.CustomerKey, Text: "k2"},
 	}
-	want := []vendors.Ref{{Field: vendors.CustomerKey, Nth: 1}, {Field: vendors.CustomerKey, Nth: 3}}
+	want := []vendors.Ref{{Field: vendors.CustomerKey, Nth: 1}, {Field: vendors.CustomerKey, Nth: 3}, {Field: vendors.CustomerKey, Nth: 4}}
 	got, reason := v.Identifiers(s)
 	if diff := cmp.Diff(want, got); diff != "" || reason != "" {
 		t.Errorf("reason %q, -want +got:\n%s", reason, diff)
