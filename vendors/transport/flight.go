@@ -85,7 +85,6 @@ func (f *flight) fly(op string, req *http.Request, body []byte, upgrade bool) (*
 	defer context.AfterFunc(f.caller, f.callerGone)()
 	resp, err := f.t.base.RoundTrip(f.t.outgoing(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:              f.gotConn,
-		WroteHeaderField:     func(string, []string) { f.wrote.Store(true) },
 		WroteHeaders:         f.wroteHeaders,
 		GotFirstResponseByte: func() { f.answering.Store(true) },
 	}), req, body))
@@ -163,8 +162,8 @@ func (f *flight) gotConn(info httptrace.GotConnInfo) {
 	}
 }
 
-// wroteHeaders is called when an HTTP/2 header is written to the connection, and when an
-// HTTP/1 header is written to a buffer before it.
+// wroteHeaders is called when an HTTP/2 header was written to the connection, or that
+// failed, and when an HTTP/1 header is in the buffer before it.
 func (f *flight) wroteHeaders() {
 	f.wrote.Store(true)
 	if f.multi.Load() {
@@ -179,22 +178,22 @@ func (f *flight) written() {
 	}
 }
 
-// conn is a connection that says when a request was written to it. With HTTP/1, net/http
-// has no hook after that: all are called when the request is in a buffer, from which
-// another goroutine writes it.
+// conn is a connection that says when an HTTP/1 request is written to it. net/http has no
+// hook for that: its last one is called when the request is in a buffer, and a header that
+// is larger than the buffer is written in part before any.
 type conn struct {
 	net.Conn
 	next atomic.Pointer[flight] // its first bytes are to come
 }
 
 func (c *conn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	if c.next.Load() != nil {
-		if f := c.next.Swap(nil); f != nil {
-			f.written()
-		}
+	f := c.next.Swap(nil)
+	if f == nil {
+		return c.Conn.Write(p)
 	}
-	return n, err
+	f.wrote.Store(true)
+	defer f.written()
+	return c.Conn.Write(p)
 }
 
 // underlying finds the conn under TLS, which is there twice with a proxy that speaks it.

@@ -80,8 +80,11 @@ const (
 
 	// bunchShare is the part of the burst that may leave together although it could leave
 	// one by one: each wake-up costs more than the request that it is for. With the default
-	// burst that is 2.5 ms' worth, and one request at a time below 800 per second.
+	// burst that is 2.5 ms' worth, and one request at a time below 800 per second. Where
+	// wake-ups come late they leave one by one for a while: the room in the bucket is needed
+	// for lateness then.
 	bunchShare = 4
+	bunchAgain = time.Second
 )
 
 // Limiter holds the rate limit of one vendor account.
@@ -120,6 +123,8 @@ type Limiter struct {
 	bucket      *rate.Limiter // its size is burst + 1 less those leaving
 	leaving     []departure   // have their token and are not yet written, oldest first
 	full        bool          // freed is waited for
+	due         time.Time     // when the one whose turn it is to leave is to wake up; zero: it does not sleep
+	lateAt      time.Time     // the last wake-up that was later than a timer may be
 	current     float64       // <= limit
 	ahead       int           // admitted and not yet left
 	pausedUntil time.Time
@@ -353,6 +358,10 @@ func (l *Limiter) tryDepart(waited bool) (turn, error) {
 	for len(l.leaving) > 0 && now.Sub(l.leaving[0].at) >= longestWrite {
 		l.forgetLocked(now, 0)
 	}
+	if !l.due.IsZero() && now.Sub(l.due) > 2*timerLate {
+		l.lateAt = now
+	}
+	l.due = time.Time{}
 	tokens, leaving := l.bucket.TokensAt(now), float64(len(l.leaving))
 	if !waited && tokens >= 1 && tokens+leaving > float64(l.burst) {
 		// Nobody waited: what is more than the burst has come in by idleness, not lateness.
@@ -372,8 +381,13 @@ func (l *Limiter) tryDepart(waited bool) (turn, error) {
 		l.full = true
 		return turn{wait: longestWrite - now.Sub(l.leaving[0].at), full: true}, nil
 	}
-	want := float64(min(l.bunch, room, max(1, int(l.atGate.Load()))))
-	return turn{wait: max(1, seconds((want-l.bucket.TokensAt(now))/l.current))}, nil
+	want := 1
+	if now.Sub(l.lateAt) >= bunchAgain {
+		want = min(l.bunch, room, max(1, int(l.atGate.Load())))
+	}
+	wait := max(1, seconds((float64(want)-l.bucket.TokensAt(now))/l.current))
+	l.due = now.Add(wait)
+	return turn{wait: wait}, nil
 }
 
 // resizeLocked gives the bucket the size that those leaving let it have.

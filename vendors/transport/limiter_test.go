@@ -240,6 +240,39 @@ func TestLimiterHangingWrites(t *testing.T) {
 	})
 }
 
+// At high rates several leave at a time, since waking up is what costs; but not where
+// wake-ups come late, since the room in the bucket is needed for that, and not where only
+// one waits.
+func TestLimiterBunch(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		workers int
+		late    time.Duration // of every tenth wake-up
+		want    float64       // requests at a time
+	}{{"many", 64, 0, 5}, {"few", 3, 0, 3}, {"one", 1, 0, 1}, {"late", 64, 3 * time.Millisecond, 1.6}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := NewLimiter(LimiterOptions{Rate: vendors.Rate{PerSecond: 2000}, Burst: 20})
+				n := 0
+				l.sleep = func(ctx context.Context, d time.Duration) {
+					if n++; n%10 == 0 {
+						d += tt.late
+					}
+					wait(ctx, d)
+				}
+				got := collect(t, l, tt.workers, 5*time.Second)
+				instants := slices.CompactFunc(slices.Clone(got), time.Time.Equal)
+				if r := float64(len(got)) / float64(len(instants)); math.Abs(r-tt.want) > 0.1 {
+					t.Errorf("%.2f requests leave at a time, want %v", r, tt.want)
+				}
+				if len(got) < 9950 {
+					t.Errorf("%d left in 5 s, want 10,000", len(got))
+				}
+			})
+		})
+	}
+}
+
 // After idle time a burst may leave, and no more: an unbounded bucket would let an hour's
 // worth out at once.
 func TestLimiterBurstAfterIdle(t *testing.T) {

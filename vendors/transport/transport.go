@@ -301,7 +301,8 @@ func takeBody(req *http.Request) ([]byte, error) {
 // outgoing is the request as it leaves: a copy with our user agent. It has no GetBody, so
 // net/http cannot repeat it if it has a body.
 func (t *Transport) outgoing(ctx context.Context, req *http.Request, body []byte) *http.Request {
-	out := req.Clone(ctx)
+	out := req.WithContext(ctx)
+	out.Header = req.Header.Clone()
 	//lint:ignore SA1019 it is taken out because it would cut a request that has left
 	out.GetBody, out.Cancel = nil, nil
 	out.Body, out.ContentLength = nil, 0

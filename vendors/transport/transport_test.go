@@ -995,9 +995,9 @@ func TestLimitOnTheWire(t *testing.T) {
 		took := time.Since(began)
 		slices.SortFunc(arrived, time.Time.Compare)
 		// Between departure and arrival lies the loopback and the scheduler, which bunch
-		// arrivals by a few milliseconds on a busy machine: 20 ms are 4 requests. Without
-		// the gate all 320 would arrive at once.
-		if e := excess(arrived, perSecond, burst); e > 4 {
+		// arrivals by a few milliseconds on a busy machine: 20 ms are 4 requests, and one may
+		// leave closely behind a late one. Without the gate all 320 would arrive at once.
+		if e := excess(arrived, perSecond, burst); e > 1+4 {
 			t.Errorf("keep-alive %v: %.2f requests above burst + rate x t", keepAlive, e)
 		}
 		if want := time.Duration(len(arrived)) * time.Second / perSecond; took < want-time.Millisecond || took > 2*want {
