@@ -80,10 +80,10 @@ const (
 
 	// bunchShare is the part of the burst that may leave together although it could leave
 	// one by one: each wake-up costs more than the request that it is for. With the default
-	// burst that is 2.5 ms' worth, and one request at a time below 800 per second. Where
+	// burst that is 5 ms' worth, and one request at a time below 400 per second. Where
 	// wake-ups come late they leave one by one for a while: the room in the bucket is needed
 	// for lateness then.
-	bunchShare = 4
+	bunchShare = 2
 	bunchAgain = time.Second
 )
 

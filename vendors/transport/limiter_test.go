@@ -249,7 +249,7 @@ func TestLimiterBunch(t *testing.T) {
 		workers int
 		late    time.Duration // of every tenth wake-up
 		want    float64       // requests at a time
-	}{{"many", 64, 0, 5}, {"few", 3, 0, 3}, {"one", 1, 0, 1}, {"late", 64, 3 * time.Millisecond, 1.6}} {
+	}{{"many", 64, 0, 10}, {"few", 3, 0, 3}, {"one", 1, 0, 1}, {"late", 64, 3 * time.Millisecond, 1.6}} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := NewLimiter(LimiterOptions{Rate: vendors.Rate{PerSecond: 2000}, Burst: 20})
