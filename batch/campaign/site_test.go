@@ -287,8 +287,8 @@ func (s *site) look(t *testing.T) snapshot {
 	if tables == 0 {
 		return snap
 	}
-	query(t, db, `SELECT t.id, v.name, v.kind, s.name, coalesce(t.reason,''), coalesce(t.reference,''), t.next_at IS NOT NULL,
- t.follows IS NOT NULL, t.uncertain FROM tasks t JOIN vendors v ON v.id = t.vendor JOIN states s ON s.code = t.state
+	query(t, db, `SELECT t.id, v.name, v.kind, s.name, coalesce(t.reason,''), coalesce((SELECT reference FROM reference_list l WHERE l.task = t.id AND l.replaced_at IS NULL), ''), t.next_at IS NOT NULL,
+ t.follows IS NOT NULL, coalesce(t.more ->> 'uncertain', 0) FROM tasks t JOIN vendors v ON v.id = t.vendor JOIN states s ON s.code = t.state
  WHERE s.name <> 'skipped' ORDER BY t.id`, func(scan func(...any) error) error {
 		var k storedTask
 		if err := scan(&k.id, &k.vendor, &k.kind, &k.state, &k.reason, &k.reference, &k.scheduled, &k.follow, &k.uncertain); err != nil {
@@ -304,8 +304,7 @@ func (s *site) look(t *testing.T) snapshot {
 		snap.states[name] = n
 		return err
 	})
-	query(t, db, `SELECT v.name, t.reference FROM tasks t JOIN vendors v ON v.id = t.vendor WHERE t.reference IS NOT NULL
- UNION SELECT v.name, f.reference FROM former_references f JOIN tasks t ON t.id = f.task JOIN vendors v ON v.id = t.vendor`,
+	query(t, db, `SELECT DISTINCT vendor, reference FROM reference_list`,
 		func(scan func(...any) error) error {
 			var vendor, ref string
 			err := scan(&vendor, &ref)

@@ -261,10 +261,18 @@ CREATE TABLE former_exports (
   PRIMARY KEY (task, reference)
 ) STRICT, WITHOUT ROWID;
 
+-- The references that vendors gave, also those that were replaced, as they wrote them.
+CREATE VIEW reference_list AS
+SELECT r.task, v.name AS vendor, CASE typeof(r.reference) WHEN 'blob' THEN lower(format('%s-%s-%s-%s-%s',
+    hex(substr(r.reference,1,4)), hex(substr(r.reference,5,2)), hex(substr(r.reference,7,2)), hex(substr(r.reference,9,2)),
+    hex(substr(r.reference,11)))) ELSE CAST(r.reference AS TEXT) END AS reference, r.replaced_at
+FROM (SELECT id AS task, vendor, reference, NULL AS replaced_at FROM tasks WHERE reference IS NOT NULL
+  UNION ALL SELECT f.task, t.vendor, f.reference, f.replaced_at FROM former_references f JOIN tasks t ON t.id = f.task) r
+JOIN vendors v ON v.id = r.vendor;
+
 CREATE VIEW task_list AS
 SELECT t.id, s.subject_id, s.batch, s.line, v.name AS vendor, st.name AS state, t.reason, coalesce(t.more ->> 'attempts', 0) AS attempts,
-  CASE typeof(t.reference) WHEN 'blob' THEN lower(format('%s-%s-%s-%s-%s', hex(substr(t.reference,1,4)), hex(substr(t.reference,5,2)),
-    hex(substr(t.reference,7,2)), hex(substr(t.reference,9,2)), hex(substr(t.reference,11)))) ELSE t.reference END AS reference,
+  (SELECT reference FROM reference_list WHERE task = t.id AND replaced_at IS NULL) AS reference,
   t.records, t.records_after, t.record_refs,
   datetime(t.due_at, 'unixepoch') AS due_at,
   datetime(nullif(t.next_at, 0)/1000, 'unixepoch') AS next_at,
