@@ -13,9 +13,10 @@ import (
 
 // arrivalJitter is how much closer together two requests may arrive than they left: what
 // lies between the departure (where the limit is kept, and tested to the microsecond in
-// package transport) and the simulator's clock is two schedulers and a socket. It is the
-// only allowance, and it holds on a machine that does nothing else: the windows are checked
-// only with -rate-for.
+// package transport) and the simulator's clock is two schedulers and a socket. A departure
+// that is woken as late may be followed closely by the next one, up to one request. There
+// is no other allowance, and it holds on a machine that does nothing else: the windows are
+// checked only with -rate-for.
 const arrivalJitter = 25 * time.Millisecond
 
 // TestRate: killed and restarted as often as one likes, the program never sends more than
@@ -73,8 +74,9 @@ func TestRate(t *testing.T) {
 			if *flagRate <= 0 {
 				return
 			}
-			if allowed := limit * arrivalJitter.Seconds(); pace.WorstExcess > allowed {
-				t.Errorf("a window held %.2f requests too many, of which arrival jitter explains %.2f", pace.WorstExcess, allowed)
+			jitter := limit * arrivalJitter.Seconds()
+			if allowed := jitter + min(1, jitter); pace.WorstExcess > allowed {
+				t.Errorf("a window held %.2f requests too many, of which lateness explains %.2f", pace.WorstExcess, allowed)
 			}
 			if achieved < 0.9 { // what is printed is the figure; this bound is for machines that do a little else
 				t.Errorf("%.3f of the limit in steady state", achieved)
