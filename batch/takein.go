@@ -42,12 +42,7 @@ type Input struct {
 // changes nothing: its batch is returned, and again is true.
 func TakeIn(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (b store.Batch, again bool, err error) {
 	if in.Path != "-" {
-		digest, err := intake.Digest(in.Path)
-		if err != nil {
-			return store.Batch{}, false, err
-		}
-		b, again, err = st.FindBatch(ctx, digest[:])
-		if err != nil {
+		if b, again, err = taken(ctx, st, in.Path); err != nil {
 			return store.Batch{}, false, err
 		}
 	}
@@ -63,6 +58,23 @@ func TakeIn(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (b st
 		return b, again, nil // written while it was read: there is no second reading
 	}
 	return b, again, writeRejects(ctx, st, b, in)
+}
+
+// taken looks for the file among those that were taken in before. Where there are none, as
+// before the first backlog, it need not be read for that.
+func taken(ctx context.Context, st *store.Store, path string) (b store.Batch, again bool, err error) {
+	all, err := st.Batches(ctx)
+	if err != nil {
+		return store.Batch{}, false, err
+	}
+	if len(all) == 0 {
+		return store.Batch{}, false, intake.CheckRegular(path)
+	}
+	digest, err := intake.Digest(path)
+	if err != nil {
+		return store.Batch{}, false, err
+	}
+	return st.FindBatch(ctx, digest[:])
 }
 
 func load(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (_ store.Batch, again bool, err error) {

@@ -16,7 +16,7 @@ func TestCommitsReachTheDisk(t *testing.T) {
 	e := newEnv(t)
 	s := e.open(t)
 	for _, tt := range []struct{ pragma, want string }{
-		{"synchronous", "2"}, {"journal_mode", "wal"}, {"secure_delete", "1"}, {"foreign_keys", "1"},
+		{"synchronous", "2"}, {"journal_mode", "wal"}, {"page_size", "16384"}, {"secure_delete", "1"}, {"foreign_keys", "1"},
 	} {
 		var got string
 		err := s.inTx(context.Background(), func(c *sql.Conn) error { // on the writer's own connection

@@ -75,21 +75,26 @@ func (w *window) failed() error {
 	return w.err
 }
 
+// CheckRegular returns an error for what is not a file that can be read more than once.
+func CheckRegular(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	return err
+}
+
 // Digest returns the SHA-256 of a regular file's bytes: what Reader.Digest returns for it
 // at its end.
 func Digest(path string) (sum [32]byte, err error) {
+	if err := CheckRegular(path); err != nil {
+		return sum, err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return sum, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return sum, err
-	}
-	if !info.Mode().IsRegular() {
-		return sum, fmt.Errorf("%s is not a regular file", path)
-	}
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return sum, err

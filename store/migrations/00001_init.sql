@@ -115,7 +115,7 @@ CREATE TABLE tasks (
   record_refs   ANY, -- as reference
   reference     ANY, -- a UUID as 16 bytes, a number as an integer, else the text
   reason        TEXT,
-  more          TEXT CHECK (json_valid(more)),
+  more          TEXT CHECK (more IS NULL OR json_valid(more)),
   previewed_at  INTEGER,
   submitted_at  INTEGER,
   completed_at  INTEGER,
