@@ -20,7 +20,7 @@ import (
 const chunk = 8000
 
 // perInsert is how many subjects one INSERT statement carries.
-const perInsert = 100
+const perInsert = 25
 
 // Batch is one input file as the store knows it.
 type Batch struct {
@@ -84,16 +84,31 @@ type Intake struct {
 	newest []shapeRow
 	key    []byte
 	nextID int64
-	buf    []subjectRow
-	sealed []byte      // where the sealed data of buf lies
-	spare  chan []byte // room for sealed that the writer has done with
+	load   *loadChunk      // to be written next
+	spare  chan *loadChunk // those that the writer has done with
 	rej    []Reject
-	ready  map[vendorBlock]int64 // the blocks of buf, with their numbers of tasks
 	same   *grouper
 
 	jobs chan func(c *sql.Conn) error
 	errs chan error
 	err  error
+}
+
+// loadChunk is what one transaction writes of subjects.
+type loadChunk struct {
+	rows   []subjectRow
+	sealed []byte                // where the sealed data of rows lies
+	ready  map[vendorBlock]int64 // the blocks of rows, with their numbers of tasks
+}
+
+func newLoadChunk() *loadChunk {
+	return &loadChunk{rows: make([]subjectRow, 0, chunk), ready: map[vendorBlock]int64{}}
+}
+
+func (l *loadChunk) empty() {
+	clear(l.rows)
+	l.rows, l.sealed = l.rows[:0], l.sealed[:0]
+	clear(l.ready)
 }
 
 type subjectRow struct {
@@ -164,7 +179,7 @@ func (s *Store) BeginIntake(ctx context.Context, name string, now time.Time) (*I
 	if _, err := s.DiscardUnsettled(ctx); err != nil {
 		return nil, err
 	}
-	in := &Intake{s: s, now: now, shapes: map[string]int{}, ready: map[vendorBlock]int64{}, spare: make(chan []byte, 2), same: newGrouper(s.path)}
+	in := &Intake{s: s, now: now, shapes: map[string]int{}, load: newLoadChunk(), spare: make(chan *loadChunk, 2), same: newGrouper(s.path)}
 	if err := s.read.QueryRowContext(ctx, `SELECT 1 + max(coalesce((SELECT max(last_subject) FROM batches), 0), coalesce((SELECT max(id) FROM subjects), 0))`).Scan(&in.nextID); err != nil {
 		return nil, explain(err)
 	}
@@ -274,14 +289,15 @@ func (in *Intake) Subject(n *NewSubject) error {
 	due := secs(n.DueAt)
 	for _, t := range n.Tasks {
 		if t.State == Pending {
-			in.ready[vendorBlock{t.Vendor, blockOf(due, id)}]++
+			in.load.ready[vendorBlock{t.Vendor, blockOf(due, id)}]++
 		}
 	}
-	from := len(in.sealed)
-	in.sealed = in.s.box.Seal(slices.Grow(in.sealed, len(n.Plain)+seal.Overhead), n.Plain, seal.Place{Table: "subjects", Row: id})
-	in.buf = append(in.buf, subjectRow{id: id, line: int64(n.Line), content: n.Content, received: secs(n.ReceivedAt),
+	l := in.load
+	from := len(l.sealed)
+	l.sealed = in.s.box.Seal(slices.Grow(l.sealed, len(n.Plain)+seal.Overhead), n.Plain, seal.Place{Table: "subjects", Row: id})
+	l.rows = append(l.rows, subjectRow{id: id, line: int64(n.Line), content: n.Content, received: secs(n.ReceivedAt),
 		due: due, subjectID: n.SubjectID, shape: in.shape(n.Tasks),
-		sealed: in.sealed[from:len(in.sealed):len(in.sealed)]})
+		sealed: l.sealed[from:len(l.sealed):len(l.sealed)]})
 	return in.flushAt(chunk)
 }
 
@@ -293,16 +309,16 @@ func (in *Intake) Reject(r Reject) error {
 }
 
 func (in *Intake) flushAt(n int) error {
-	if len(in.buf) < n && len(in.rej) < n {
+	if len(in.load.rows) < n && len(in.rej) < n {
 		return in.err
 	}
-	subjects, sealed, ready, rejects, shapes, batch, now := in.buf, in.sealed, in.ready, in.rej, in.newest, in.batch.ID, secs(in.now)
-	in.buf, in.sealed, in.rej, in.newest = make([]subjectRow, 0, chunk), nil, nil, nil
+	l, rejects, shapes, batch, now := in.load, in.rej, in.newest, in.batch.ID, secs(in.now)
+	in.rej, in.newest = nil, nil
 	select {
-	case in.sealed = <-in.spare:
+	case in.load = <-in.spare:
 	default:
+		in.load = newLoadChunk()
 	}
-	in.ready = make(map[vendorBlock]int64, len(ready))
 	if in.err == nil {
 		in.err = in.s.Err()
 	}
@@ -315,19 +331,20 @@ func (in *Intake) flushAt(n int) error {
 			if !ok {
 				return errForm
 			}
-			if err := insertSubjects(conn, batch, subjects); err != nil {
+			if err := insertSubjects(conn, batch, l.rows); err != nil {
 				return err
 			}
-			if err := fanOut(conn, subjects, now); err != nil {
+			if err := fanOut(conn, l.rows, now); err != nil {
 				return err
 			}
-			return listReady(conn, ready)
+			return listReady(conn, l.ready)
 		})
 		if err != nil {
 			return err
 		}
+		l.empty()
 		select {
-		case in.spare <- sealed[:0]:
+		case in.spare <- l:
 		default:
 		}
 		return insertRejects(c, batch, rejects)
@@ -340,7 +357,7 @@ func (in *Intake) finishLoading() error {
 	if in.jobs == nil {
 		return in.err
 	}
-	if len(in.buf) > 0 || len(in.rej) > 0 {
+	if len(in.load.rows) > 0 || len(in.rej) > 0 {
 		in.flushAt(0)
 	}
 	close(in.jobs)
