@@ -179,7 +179,7 @@ func (s *Store) BeginIntake(ctx context.Context, name string, now time.Time) (*I
 	if _, err := s.DiscardUnsettled(ctx); err != nil {
 		return nil, err
 	}
-	in := &Intake{s: s, now: now, shapes: map[string]int{}, load: newLoadChunk(), spare: make(chan *loadChunk, 2), same: newGrouper(s.path)}
+	in := &Intake{s: s, now: now, shapes: map[string]int{}, load: newLoadChunk(), spare: make(chan *loadChunk, 1), same: newGrouper(s.path)}
 	if err := s.read.QueryRowContext(ctx, `SELECT 1 + max(coalesce((SELECT max(last_subject) FROM batches), 0), coalesce((SELECT max(id) FROM subjects), 0))`).Scan(&in.nextID); err != nil {
 		return nil, explain(err)
 	}
@@ -198,7 +198,7 @@ func (s *Store) BeginIntake(ctx context.Context, name string, now time.Time) (*I
 	if err := in.loadShapes(ctx); err != nil {
 		return nil, err
 	}
-	jobs, errs := make(chan func(*sql.Conn) error, 1), make(chan error, 1)
+	jobs, errs := make(chan func(*sql.Conn) error), make(chan error, 1)
 	in.jobs, in.errs = jobs, errs
 	go func() { // one chunk is written while the next is read and sealed
 		var first error

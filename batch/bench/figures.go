@@ -133,10 +133,7 @@ func measureCPU(w *world, t *table) error {
 
 // measureIntake compares the intake of a file with sqlite3's import of it into one table.
 func measureIntake(w *world, t *table) error {
-	rows := 200_000
-	if w.full {
-		rows = 1_000_000
-	}
+	const rows = 1_000_000
 	figure := fmt.Sprintf("intake, %s rows x 3 vendors", thousands(rows))
 	if why := have("sqlite3"); why != "" {
 		t.missing(figure, why)
