@@ -13,6 +13,8 @@
 //   - Identifiers are sealed (package seal), bound to their row. When a task becomes final,
 //     in the same commit, what no other open task of the subject needs is dropped, but for
 //     the masked form that reports show.
+//   - Claims cost the same however much is finished: what is ready is found by the blocks of
+//     neighbouring tasks that hold some (table ready), what is due later by an index.
 //   - An export that was asked for has a row of its own, which outlives its task's work and
 //     the subject's data; what has ended stays as it is. A batch is open until its exports
 //     have ended.
