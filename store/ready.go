@@ -24,7 +24,7 @@ func blockOf(due, subject int64) readyBlock {
 	return readyBlock{day: due / int64(day/time.Second), block: subject * TasksPerSubject / blockTasks}
 }
 
-// tasks are the bounds of the block's ids and due dates, as sqlInBlock takes them.
+// bounds are those of the block's ids and due dates, as sqlInBlock takes them.
 func (b readyBlock) bounds() (firstID, lastID, firstDue, lastDue int64) {
 	const width = int64(day / time.Second)
 	return b.block * blockTasks, (b.block+1)*blockTasks - 1, b.day * width, (b.day+1)*width - 1

@@ -44,7 +44,7 @@ func TestPrintingHidesPeople(t *testing.T) {
 			}
 			slog.New(slog.NewTextHandler(&out, nil)).Info("x", "v", v)
 			slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", v)
-			for _, clear := range []string{"johndoe", "example.com", "555", "Doe", secret, fmt.Sprintf("%x", "johndoe"), fmt.Sprintf("%x", secret)} {
+			for _, clear := range []string{"johndoe", "example.com", "202 555", "2025550142", "Doe", secret, fmt.Sprintf("%x", "johndoe"), fmt.Sprintf("%x", secret)} {
 				if strings.Contains(out.String(), clear) {
 					t.Errorf("shows %q:\n%s", clear, out.String())
 				}

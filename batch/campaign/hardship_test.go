@@ -417,7 +417,7 @@ func TestDiskFull(t *testing.T) {
 		name      string
 		kilobytes int // beside what is there before the run
 		padding   int
-	}{{"intake", 700, 20_000}, {"work", 560, 0}} {
+	}{{"intake", 1800, 20_000}, {"work", 1600, 0}} {
 		prepare := func(t *testing.T) (*sim.Sim, *site) {
 			sm, url := simOf(t, 40)
 			s := newSite(t, url, settings{})
