@@ -419,7 +419,7 @@ func (l *Lane) count(from store.State, t *store.Task) {
 	switch {
 	case from == store.Submitting && t.State == store.Waiting, l.r.dryRun && t.State == store.Previewed:
 		l.Accepted.Add(1)
-	case from == store.Waiting && !t.SubmittedAt.Before(l.r.began):
+	case from == store.Waiting && !t.SubmittedAt.Before(l.r.began.Truncate(time.Second)): // the store keeps whole seconds
 		l.Accepted.Add(-1)
 	}
 	switch {

@@ -97,12 +97,12 @@ type Intake struct {
 // loadChunk is what one transaction writes of subjects.
 type loadChunk struct {
 	rows   []subjectRow
-	sealed []byte                // where the sealed data of rows lies
-	ready  map[vendorBlock]int64 // the blocks of rows, with their numbers of tasks
+	sealed []byte               // where the sealed data of rows lies
+	ready  map[readyBlock]int64 // the blocks of rows, with their numbers of tasks
 }
 
 func newLoadChunk() *loadChunk {
-	return &loadChunk{rows: make([]subjectRow, 0, chunk), ready: map[vendorBlock]int64{}}
+	return &loadChunk{rows: make([]subjectRow, 0, chunk), ready: map[readyBlock]int64{}}
 }
 
 func (l *loadChunk) empty() {
@@ -289,7 +289,7 @@ func (in *Intake) Subject(n *NewSubject) error {
 	due := secs(n.DueAt)
 	for _, t := range n.Tasks {
 		if t.State == Pending {
-			in.load.ready[vendorBlock{t.Vendor, blockOf(due, id)}]++
+			in.load.ready[blockOf(t.Vendor, due, id)]++
 		}
 	}
 	l := in.load

@@ -189,8 +189,7 @@ func TestClaimsUseTheirIndexes(t *testing.T) {
 	mustExec(t, db, `ANALYZE`)
 	for name, query := range map[string]string{
 		"block":  sqlNextBlock,
-		"ready":  sqlClaim + sqlInBlock + ` ORDER BY t.id LIMIT ?6`,
-		"unlist": sqlUnlist,
+		"ready":  sqlClaim + sqlInBlock,
 		"due":    sqlClaim + `t.vendor=? AND t.next_at>0 AND t.next_at<=? AND t.state<=? ORDER BY t.next_at, t.id LIMIT ?`,
 		"next":   `SELECT min(next_at) FROM tasks WHERE vendor=? AND next_at>0 AND next_at>? AND state<=?`,
 		"by id":  sqlClaim + `t.id = ?`,

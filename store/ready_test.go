@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"database/sql"
 	"fmt"
 	"slices"
@@ -9,12 +8,17 @@ import (
 	"time"
 )
 
-// unlisted counts the ready tasks that no block on the list holds: nobody would ever work
-// on them.
-func unlisted(t *testing.T, db *sql.DB) int {
+// mustList checks that the list of blocks says of every vendor, hour and block how many tasks
+// are ready: one too few and nobody would ever work on some, one too many and every run
+// would look for what is not there.
+func mustList(t *testing.T, db *sql.DB) {
 	t.Helper()
-	return scalar[int](t, db, `SELECT count(*) FROM tasks t WHERE t.next_at = 0 AND NOT EXISTS
- (SELECT 1 FROM ready r WHERE r.vendor = t.vendor AND r.day = t.due_at/86400 AND r.block = t.id/1000000)`)
+	const list, tasks = `SELECT vendor, hour, block, tasks FROM ready`, `SELECT vendor, due_at/3600, id/1000000, count(*) FROM tasks WHERE next_at = 0 GROUP BY 1, 2, 3`
+	for _, q := range []string{list + ` EXCEPT ` + tasks, tasks + ` EXCEPT ` + list} {
+		if n := scalar[int](t, db, `SELECT count(*) FROM (`+q+`)`); n != 0 {
+			t.Errorf("%d blocks: %s", n, q)
+		}
+	}
 }
 
 // claimAll claims to the end of the cursor, in pages.
@@ -35,9 +39,9 @@ func claimAll(t *testing.T, s *Store, vendor int64, c *Cursor, page int) (all []
 	}
 }
 
-// TestReadyBlocks: every ready task is claimed once, in the order of the days on which they
-// are due, over several blocks; what is finished is taken off the list, so that a later run
-// does not go through it; and what becomes ready again, or due on another day, is listed.
+// TestReadyBlocks: every ready task is claimed once, in the order of due dates, over several
+// blocks; and the list of blocks is right after everything that can happen to a task, so
+// that nothing is missed and a later run does not go through what is finished.
 func TestReadyBlocks(t *testing.T) {
 	e := newEnv(t)
 	s := e.open(t)
@@ -45,77 +49,91 @@ func TestReadyBlocks(t *testing.T) {
 	const people = 2500
 	var rows []*NewSubject
 	for i := range people {
-		n := subject(s, i+2, fmt.Sprintf("R-%d", i), fmt.Sprintf("p%d@example.com", i), "", alpha, beta)
-		n.DueAt = start.Add(time.Duration(i%3) * day)
+		n := subject(s, i+2, fmt.Sprintf("R-%d", i), fmt.Sprintf("p%d@example.com", i%(people-10)), "", alpha, beta) // ten follow others
+		n.DueAt = start.Add(time.Duration(people-i) % 50 * time.Hour)
 		rows = append(rows, n)
 	}
 	b := take(t, s, "blocks", rows...)
 	db := raw(t, e.path)
-	if n := unlisted(t, db); n != 0 {
-		t.Fatalf("%d ready tasks are not listed", n)
+	mustList(t, db)
+	open := func(want int64) {
+		t.Helper()
+		mustList(t, db)
+		if ready, scheduled, err := s.OpenTasks(ctx, alpha); err != nil || ready != want || scheduled != 0 {
+			t.Errorf("%d ready, %d scheduled, want %d and 0, %v", ready, scheduled, want, err)
+		}
 	}
-	if ready, _, err := s.OpenTasks(ctx, alpha); err != nil || ready != people {
-		t.Errorf("%d ready, %v", ready, err)
+	open(people - 10)
+	take(t, s, "once more", rows...) // all of them refused
+	open(people - 10)
+	in, err := s.BeginIntake(ctx, "cut short", start)
+	if err != nil {
+		t.Fatal(err)
 	}
+	for i := range 1500 {
+		if err := in.Subject(subject(s, i+2, fmt.Sprintf("S-%d", i), fmt.Sprintf("s%d@example.com", i), "", alpha, beta)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := in.Discard(ctx); err != nil {
+		t.Fatal(err)
+	}
+	open(people - 10)
+
 	var c Cursor
 	work := claimAll(t, s, alpha, &c, 400)
 	ids := idsOf(work)
-	if !slices.IsSortedFunc(work, func(a, b Work) int {
-		return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.ID, b.ID))
-	}) {
+	if !slices.IsSortedFunc(work, func(a, b Work) int { return a.DueAt.Compare(b.DueAt) }) {
 		t.Error("not in the order of due dates")
 	}
 	slices.Sort(ids)
-	if len(slices.Compact(ids)) != people {
-		t.Fatalf("%d claims of %d tasks", len(work), people)
+	if len(slices.Compact(ids)) != people-10 {
+		t.Fatalf("%d claims of %d tasks", len(work), people-10)
 	}
-	listed := func() int { return scalar[int](t, db, `SELECT count(*) FROM ready WHERE vendor = ?`, alpha) }
-	if n := listed(); n < 9 {
-		t.Errorf("%d blocks listed while all of their tasks are in the air", n)
-	}
-
-	// All but one of the third day are done.
-	last := work[people-1].Task
-	for _, w := range work[:people-1] {
-		ch := Change{From: Pending, Task: to(w.Task, NotFound, start)}
-		s.ApplyLater(ch, func(err error) {
+	// All but the last are done, some by way of a later look.
+	last := work[len(work)-1].Task
+	for i, w := range work[:len(work)-1] {
+		task := w.Task
+		if i%3 == 0 {
+			task.Ready, task.NextAt = false, start.Add(time.Hour)
+			mustApply(t, s, Pending, task)
+		}
+		if i%6 == 0 {
+			task.Ready, task.NextAt = true, time.Time{}
+			mustApply(t, s, Pending, task)
+		}
+		s.ApplyLater(Change{From: Pending, Task: to(task, NotFound, start)}, func(err error) {
 			if err != nil {
 				t.Error(err)
 			}
 		})
+		if i == 1000 {
+			if err := s.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			mustList(t, db)
+		}
 	}
 	if err := s.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	for range 9 {
-		if got := claimAll(t, s, alpha, &c, 400); len(got) != 0 {
-			t.Fatalf("claimed again: %d", len(got))
-		}
-	}
-	if n := listed(); n != 1 {
-		t.Errorf("%d blocks are still listed where one task is left", n)
+	if got := claimAll(t, s, alpha, &c, 400); len(got) != 0 {
+		t.Fatalf("claimed again: %d", len(got))
 	}
 	claim := func(want ...int64) {
 		t.Helper()
-		if n := unlisted(t, db); n != 0 {
-			t.Fatalf("%d ready tasks are not listed", n)
-		}
+		open(int64(len(want)))
 		var fresh Cursor
-		got := idsOf(claimAll(t, s, alpha, &fresh, 400))
-		if !slices.Equal(got, want) {
+		if got := idsOf(claimAll(t, s, alpha, &fresh, 400)); !slices.Equal(got, want) {
 			t.Errorf("claimed %v, want %v", got, want)
+		}
+		if n := scalar[int](t, db, `SELECT count(*) FROM ready WHERE vendor = ?`, alpha); n != len(want) {
+			t.Errorf("%d blocks are listed for %d tasks", n, len(want))
 		}
 	}
 	claim(last.ID)
-	var fresh Cursor // of a later run, which takes the block off that has nothing left
 	last = mustApply(t, s, Pending, to(last, Held, start))
-	claimAll(t, s, alpha, &fresh, 400)
-	claimAll(t, s, alpha, &fresh, 400)
-	if n := listed(); n != 0 {
-		t.Errorf("%d blocks are listed where nothing is ready", n)
-	}
 	claim()
-
 	again := to(last, Pending, start)
 	again.Ready = true
 	mustApply(t, s, Held, again)
@@ -124,9 +142,6 @@ func TestReadyBlocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	claim(last.ID)
-	if ready, _, err := s.OpenTasks(ctx, alpha); err != nil || ready != 1 {
-		t.Errorf("%d ready, %v", ready, err)
-	}
 	s.close(t)
 }
 

@@ -131,20 +131,36 @@ CREATE TABLE tasks (
 -- The work list of a vendor: what is ready, most urgent first. Not an index of tasks, which
 -- would be most of the work of an intake, and of each task's first change: it names blocks,
 -- the tasks of a thousand subjects in a row (block = task id / 1000000), in which some are
--- ready and due on a day (due_at / 86400). A block is gone through for the tasks themselves.
--- Every ready task is in a block that is listed; a listed block may have none left.
--- tasks: how many there were when it was listed.
+-- ready and due within an hour (due_at / 3600), and counts them. A block is gone through for
+-- the tasks themselves. Every change is counted here by triggers, but for the tasks that an
+-- intake makes: it counts those itself, by the thousand.
 CREATE TABLE ready (
   vendor INTEGER NOT NULL,
-  day    INTEGER NOT NULL,
+  hour   INTEGER NOT NULL,
   block  INTEGER NOT NULL,
-  tasks  INTEGER NOT NULL,
-  PRIMARY KEY (vendor, day, block)
+  tasks  INTEGER NOT NULL CHECK (tasks > 0),
+  PRIMARY KEY (vendor, hour, block)
 ) STRICT, WITHOUT ROWID;
 -- +goose StatementBegin
-CREATE TRIGGER tasks_ready AFTER UPDATE OF next_at, due_at ON tasks WHEN NEW.next_at = 0
+CREATE TRIGGER tasks_ready AFTER UPDATE OF next_at, due_at ON tasks
+WHEN NEW.next_at = 0 AND (OLD.next_at IS NOT 0 OR NEW.due_at / 3600 <> OLD.due_at / 3600)
 BEGIN
-  INSERT INTO ready VALUES (NEW.vendor, NEW.due_at / 86400, NEW.id / 1000000, 1) ON CONFLICT DO UPDATE SET tasks = tasks + 1;
+  INSERT INTO ready VALUES (NEW.vendor, NEW.due_at / 3600, NEW.id / 1000000, 1) ON CONFLICT DO UPDATE SET tasks = tasks + 1;
+END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER tasks_not_ready AFTER UPDATE OF next_at, due_at ON tasks
+WHEN OLD.next_at = 0 AND (NEW.next_at IS NOT 0 OR NEW.due_at / 3600 <> OLD.due_at / 3600)
+BEGIN
+  DELETE FROM ready WHERE vendor = OLD.vendor AND hour = OLD.due_at / 3600 AND block = OLD.id / 1000000 AND tasks = 1;
+  UPDATE ready SET tasks = tasks - 1 WHERE vendor = OLD.vendor AND hour = OLD.due_at / 3600 AND block = OLD.id / 1000000;
+END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER tasks_gone AFTER DELETE ON tasks WHEN OLD.next_at = 0
+BEGIN
+  DELETE FROM ready WHERE vendor = OLD.vendor AND hour = OLD.due_at / 3600 AND block = OLD.id / 1000000 AND tasks = 1;
+  UPDATE ready SET tasks = tasks - 1 WHERE vendor = OLD.vendor AND hour = OLD.due_at / 3600 AND block = OLD.id / 1000000;
 END;
 -- +goose StatementEnd
 

@@ -186,7 +186,13 @@ type conn struct {
 	next atomic.Pointer[flight] // its first bytes are to come
 }
 
+// tlsAlert is the first byte of a TLS alert (RFC 8446, 5.1). No HTTP request begins with it.
+const tlsAlert = 21
+
 func (c *conn) Write(p []byte) (int, error) {
+	if len(p) > 0 && p[0] == tlsAlert {
+		return c.Conn.Write(p) // TLS says goodbye: that is nothing of the request
+	}
 	f := c.next.Swap(nil)
 	if f == nil {
 		return c.Conn.Write(p)
