@@ -16,6 +16,8 @@ func TestExportEndsWithItsTask(t *testing.T) {
 	if x, _, _ := s.ExportOf(ctx, w.ID); x.State != ExportCreating {
 		t.Errorf("ended with a task that is only held: %+v", x)
 	}
+	s.close(t)
+	s = e.open(t) // the next run knows of the export too
 	failed := to(w.Task, Failed, e.now)
 	failed.Reason = "rejected"
 	if err := s.Apply(Change{From: Held, Task: failed}); err != nil {

@@ -592,3 +592,41 @@ func TestGrouper(t *testing.T) {
 		t.Error("a bucket went to a folder that is not there")
 	}
 }
+
+// TestIntakeOfManyChunks: the memory of a chunk is used again while the one before is being
+// written; every row arrives as it was given, over several of them.
+func TestIntakeOfManyChunks(t *testing.T) {
+	e := newEnv(t)
+	s := e.open(t)
+	alpha, beta := twoVendors(t, s)
+	const n = 5*chunk + 3
+	in, err := s.BeginIntake(ctx, "many", start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		if err := in.Subject(subject(s, i+2, fmt.Sprintf("R-%d", i), fmt.Sprintf("p%d@example.com", i), "", alpha, beta)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := in.Settle(ctx, []byte("many"), reasons, sameLine, quiet)
+	if err != nil || b.Subjects != n || b.Rows != n {
+		t.Fatalf("%+v, %v", b, err)
+	}
+	seen := 0
+	if err := s.Rows(ctx, Filter{}, func(r *Row) error {
+		if r.Task.Vendor != alpha {
+			return nil
+		}
+		id, text := fmt.Sprintf("R-%d", seen), fmt.Sprintf("p%d@example.com", seen)
+		if r.SubjectID != id || r.Line != seen+2 || !strings.Contains(string(r.Plain), text) {
+			t.Fatalf("line %d: %s %q, want %s with %s", r.Line, r.SubjectID, r.Plain, id, text)
+		}
+		seen++
+		return nil
+	}); err != nil || seen != n {
+		t.Fatalf("%d rows of %d, %v", seen, n, err)
+	}
+	mustList(t, raw(t, e.path))
+	s.close(t)
+}

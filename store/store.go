@@ -109,8 +109,8 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	s.write.SetMaxOpenConns(1)
-	// The key comes before the schema, so that a key that cannot be had leaves a new
-	// store's file empty and an old one untouched.
+	// The key comes before the schema is looked at, so that a key that cannot be had leaves
+	// a store untouched.
 	if !fresh {
 		if err := s.mend(ctx); err != nil {
 			return nil, err
