@@ -16,8 +16,17 @@ import (
 )
 
 // chunk is how many rows share an intake transaction. Half as many cost a twentieth of an
-// intake's time in commits; more buy nothing but memory (LIMITS.md, section 2).
+// intake's time in commits; more buy nothing (LIMITS.md, section 2).
 const chunk = 8000
+
+const (
+	// partRows is how many rows go to the writer together. What waits for it is most of an
+	// intake's memory, and the less is alive, the less often the collector runs.
+	partRows = chunk / 4
+	// partsAhead is how many parts may wait for the writer: about as much as is read during
+	// a commit.
+	partsAhead = 3
+)
 
 // perInsert is how many subjects one INSERT statement carries.
 const perInsert = 25
@@ -81,34 +90,40 @@ type Intake struct {
 	batch  Batch
 	now    time.Time
 	shapes map[string]int
-	newest []shapeRow
 	key    []byte
 	nextID int64
-	load   *loadChunk      // to be written next
-	spare  chan *loadChunk // those that the writer has done with
-	rej    []Reject
+	part   *loadPart      // to be written next
+	spare  chan *loadPart // those that the writer has done with
 	same   *grouper
 
-	jobs chan func(c *sql.Conn) error
-	errs chan error
-	err  error
+	lastSubject string // the subject_id of the row before
+	unsorted    bool   // the subject_ids did not come in rising order
+
+	parts chan *loadPart
+	errs  chan error
+	err   error
 }
 
-// loadChunk is what one transaction writes of subjects.
-type loadChunk struct {
-	rows   []subjectRow
-	sealed []byte               // where the sealed data of rows lies
-	ready  map[readyBlock]int64 // the blocks of rows, with their numbers of tasks
+// loadPart is a part of what an intake's transaction writes.
+type loadPart struct {
+	shapes  []shapeRow // that rows are the first to have
+	rows    []subjectRow
+	sealed  []byte               // where the sealed data of rows lies
+	ready   map[readyBlock]int64 // the blocks of rows, with their numbers of tasks
+	rejects []Reject
 }
 
-func newLoadChunk() *loadChunk {
-	return &loadChunk{rows: make([]subjectRow, 0, chunk), ready: map[readyBlock]int64{}}
+func newLoadPart() *loadPart {
+	return &loadPart{rows: make([]subjectRow, 0, partRows), ready: map[readyBlock]int64{}}
 }
 
-func (l *loadChunk) empty() {
-	clear(l.rows)
-	l.rows, l.sealed = l.rows[:0], l.sealed[:0]
-	clear(l.ready)
+func (p *loadPart) full() bool { return len(p.rows) >= partRows || len(p.rejects) >= partRows }
+
+func (p *loadPart) empty() {
+	clear(p.rows)
+	clear(p.rejects)
+	clear(p.ready)
+	p.shapes, p.rows, p.sealed, p.rejects = p.shapes[:0], p.rows[:0], p.sealed[:0], p.rejects[:0]
 }
 
 type subjectRow struct {
@@ -179,7 +194,8 @@ func (s *Store) BeginIntake(ctx context.Context, name string, now time.Time) (*I
 	if _, err := s.DiscardUnsettled(ctx); err != nil {
 		return nil, err
 	}
-	in := &Intake{s: s, now: now, shapes: map[string]int{}, load: newLoadChunk(), spare: make(chan *loadChunk, 1), same: newGrouper(s.path)}
+	in := &Intake{s: s, now: now, shapes: map[string]int{}, part: newLoadPart(), same: newGrouper(s.path),
+		parts: make(chan *loadPart, partsAhead), spare: make(chan *loadPart, partsAhead+1), errs: make(chan error, 1)}
 	if err := s.read.QueryRowContext(ctx, `SELECT 1 + max(coalesce((SELECT max(last_subject) FROM batches), 0), coalesce((SELECT max(id) FROM subjects), 0))`).Scan(&in.nextID); err != nil {
 		return nil, explain(err)
 	}
@@ -198,18 +214,70 @@ func (s *Store) BeginIntake(ctx context.Context, name string, now time.Time) (*I
 	if err := in.loadShapes(ctx); err != nil {
 		return nil, err
 	}
-	jobs, errs := make(chan func(*sql.Conn) error), make(chan error, 1)
-	in.jobs, in.errs = jobs, errs
-	go func() { // one chunk is written while the next is read and sealed
-		var first error
-		for job := range jobs { // not in.jobs, which is nil as soon as all is given
-			if first == nil {
-				first = s.inTx(context.WithoutCancel(ctx), job)
-			}
-		}
-		errs <- first
-	}()
+	l := loader{batch: in.batch.ID, now: secs(now), parts: in.parts, spare: in.spare}
+	go func() { in.errs <- l.run(context.WithoutCancel(ctx), s) }() // one part is written while the next is read and sealed
 	return in, nil
+}
+
+// loader writes the parts of an intake.
+type loader struct {
+	batch, now   int64
+	parts, spare chan *loadPart
+}
+
+// run writes parts until there are no more, or the first failure; what comes after that
+// is only taken.
+func (l *loader) run(ctx context.Context, s *Store) (err error) {
+	for p := range l.parts {
+		if err == nil {
+			err = s.inTx(ctx, func(c *sql.Conn) error { return l.transaction(c, p) })
+		}
+	}
+	return err
+}
+
+// transaction writes a part and those that come after it, up to a chunk.
+func (l *loader) transaction(c *sql.Conn, p *loadPart) error {
+	for n := partRows; ; n += partRows {
+		if err := l.write(c, p); err != nil {
+			return err
+		}
+		p.empty()
+		select {
+		case l.spare <- p:
+		default:
+		}
+		if n >= chunk {
+			return nil
+		}
+		var more bool
+		if p, more = <-l.parts; !more {
+			return nil
+		}
+	}
+}
+
+func (l *loader) write(c *sql.Conn, p *loadPart) error {
+	if err := insertShapes(c, p.shapes); err != nil {
+		return err
+	}
+	err := c.Raw(func(dc any) error {
+		conn, ok := dc.(driver.Conn)
+		if !ok {
+			return errForm
+		}
+		if err := insertSubjects(conn, l.batch, p.rows); err != nil {
+			return err
+		}
+		if err := fanOut(conn, p.rows, l.now); err != nil {
+			return err
+		}
+		return listReady(conn, p.ready)
+	})
+	if err != nil {
+		return err
+	}
+	return insertRejects(c, l.batch, p.rejects)
 }
 
 func (in *Intake) loadShapes(ctx context.Context) error {
@@ -262,7 +330,7 @@ func (in *Intake) shape(tasks []NewTask) int {
 	id := len(in.shapes) + 1
 	in.shapes[string(key)] = id
 	for n, t := range tasks {
-		in.newest = append(in.newest, shapeRow{id, n, t})
+		in.part.shapes = append(in.part.shapes, shapeRow{id, n, t})
 	}
 	return id
 }
@@ -289,79 +357,57 @@ func (in *Intake) Subject(n *NewSubject) error {
 	due := secs(n.DueAt)
 	for _, t := range n.Tasks {
 		if t.State == Pending {
-			in.load.ready[blockOf(t.Vendor, due, id)]++
+			in.part.ready[blockOf(t.Vendor, due, id)]++
 		}
 	}
-	l := in.load
-	from := len(l.sealed)
-	l.sealed = in.s.box.Seal(slices.Grow(l.sealed, len(n.Plain)+seal.Overhead), n.Plain, seal.Place{Table: "subjects", Row: id})
-	l.rows = append(l.rows, subjectRow{id: id, line: int64(n.Line), content: n.Content, received: secs(n.ReceivedAt),
+	if n.SubjectID <= in.lastSubject {
+		in.unsorted = true
+	}
+	in.lastSubject = n.SubjectID
+	p := in.part
+	from := len(p.sealed)
+	p.sealed = in.s.box.Seal(slices.Grow(p.sealed, len(n.Plain)+seal.Overhead), n.Plain, seal.Place{Table: "subjects", Row: id})
+	p.rows = append(p.rows, subjectRow{id: id, line: int64(n.Line), content: n.Content, received: secs(n.ReceivedAt),
 		due: due, subjectID: n.SubjectID, shape: in.shape(n.Tasks),
-		sealed: l.sealed[from:len(l.sealed):len(l.sealed)]})
-	return in.flushAt(chunk)
+		sealed: p.sealed[from:len(p.sealed):len(p.sealed)]})
+	return in.passOn()
 }
 
 // Reject adds a row that is not taken in.
 func (in *Intake) Reject(r Reject) error {
 	in.batch.Rows++
-	in.rej = append(in.rej, r)
-	return in.flushAt(chunk)
+	in.part.rejects = append(in.part.rejects, r)
+	return in.passOn()
 }
 
-func (in *Intake) flushAt(n int) error {
-	if len(in.load.rows) < n && len(in.rej) < n {
-		return in.err
-	}
-	l, rejects, shapes, batch, now := in.load, in.rej, in.newest, in.batch.ID, secs(in.now)
-	in.rej, in.newest = nil, nil
-	select {
-	case in.load = <-in.spare:
-	default:
-		in.load = newLoadChunk()
-	}
-	if in.err == nil {
-		in.err = in.s.Err()
-	}
-	in.jobs <- func(c *sql.Conn) error {
-		if err := insertShapes(c, shapes); err != nil {
-			return err
-		}
-		err := c.Raw(func(dc any) error {
-			conn, ok := dc.(driver.Conn)
-			if !ok {
-				return errForm
-			}
-			if err := insertSubjects(conn, batch, l.rows); err != nil {
-				return err
-			}
-			if err := fanOut(conn, l.rows, now); err != nil {
-				return err
-			}
-			return listReady(conn, l.ready)
-		})
-		if err != nil {
-			return err
-		}
-		l.empty()
-		select {
-		case in.spare <- l:
-		default:
-		}
-		return insertRejects(c, batch, rejects)
+// passOn gives a full part to the writer.
+func (in *Intake) passOn() error {
+	if in.part.full() {
+		in.give()
 	}
 	return in.err
 }
 
+func (in *Intake) give() {
+	if in.err == nil {
+		in.err = in.s.Err()
+	}
+	in.parts <- in.part
+	select {
+	case in.part = <-in.spare:
+	default:
+		in.part = newLoadPart()
+	}
+}
+
 // finishLoading waits until all rows are on disk.
 func (in *Intake) finishLoading() error {
-	if in.jobs == nil {
+	if in.parts == nil {
 		return in.err
 	}
-	if len(in.load.rows) > 0 || len(in.rej) > 0 {
-		in.flushAt(0)
-	}
-	close(in.jobs)
-	in.jobs = nil
+	in.give() // the last one, full or not
+	close(in.parts)
+	in.parts = nil
 	in.err = errors.Join(in.err, <-in.errs)
 	return in.err
 }
@@ -488,9 +534,13 @@ func (in *Intake) settle(ctx context.Context, digest []byte, why IntakeReasons, 
 // turns the rows whose id was there into rejects, without tasks.
 func (in *Intake) refuseKnown(ctx context.Context, why IntakeReasons, onReject func(Reject) error) error {
 	var added int64
+	order := `subject_id, id`
+	if !in.unsorted {
+		order = `id` // the same, without sorting: tickets have mostly been exported as they were numbered
+	}
 	err := in.s.inTx(ctx, func(c *sql.Conn) error {
 		res, err := c.ExecContext(context.Background(), `INSERT OR IGNORE INTO subject_ids
- SELECT subject_id, id FROM subjects WHERE id BETWEEN ? AND ? ORDER BY subject_id, id`, in.batch.First, in.batch.Last)
+ SELECT subject_id, id FROM subjects WHERE id BETWEEN ? AND ? ORDER BY `+order, in.batch.First, in.batch.Last)
 		if err == nil {
 			added, err = res.RowsAffected()
 		}

@@ -593,9 +593,9 @@ func TestGrouper(t *testing.T) {
 	}
 }
 
-// TestIntakeOfManyChunks: the memory of a chunk is used again while the one before is being
+// TestIntakeOfManyParts: the memory of a part is used again while those before are being
 // written; every row arrives as it was given, over several of them.
-func TestIntakeOfManyChunks(t *testing.T) {
+func TestIntakeOfManyParts(t *testing.T) {
 	e := newEnv(t)
 	s := e.open(t)
 	alpha, beta := twoVendors(t, s)
