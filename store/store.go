@@ -84,7 +84,7 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{path: path, o: o, ops: make(chan *op, 1024), lag: 5 * time.Millisecond}
+	s := &Store{path: path, o: o, ops: make(chan *op, 1024), lag: 10 * time.Millisecond}
 	defer func() {
 		if err != nil {
 			s.release()

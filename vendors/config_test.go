@@ -53,7 +53,7 @@ func TestRate(t *testing.T) {
 	if got := (Rate{5, 10000}).String() + " " + (Rate{PerSecond: 0.5}).String(); got != "5/s, 10000/d 0.5/s" {
 		t.Error(got)
 	}
-	for perSecond, want := range map[float64]int{0.1: 1, 5: 1, 100: 1, 250: 2, 2000: 20} {
+	for perSecond, want := range map[float64]int{0.1: 1, 5: 1, 50: 1, 100: 2, 250: 5, 2000: 40} {
 		if got := DefaultBurst(Rate{PerSecond: perSecond}); got != want {
 			t.Errorf("burst at %v/s: %d, want %d", perSecond, got, want)
 		}

@@ -104,7 +104,7 @@ func (w *world) seen(calls int64) (counts, error) {
 
 // measureCPU is what the whole program takes of a processor at a fixed rate.
 func measureCPU(w *world, t *table) error {
-	const people = 3000 // 7500 calls
+	const people = 8000 // 20,000 calls, ten seconds
 	file, err := w.people("people.csv", people)
 	if err != nil {
 		return err

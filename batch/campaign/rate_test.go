@@ -3,11 +3,11 @@ package campaign
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"strings"
 	"testing"
 	"time"
 
+	"expunge/vendors"
 	"expunge/vendors/sim"
 )
 
@@ -64,7 +64,7 @@ func TestRate(t *testing.T) {
 			}
 			last := at[before:]
 			achieved := float64(len(last)-1) / (last[len(last)-1] - last[0]) / limit
-			burst := max(1, math.Floor(limit/100))
+			burst := float64(vendors.DefaultBurst(vendors.Rate{PerSecond: limit}))
 			var pace sim.Pace
 			if err := json.Unmarshal([]byte(v.get(t, fmt.Sprintf("/_sim/pace?kind=voyado&rate=%v&burst=%v", limit, burst))), &pace); err != nil {
 				t.Fatal(err)

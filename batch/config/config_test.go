@@ -200,7 +200,7 @@ vendors:
 	alpha.Export.Mode = "required"
 	zeta := newFake().(*fakeConfig)
 	zeta.Kind, zeta.Region, zeta.APIKey = "voyado", "us", vendors.NewSecret(theKey)
-	zeta.Rate, zeta.Burst = vendors.Rate{PerSecond: 2000}, 20 // the burst follows the rate
+	zeta.Rate, zeta.Burst = vendors.Rate{PerSecond: 2000}, 40 // the burst follows the rate
 	want := &Config{
 		Path: "etc/expunge.yaml", Dir: "etc",
 		Store: "/var/lib/expunge/store.db", KeyEnv: "SEAL_KEY", Report: "-",

@@ -47,7 +47,7 @@ type Quota interface {
 // LimiterOptions are what a Limiter is made from.
 type LimiterOptions struct {
 	Rate     vendors.Rate  // PerSecond: at most 1e6; 0 or less counts as 1. PerDay works through Quota only
-	Burst    int           // requests that may leave at once after a pause; 0: max(1, PerSecond/100)
+	Burst    int           // requests that may leave at once after a pause; 0: vendors.DefaultBurst
 	Quota    Quota         // for Rate.PerDay; may be nil
 	Patience time.Duration // the longest pause that is waited for; 0: 5 s; negative: none
 }
@@ -80,7 +80,7 @@ const (
 
 	// bunchShare is the part of the burst that may leave together although it could leave
 	// one by one: each wake-up costs more than the request that it is for. With the default
-	// burst that is 5 ms' worth, and one request at a time below 400 per second. Where
+	// burst that is 10 ms' worth, and one request at a time below 200 per second. Where
 	// wake-ups come late they leave one by one for a while: the room in the bucket is needed
 	// for lateness then.
 	bunchShare = 2
@@ -157,7 +157,7 @@ func NewLimiter(o LimiterOptions) *Limiter {
 	limit = min(limit, maxPerSecond)
 	burst := o.Burst
 	if burst <= 0 {
-		burst = max(1, int(limit/100))
+		burst = vendors.DefaultBurst(vendors.Rate{PerSecond: limit})
 	}
 	if o.Patience == 0 {
 		o.Patience = defaultPatience
