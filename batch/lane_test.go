@@ -490,6 +490,37 @@ func TestLaterRuns(t *testing.T) {
 	})
 }
 
+// TestAcceptedIsTakenBack: a task that this run submitted counts as accepted until its job
+// ends, also if it was submitted in the very second in which the run began, of which the
+// store keeps no fractions. Jobs of earlier runs were never counted.
+func TestAcceptedIsTakenBack(t *testing.T) {
+	v := jobs("v", 1)
+	v.traits.FirstPoll = 10 * time.Second
+	bubble(t, []*fake{v}, func(r *rig) {
+		r.people(3)
+		for _, tt := range []struct {
+			linger   time.Duration
+			states   string
+			accepted int64
+		}{{time.Second, "3 waiting", 3}, {time.Minute, "3 erased", 0}} {
+			time.Sleep(5 * time.Second)
+			r.restart(v)
+			r.job.Linger = tt.linger
+			r.work(WorkOptions{})
+			r.want(tt.states)
+			if n := r.lanes["v"].Accepted.Load(); n != tt.accepted {
+				t.Errorf("%s: %d accepted, want %d", tt.states, n, tt.accepted)
+			}
+		}
+		time.Sleep(time.Second / 2)
+		r.take("subject_id,email\nR-new,new@example.com\n")
+		r.work(WorkOptions{})
+		if n := r.lanes["v"].Accepted.Load(); n != 0 || r.lanes["v"].Done.Load() != 4 {
+			t.Errorf("submitted and erased within a run: %d accepted, %d done", n, r.lanes["v"].Done.Load())
+		}
+	})
+}
+
 // TestStatusIsScrubbed: a vendor's word for a job's status may quote the person; what is
 // kept of it does not (invariant 7).
 func TestStatusIsScrubbed(t *testing.T) {
