@@ -236,7 +236,8 @@ func (l *loader) run(ctx context.Context, s *Store) (err error) {
 	return err
 }
 
-// transaction writes a part and those that come after it, up to a chunk.
+// transaction writes a part and those that come after it, up to a chunk. It waits for them
+// where it is, in the writer: nobody else has anything to write during an intake.
 func (l *loader) transaction(c *sql.Conn, p *loadPart) error {
 	for n := partRows; ; n += partRows {
 		if err := l.write(c, p); err != nil {

@@ -25,7 +25,7 @@ func (a *app) confirmCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
-			r := a.stdin
+			r := a.input(ctx)
 			if args[0] != "-" {
 				f, err := os.Open(args[0])
 				if err != nil {

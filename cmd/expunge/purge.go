@@ -64,7 +64,7 @@ func (a *app) purge(ctx context.Context, f store.PurgeFilter, yes bool) (err err
 		if !a.canAsk() {
 			return usage(fmt.Errorf("%d subjects with %d tasks would be dropped for good", p.Subjects, p.Tasks), "standard input is no terminal to ask on: add --yes")
 		}
-		if !a.ask(fmt.Sprintf("Drop %d subjects with %d tasks for good?", p.Subjects, p.Tasks)) {
+		if !a.ask(ctx, fmt.Sprintf("Drop %d subjects with %d tasks for good?", p.Subjects, p.Tasks)) {
 			a.note(slog.LevelInfo, "", "nothing was dropped")
 			return nil
 		}
@@ -93,9 +93,9 @@ func (a *app) canAsk() bool {
 }
 
 // ask asks a question whose answer is no unless it is y or yes.
-func (a *app) ask(question string) bool {
+func (a *app) ask(ctx context.Context, question string) bool {
 	fmt.Fprintf(a.stderr, "%s [y/N] ", question)
-	line, _ := bufio.NewReader(a.stdin).ReadString('\n') // an end without an answer is a no
+	line, _ := bufio.NewReader(a.input(ctx)).ReadString('\n') // an end without an answer is a no
 	answer := strings.ToLower(strings.TrimSpace(line))
 	return answer == "y" || answer == "yes"
 }

@@ -179,7 +179,7 @@ func (a *app) work(ctx context.Context, s *session, input string, f runFlags, wi
 		return 0, err
 	}
 	if input != "" {
-		in := batch.Input{Path: input, Stdin: a.stdin, Rejects: f.rejects, Strict: f.strict, MaxSubjects: s.cfg.MaxSubjects,
+		in := batch.Input{Path: input, Stdin: a.input(ctx), Rejects: f.rejects, Strict: f.strict, MaxSubjects: s.cfg.MaxSubjects,
 			Reading: s.reading(), Deadline: s.cfg.Deadline.From, Log: s.log}
 		if f.allowLarge {
 			in.MaxSubjects = 0
