@@ -47,6 +47,8 @@ type Options struct {
 	Key func(create bool) (seal.Key, error)
 	// ReadOnly opens an existing store without the run lock and without writing.
 	ReadOnly bool
+	// Existing refuses to make a store that is not there.
+	Existing bool
 	// Now is the clock.
 	Now func() time.Time
 	// Forget returns the subject's plain bytes without the fields outside keep (a bit
@@ -78,7 +80,7 @@ type Store struct {
 }
 
 // Open opens the store at path, making it first if need be (mode 0600), and takes the run
-// lock. Errors: ErrLocked, ErrNoStore (read-only), ErrNewerSchema, seal.ErrNoKey,
+// lock. Errors: ErrLocked, ErrNoStore (read-only or existing), ErrNewerSchema, seal.ErrNoKey,
 // seal.ErrWrongKey, or what the file system or SQLite says.
 func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if o.Now == nil {
@@ -189,7 +191,7 @@ func (s *Store) prepareFile() (fresh bool, err error) {
 	st, err := os.Lstat(s.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if s.o.ReadOnly {
+		if s.o.ReadOnly || s.o.Existing {
 			return false, fmt.Errorf("%w: %s", ErrNoStore, s.path)
 		}
 		fresh = true

@@ -347,6 +347,9 @@ func foreign(file string, peeked []byte) error {
 		return fail("the file is an old workbook", "save the sheet as CSV UTF-8")
 	case slices.Contains(line, 0):
 		return fail("the file holds zero bytes: it is binary or UTF-16", "save it as CSV UTF-8")
+	case slices.Contains(bytes.TrimSuffix(line, []byte("\r")), '\r'):
+		// All rows would be one header, and be named as its unknown columns.
+		return fail("its lines end in carriage returns alone", "save it as CSV UTF-8 with the line ends of Windows or Unix")
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ func TestHeaderErrors(t *testing.T) {
 		{"config names an empty header", "subject_id,email\n", map[string]string{"email": " - "}, []string{"no header for email"}},
 		{"UTF-16", "\xff\xfes\x00u\x00b\x00", nil, []string{"UTF-16", "CSV UTF-8"}},
 		{"UTF-16 big", "\xfe\xff\x00s\x00u", nil, []string{"UTF-16"}},
+		{"carriage returns", "subject_id,email\rR-1,Jane Doe\r", nil, []string{"carriage returns", "line ends"}},
 		{"UTF-16 without BOM", "s\x00u\x00b\x00j\x00", nil, []string{"zero bytes"}},
 		{"workbook", "PK\x03\x04\x14\x00", nil, []string{"workbook"}},
 		{"old workbook", "\xd0\xcf\x11\xe0\xa1\xb1", nil, []string{"old workbook"}},

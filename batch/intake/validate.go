@@ -143,6 +143,9 @@ func isDigits(s string) bool {
 // telephoneProblem says why text is no telephone number, or "". Whether the number is given
 // out by a carrier is not asked: that is the vendor's answer to give.
 func telephoneProblem(text string) string {
+	if decimals(text) {
+		return "has the decimals of a spreadsheet: format the column as text"
+	}
 	digits := 0
 	for i := range len(text) {
 		switch c := text[i]; c {
@@ -169,6 +172,14 @@ func telephoneProblem(text string) string {
 	return ""
 }
 
+// decimals reports whether a program that took text for a number gave it decimals, as in
+// 12025550100.0: a digit more, and the number may be somebody else's. Dots between groups
+// of digits are more than one, or stand before a longer group.
+func decimals(text string) bool {
+	whole, part, ok := strings.Cut(strings.TrimPrefix(text, "+"), ".")
+	return ok && isDigits(whole) && isDigits(part) && (len(part) <= 2 || strings.Trim(part, "0") == "")
+}
+
 // international reports whether a telephone number says its country.
 func international(text string) bool {
 	text = strings.TrimLeft(text, " (")
@@ -182,7 +193,27 @@ func identifierProblem(text string) string {
 	if len(text) > maxIdentifier {
 		return "is longer than 256 bytes"
 	}
+	if strings.HasSuffix(text, ".0") && isDigits(text[:len(text)-2]) {
+		return "has the decimals of a spreadsheet: format the column as text"
+	}
+	if scientific(text) {
+		return "is in the scientific notation of a spreadsheet: format the column as text"
+	}
 	return unusual(text)
+}
+
+// scientific reports whether a spreadsheet has made a number of text, of which it kept the
+// first digits only, as in 1.2E+10.
+func scientific(text string) bool {
+	at := strings.Index(text, "E+")
+	if at < 0 {
+		at = strings.Index(text, "e+")
+	}
+	if at <= 0 || !isDigits(text[at+2:]) {
+		return false
+	}
+	whole, part, ok := strings.Cut(strings.ReplaceAll(text[:at], ",", "."), ".")
+	return isDigits(whole) && (!ok || isDigits(part))
 }
 
 // unusual names what text holds that is not meant to be seen, or "".

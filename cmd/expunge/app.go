@@ -151,8 +151,15 @@ func (a *app) key(cfg *config.Config) func(create bool) (seal.Key, error) {
 	}
 }
 
+// openStore opens the store that is there. Only a run that takes in a file makes one: where
+// a store was moved, or its volume is not mounted, an empty one in its place would have
+// nothing to do, report so, and look like success every night.
 func (a *app) openStore(ctx context.Context, cfg *config.Config, readOnly bool) (*store.Store, error) {
-	return store.Open(ctx, cfg.Store, store.Options{Key: a.key(cfg), ReadOnly: readOnly, Now: time.Now, Forget: batch.Forget})
+	return store.Open(ctx, cfg.Store, a.storeOptions(cfg, readOnly, true))
+}
+
+func (a *app) storeOptions(cfg *config.Config, readOnly, existing bool) store.Options {
+	return store.Options{Key: a.key(cfg), ReadOnly: readOnly, Existing: existing, Now: time.Now, Forget: batch.Forget}
 }
 
 // session is an open store with the configured vendors.

@@ -61,12 +61,16 @@ type signalError struct{ os.Signal }
 
 func (e signalError) Error() string { return e.Signal.String() }
 
-// withSignals returns a context that the first SIGINT or SIGTERM ends. From then on the
-// signals do what they do by default, so that a second one ends the process at once.
+// withSignals returns a context that the first SIGINT, SIGTERM or SIGHUP ends. From then on
+// the signals do what they do by default, so that a second one ends the process at once.
+// Where SIGHUP is ignored, as under nohup, it stays so.
 func withSignals(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	ch := make(chan os.Signal, 1)
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(ch, syscall.SIGHUP)
+	}
 	done := make(chan struct{})
 	go func() {
 		select {
@@ -89,10 +93,10 @@ func interrupted(ctx context.Context) int {
 	if !errors.As(context.Cause(ctx), &s) {
 		return 0
 	}
-	if s.Signal == syscall.SIGTERM {
-		return exitTerminated
+	if s.Signal == os.Interrupt {
+		return exitInterrupted
 	}
-	return exitInterrupted
+	return exitTerminated
 }
 
 // exitCode tells the user what went wrong and what to do, and returns the exit code.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -47,9 +46,6 @@ func (a *app) purge(ctx context.Context, f store.PurgeFilter, yes bool) (err err
 	cfg, err := a.loadConfig(a.logger())
 	if err != nil {
 		return err
-	}
-	if _, err := os.Lstat(cfg.Store); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %s", store.ErrNoStore, cfg.Store)
 	}
 	st, err := a.openStore(ctx, cfg, false)
 	if err != nil {

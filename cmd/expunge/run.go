@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 
@@ -58,6 +60,9 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
+	// Whoever read our output may go (head, a dropped connection): a run that dies of it in
+	// the middle of a request leaves that request's outcome unknown.
+	signal.Ignore(syscall.SIGPIPE)
 	log := a.logger()
 	cfg, err := a.loadConfig(log)
 	if err != nil {
@@ -102,7 +107,12 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 		return usage(fmt.Errorf("metrics: %w", err), "name another place with --metrics or in the config")
 	}
 	defer a.answer()()
-	st, err := a.openStore(ctx, cfg, false)
+	if _, err := os.Lstat(cfg.Store); errors.Is(err, fs.ErrNotExist) && input != "" && cfg.KeyEnv == "" {
+		if _, err := os.Lstat(cfg.KeyFile); err == nil {
+			log.Warn("a new store is made, and its key is there already: a store that was moved, or is not mounted, does not go on here", "store", cfg.Store)
+		}
+	}
+	st, err := store.Open(ctx, cfg.Store, a.storeOptions(cfg, false, input == ""))
 	if err != nil {
 		if !f.dryRun && !errors.Is(err, store.ErrLocked) {
 			pinger{cfg.Notify, log}.ended(ctx, exitInternal)
