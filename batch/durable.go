@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"expunge/store/atomicfile"
 )
 
 // WriteFile replaces the file at path with what fn writes: a reader sees the old content or
@@ -31,7 +33,7 @@ func WriteFile(path string, never []string, fn func(io.Writer) error) error {
 // newFile is the content of a file that is not there yet: it gets its name with commit.
 type newFile struct {
 	*bufio.Writer
-	file *os.File // nil when it is over
+	file *atomicfile.File // nil when it is over
 	path string
 }
 
@@ -51,7 +53,7 @@ func createFile(path string, never []string) (*newFile, error) {
 		}
 	}
 	removeLeftovers(path)
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
+	f, err := atomicfile.Create(path) // mode 0600
 	if err != nil {
 		return nil, err
 	}
@@ -61,10 +63,11 @@ func createFile(path string, never []string) (*newFile, error) {
 // leftoverAge is how old a temporary file must be to be nobody's any more.
 const leftoverAge = time.Hour
 
-// removeLeftovers removes what killed programs left of this file: rejects are people's rows
-// in clear, and nobody else would ever remove them.
+// removeLeftovers removes what killed programs left of this file, where it could not be
+// written without a name: rejects are people's rows in clear, and nobody else would ever
+// remove them.
 func removeLeftovers(path string) {
-	prefix := "." + filepath.Base(path) + "."
+	prefix := atomicfile.Prefix(path)
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
 		return // then there is nothing to be written here either
@@ -83,21 +86,19 @@ func removeLeftovers(path string) {
 // discard leaves nothing of the new content. It does nothing after commit.
 func (n *newFile) discard() {
 	if n.file != nil {
-		n.file.Close()
-		os.Remove(n.file.Name())
+		n.file.Discard()
 		n.file = nil
 	}
 }
 
 func (n *newFile) commit() error {
-	temporary := n.file.Name()
-	err := errors.Join(n.Flush(), n.file.Sync(), n.file.Close())
-	n.file = nil
-	if err == nil {
-		err = os.Rename(temporary, n.path)
+	if err := n.Flush(); err != nil {
+		n.discard()
+		return err
 	}
+	err := n.file.Replace()
+	n.file = nil
 	if err != nil {
-		os.Remove(temporary)
 		return err
 	}
 	d, err := os.Open(filepath.Dir(n.path))

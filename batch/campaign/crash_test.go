@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -271,8 +272,8 @@ func (r *round) killInIntake(n int, args ...string) {
 	}
 }
 
-// killInReport kills the program while it writes the report: when its temporary file is
-// there, or a moment later.
+// killInReport kills the program while it writes the report: when its file is begun, or a
+// moment later.
 func (r *round) killInReport(n int, args ...string) {
 	for missed := 0; n > 0 && r.budget > 0 && missed < 10 && !r.t.Failed(); {
 		p := r.start(r.t, args...)
@@ -281,7 +282,7 @@ func (r *round) killInReport(n int, args ...string) {
 			case <-p.ended:
 				seen = true
 			default:
-				seen = r.halfWritten()
+				seen = r.writesReport(p)
 			}
 		}
 		if r.big {
@@ -295,13 +296,23 @@ func (r *round) killInReport(n int, args ...string) {
 	}
 }
 
-func (r *round) halfWritten() bool {
+// writesReport tells whether the program has a file open that has no name yet, or, where
+// there are none such, has begun one under a hidden name.
+func (r *round) writesReport(p *process) bool {
+	fds := fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid)
+	list, _ := os.ReadDir(fds) // none when it has ended
+	for _, e := range list {
+		if to, err := os.Readlink(filepath.Join(fds, e.Name())); err == nil && strings.HasPrefix(to, r.path("#")) {
+			return true
+		}
+	}
 	list, err := os.ReadDir(r.dir)
 	return err == nil && slices.ContainsFunc(list, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), ".report.csv.") })
 }
 
 // killed kills, and looks at what is left. It reports whether there was something to kill.
 func (r *round) killed(p *process, command string) bool {
+	half := r.writesReport(p)
 	if !p.kill() {
 		if !slices.Contains([]int{0, 3, 4}, p.result.code) {
 			r.t.Errorf("round %d: %s: exit %d\n%s", r.n, command, p.result.code, p.result.stderr)
@@ -310,7 +321,6 @@ func (r *round) killed(p *process, command string) bool {
 	}
 	r.kills++
 	r.budget--
-	half := r.halfWritten()
 	list, err := os.ReadDir(r.dir)
 	if err != nil {
 		r.t.Fatal(err)

@@ -26,6 +26,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"expunge/store/atomicfile"
 )
 
 // KeySize is the length of a key in bytes.
@@ -104,18 +106,16 @@ func LoadFile(path string) (Key, error) {
 
 // WriteFile writes the key to a new file of mode 0600, durably: after a crash the file is
 // there whole or not at all. It never replaces a file.
-func WriteFile(path string, k Key) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
+func WriteFile(path string, k Key) error {
+	f, err := atomicfile.Create(path) // mode 0600
 	if err != nil {
 		return fmt.Errorf("key file: %w", err)
 	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(k.Text())
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if _, err := f.WriteString(k.Text()); err != nil {
+		f.Discard()
 		return fmt.Errorf("key file: %w", err)
 	}
-	// A link, unlike a rename, fails where there is a file already.
-	if err := os.Link(f.Name(), path); err != nil {
+	if err := f.Link(); err != nil {
 		return fmt.Errorf("key file: %w", err)
 	}
 	return syncDir(filepath.Dir(path))
