@@ -17,7 +17,9 @@ import (
 //     one: a copy of the store together with a stolen old key must not give it away.
 //  2. FinishRotation reseals every subject, in chunks. Meanwhile everything works: what the
 //     new key does not open, the old one does.
-//  3. Its last commit drops the old key.
+//  3. What the caller kept for the rotation, such as files with the keys, is removed.
+//  4. The last commit drops the old key. So while anything is left of a rotation, the store
+//     says so, and which key it replaces: files alone would not tell.
 //
 // What else gets sealed one day has to be resealed here too.
 
@@ -33,7 +35,7 @@ var oldKeyPlace = seal.Place{Table: "old_key"}
 // withOldKey completes the box of a store whose key is being changed. wrapped is nil where
 // it is not.
 func (s *Store) withOldKey(box *seal.Box, wrapped []byte) (*seal.Box, error) {
-	s.rotating = wrapped != nil
+	s.rotating, s.replaced = wrapped != nil, seal.Key{}
 	if wrapped == nil {
 		return box, nil
 	}
@@ -49,11 +51,16 @@ func (s *Store) withOldKey(box *seal.Box, wrapped []byte) (*seal.Box, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.replaced = old
 	return box.AlsoOpening(oldBox), nil
 }
 
 // Rotating reports whether a rotation was begun and is not finished.
 func (s *Store) Rotating() bool { return s.rotating }
+
+// Replaces reports whether a rotation is not finished that puts another key in the place
+// of k.
+func (s *Store) Replaces(k seal.Key) bool { return s.rotating && s.replaced == k }
 
 // BeginRotation makes the store open with the key next instead of its present one. Both
 // must be safe on disk (or wherever they are kept) before. It must not be called while
@@ -88,16 +95,17 @@ func (s *Store) BeginRotation(ctx context.Context, next seal.Key) error {
 		return err
 	})
 	if err != nil {
-		s.rotating = false
+		s.rotating, s.replaced = false, seal.Key{}
 		return fmt.Errorf("store: change of the key: %w", err)
 	}
 	s.box = both
 	return nil
 }
 
-// FinishRotation reseals what is left under the old key and forgets that key. It returns
-// how many subjects it resealed. Cut short, it is called again after the next Open.
-func (s *Store) FinishRotation(ctx context.Context) (resealed int64, err error) {
+// FinishRotation reseals what is left under the old key, calls tidy (which may be nil) and
+// forgets that key. It returns how many subjects it resealed. Cut short, it is called again
+// after the next Open; without a rotation it does nothing.
+func (s *Store) FinishRotation(ctx context.Context, tidy func() error) (resealed int64, err error) {
 	if !s.rotating {
 		return 0, nil
 	}
@@ -137,6 +145,11 @@ func (s *Store) FinishRotation(ctx context.Context) (resealed int64, err error) 
 			break
 		}
 	}
+	if tidy != nil {
+		if err := tidy(); err != nil {
+			return resealed, err
+		}
+	}
 	err = s.inTx(ctx, func(c *sql.Conn) error {
 		_, err := c.ExecContext(context.Background(), `DELETE FROM meta WHERE name = 'old_key'`)
 		return err
@@ -144,7 +157,7 @@ func (s *Store) FinishRotation(ctx context.Context) (resealed int64, err error) 
 	if err != nil {
 		return resealed, fmt.Errorf("store: change of the key: %w", err)
 	}
-	s.rotating = false
+	s.rotating, s.replaced = false, seal.Key{}
 	return resealed, nil
 }
 

@@ -101,10 +101,20 @@ func TestRotation(t *testing.T) {
 	if err := s.BeginRotation(ctx, seal.NewKey()); !errors.Is(err, ErrRotating) {
 		t.Errorf("a rotation within a rotation: %v", err)
 	}
-	if n, err := s.FinishRotation(ctx); n != 30 || err != nil {
+	// While the caller has something left to remove, the rotation is not over.
+	busy := errors.New("busy")
+	if n, err := s.FinishRotation(ctx, func() error { return busy }); n != 30 || !errors.Is(err, busy) {
 		t.Fatalf("resealed %d, %v", n, err)
 	}
-	if n, err := s.FinishRotation(ctx); n != 0 || err != nil || s.Rotating() {
+	s.close(t)
+	s = e.with(next).open(t)
+	if !s.Rotating() || !s.Replaces(e.key) || s.Replaces(next) || s.Replaces(seal.Key{}) {
+		t.Error("the rotation is forgotten before its end")
+	}
+	if n, err := s.FinishRotation(ctx, nil); n != 0 || err != nil || s.Rotating() || s.Replaces(e.key) || s.Replaces(seal.Key{}) {
+		t.Errorf("finished with %d, %v", n, err)
+	}
+	if n, err := s.FinishRotation(ctx, func() error { return busy }); n != 0 || err != nil {
 		t.Errorf("again: %d, %v", n, err)
 	}
 	s.close(t)
@@ -146,7 +156,7 @@ func TestRotationCutShort(t *testing.T) {
 	want := []int{n, n - resealChunk, n - 2*resealChunk, 0}
 	for commits, left := range want {
 		if commits > 0 { // one chunk at a time
-			if _, err := s.FinishRotation(&cutShort{ctx, commits}); !errors.Is(err, context.Canceled) {
+			if _, err := s.FinishRotation(&cutShort{ctx, commits}, nil); !errors.Is(err, context.Canceled) {
 				t.Fatalf("stopped after %d commits: %v", commits, err)
 			}
 		}
@@ -167,7 +177,7 @@ func TestRotationCutShort(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustApply(t, r, Pending, to(w.Task, NotFound, start))
-		if got, err := r.FinishRotation(ctx); err != nil || got != int64(max(0, left-1)) {
+		if got, err := r.FinishRotation(ctx, nil); err != nil || got != int64(max(0, left-1)) {
 			t.Errorf("%d commits: finished with %d, %v", commits, got, err)
 		}
 		r.close(t)
@@ -185,7 +195,7 @@ func TestRotationOfSomethingElse(t *testing.T) {
 	if err := s.BeginRotation(ctx, seal.NewKey()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.FinishRotation(ctx); !errors.Is(err, seal.ErrWrongKey) || !s.Rotating() {
+	if _, err := s.FinishRotation(ctx, nil); !errors.Is(err, seal.ErrWrongKey) || !s.Rotating() {
 		t.Errorf("a damaged subject: %v", err)
 	}
 }

@@ -64,7 +64,8 @@ type Store struct {
 	id       []byte
 	box      *seal.Box
 	lookup   seal.LookupKey
-	rotating bool // see rotate.go
+	rotating bool     // see rotate.go
+	replaced seal.Key // while rotating
 	lock     *flock.Flock
 	file     os.FileInfo
 	write    *sql.DB // one connection, owned by the writer goroutine; nil when read-only

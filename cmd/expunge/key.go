@@ -69,8 +69,12 @@ func (a *app) rotate(ctx context.Context, cfg *config.Config, file, env string) 
 //	old is written             the same
 //	store.BeginRotation        the store opens with next only
 //	key_file is replaced       the store opens with key_file
-//	store.FinishRotation       the same
-//	next and old are removed   done
+//	store.FinishRotation       the same: it reseals, and
+//	next and old are removed   the same, before it
+//	drops the old key          done
+//
+// What a file called old is worth only the store can say: it may be of an earlier time, and
+// backups may need it.
 type rotation struct {
 	a    *app
 	cfg  *config.Config
@@ -121,13 +125,15 @@ func (r *rotation) byFile(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.st.Close()) }()
+	if ours := r.st.Replaces(former) || !r.st.Rotating() && former == present; haveOld && !ours {
+		return usage(fmt.Errorf("%s holds a key that this rotation does not replace", old), "move it away (backups made earlier may need it), then run it again")
+	}
 	switch {
+	case n == 1 && !r.st.Replaces(present):
+		return usage(fmt.Errorf("%s holds another store's key, and %s this one's", path, r.next), "move the one away and put the other in its place")
 	case n == 1: // cut short before key_file was replaced
 		present = next
 	case r.st.Rotating():
-	case haveOld && former != present:
-		// Cut short at its very end: the old key is not needed any more.
-		return r.finish(ctx, old)
 	default:
 		if !haveNext {
 			next = seal.NewKey()
@@ -151,22 +157,22 @@ func (r *rotation) byFile(ctx context.Context) (err error) {
 	if err := replaceKey(path, present); err != nil {
 		return err
 	}
-	return r.finish(ctx, old)
-}
-
-// finish reseals what is left and removes what is no longer needed.
-func (r *rotation) finish(ctx context.Context, old string) error {
-	n, err := r.st.FinishRotation(ctx)
+	spare := []string{old}
+	if next == present { // else it is for another rotation
+		spare = append(spare, r.next)
+	}
+	resealed, err := r.st.FinishRotation(ctx, func() error {
+		for _, p := range spare {
+			if err := wipe(p); err != nil {
+				return fmt.Errorf("the store is sealed under the new key, but a key file is left: %w", err)
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("%w (run it again to go on)", err)
 	}
-	// The old one last: while it is there, what is missing can be told.
-	for _, p := range []string{r.next, old} {
-		if err := wipe(p); err != nil {
-			return fmt.Errorf("the store is sealed under the new key, but an old key file is left: %w", err)
-		}
-	}
-	r.a.note(slog.LevelInfo, "", "the store is sealed under the key that is now in %s (%d subjects resealed); backups made before open with the old key only", r.cfg.KeyFile, n)
+	r.a.note(slog.LevelInfo, "", "the store is sealed under the key that is now in %s (%d subjects resealed); backups made before open with the old key only", path, resealed)
 	return nil
 }
 
@@ -208,7 +214,7 @@ func (r *rotation) byEnv(ctx context.Context, env string) (err error) {
 			return err
 		}
 	}
-	resealed, err := r.st.FinishRotation(ctx)
+	resealed, err := r.st.FinishRotation(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("%w (run it again to go on)", err)
 	}

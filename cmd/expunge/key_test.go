@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -86,15 +87,9 @@ func TestKeyRotateCutShort(t *testing.T) {
 	newKey := seal.NewKey().Text()
 	before := p.snapshot()
 
-	// The store after the first commit of the rotation, and after the last.
-	begun := func() {
-		t.Helper()
-		next, err := seal.ParseKey(newKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		beginRotation(t, p, next)
-	}
+	// The store after the first commit of the rotation, and before the last.
+	begun := func() { t.Helper(); rotateStore(t, p, newKey, false) }
+	resealed := func() { t.Helper(); rotateStore(t, p, newKey, true) }
 	states := []struct {
 		name string
 		make func()
@@ -118,17 +113,14 @@ func TestKeyRotateCutShort(t *testing.T) {
 			p.write("expunge.key.old", oldKey)
 			p.write("expunge.key", newKey)
 		}},
-		{"all is done but the old key", func() {
-			p.write("expunge.key.new", newKey)
-			p.must("key", "rotate")
-			p.write("expunge.key.old", oldKey)
-		}},
-		{"all is done but both files", func() {
-			p.write("expunge.key.new", newKey)
-			p.must("key", "rotate")
+		{"all is resealed", func() {
+			resealed()
 			p.write("expunge.key.new", newKey)
 			p.write("expunge.key.old", oldKey)
+			p.write("expunge.key", newKey)
 		}},
+		{"the old key is removed", func() { resealed(); p.write("expunge.key.new", newKey); p.write("expunge.key", newKey) }},
+		{"both files are removed", func() { resealed(); p.write("expunge.key", newKey) }},
 	}
 	for _, st := range states {
 		t.Run(st.name, func(t *testing.T) {
@@ -141,6 +133,63 @@ func TestKeyRotateCutShort(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestKeyRotateForeignFiles: a key that is not of this rotation is neither taken for the end
+// of one nor removed: backups, or another store, may need it.
+func TestKeyRotateForeignFiles(t *testing.T) {
+	p := newPrivateSite(t, 5)
+	p.must("run", "--dry-run", p.path("subjects.csv"))
+	report, oldKey := p.must("report"), p.read("expunge.key")
+	newKey, foreign := seal.NewKey().Text(), seal.NewKey().Text()
+	before := p.snapshot()
+	refused := func(t *testing.T, want, file string) {
+		t.Helper()
+		key := p.read("expunge.key")
+		code, out := p.run("key", "rotate")
+		if code != exitUsage || !strings.Contains(out, want) {
+			t.Errorf("exit %d %s", code, out)
+		}
+		if p.read("expunge.key") != key || p.read(file) != foreign {
+			t.Error("a key file has changed")
+		}
+	}
+	for name, begin := range map[string]func(){
+		"before": func() {},
+		"amid": func() {
+			rotateStore(t, p, newKey, false)
+			p.write("expunge.key.new", newKey)
+		},
+		"at the end": func() { rotateStore(t, p, newKey, true); p.write("expunge.key", newKey) },
+	} {
+		t.Run("an old key "+name, func(t *testing.T) {
+			p.restore(before)
+			begin()
+			p.write("expunge.key.old", foreign)
+			refused(t, "expunge.key.old", "expunge.key.old")
+			if err := os.Remove(p.path("expunge.key.old")); err != nil {
+				t.Fatal(err)
+			}
+			p.must("key", "rotate")
+			p.rotated(report, oldKey)
+		})
+	}
+	t.Run("another store's key", func(t *testing.T) {
+		p.restore(before)
+		p.write("expunge.key.new", oldKey)
+		p.write("expunge.key", foreign)
+		refused(t, "another store's key", "expunge.key")
+	})
+	t.Run("a new key for the next rotation", func(t *testing.T) {
+		p.restore(before)
+		rotateStore(t, p, newKey, false)
+		p.write("expunge.key", newKey)
+		p.write("next.key", foreign)
+		p.must("key", "rotate", "--new-key-file", p.path("next.key"))
+		if p.read("expunge.key") != newKey || p.read("next.key") != foreign {
+			t.Error("a key file has changed")
+		}
+	})
 }
 
 // TestKeyRotateRefuses: what is not a plain key file is never replaced, and a command line
@@ -209,16 +258,26 @@ func TestKeyRotateEnv(t *testing.T) {
 	}
 }
 
-// beginRotation makes the store's first commit of a rotation, and no more.
-func beginRotation(t *testing.T, p *privateSite, next seal.Key) {
+// rotateStore makes the store's first commit of a rotation, or all but the last.
+func rotateStore(t *testing.T, p *privateSite, newKey string, reseal bool) {
 	t.Helper()
 	present, err := seal.ParseKey(p.read("expunge.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := seal.ParseKey(newKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	st := openRaw(t, p, present)
 	if err := st.BeginRotation(t.Context(), next); err != nil {
 		t.Fatal(err)
+	}
+	if reseal {
+		dead := errors.New("dead")
+		if _, err := st.FinishRotation(t.Context(), func() error { return dead }); !errors.Is(err, dead) {
+			t.Fatal(err)
+		}
 	}
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
