@@ -27,8 +27,8 @@ type confirmation struct {
 // ConfirmResult is what became of one line.
 type ConfirmResult struct {
 	Line    int
-	Problem string // "" if it is confirmed
-	Again   bool   // it was confirmed before: nothing has changed
+	Problem string // "" if all that it names is confirmed
+	Again   bool   // all of it was confirmed before: nothing has changed
 }
 
 // Confirm takes in what people finished by hand: lines of vendor, reference, completed_at
@@ -53,29 +53,39 @@ func (j *Job) Confirm(ctx context.Context, r io.Reader, who string) ([]ConfirmRe
 			if c.Vendor != name {
 				continue
 			}
-			res := ConfirmResult{Line: c.line}
-			w, ok := found[c.Reference]
-			switch {
-			case !ok:
-				res.Problem = "this vendor never gave us this reference"
-			case w.State == store.Erased || done[w.ID]:
-				res.Again = true
-			case w.State != store.Waiting && w.State != store.Held && w.State != store.Failed:
-				res.Problem = "the task with this reference is " + w.State.String()
-			case c.at.Add(c.slack).Before(w.SubmittedAt.Truncate(time.Second)):
-				res.Problem = "completed_at is before the request was submitted, at " + w.SubmittedAt.Format(time.RFC3339)
-			default:
-				at := c.at
-				if c.slack > 0 && at.Before(w.SubmittedAt) {
-					at = w.SubmittedAt
+			// A vendor may give the same reference to several requests: the line is about all of them.
+			named := found[c.Reference]
+			var changes []store.Change
+			var problem string
+			again := len(named) > 0
+			for _, w := range named {
+				if w.State == store.Erased || done[w.ID] {
+					continue
 				}
-				t := erased(w.Task, store.Confirmed, at)
-				d := store.Decision{At: j.Now(), Who: who, Action: "confirm", Note: scrubNote(c.Note, w)}
-				if err := j.Store.Decide(ctx, store.Change{From: w.State, Task: t}, d); err != nil {
+				again = false
+				t, why := c.confirmed(&w)
+				if why != "" {
+					problem = why
+					continue
+				}
+				changes = append(changes, store.Change{From: w.State, Task: t})
+			}
+			switch {
+			case len(named) == 0:
+				problem = "this vendor never gave us this reference"
+			case problem != "" && len(changes) > 0:
+				problem = "confirmed, but not for all of its tasks: " + problem
+			}
+			if len(changes) > 0 {
+				d := store.Decision{At: j.Now(), Who: who, Action: "confirm", Note: scrubNote(c.Note, named...)}
+				if err := j.Store.DecideAll(ctx, changes, d); err != nil {
 					return results, fmt.Errorf("line %d: %w", c.line, err)
 				}
-				done[w.ID] = true
+				for i := range changes {
+					done[changes[i].ID] = true
+				}
 			}
+			res := ConfirmResult{Line: c.line, Problem: problem, Again: again}
 			results = append(results, res)
 		}
 	}
@@ -88,6 +98,21 @@ type confirmLine struct {
 	line  int
 	at    time.Time
 	slack time.Duration // how much later than at it may have been
+}
+
+// confirmed is the task as the line leaves it, or why the line cannot be about it.
+func (c *confirmLine) confirmed(w *store.Work) (t store.Task, problem string) {
+	switch {
+	case w.State != store.Waiting && w.State != store.Held && w.State != store.Failed:
+		return t, "the task with this reference is " + w.State.String()
+	case c.at.Add(c.slack).Before(w.SubmittedAt.Truncate(time.Second)):
+		return t, "completed_at is before the request was submitted, at " + w.SubmittedAt.Format(time.RFC3339)
+	}
+	at := c.at
+	if c.slack > 0 && at.Before(w.SubmittedAt) {
+		at = w.SubmittedAt
+	}
+	return erased(w.Task, store.Confirmed, at), ""
 }
 
 // How far the clocks of people are from UTC.

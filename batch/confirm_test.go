@@ -158,6 +158,54 @@ func TestConfirmStates(t *testing.T) {
 	})
 }
 
+// oneTicket answers every request with the ticket that is open already.
+type oneTicket struct{ *fake }
+
+func (v oneTicket) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt, error) {
+	_, err := v.fake.Submit(ctx, t)
+	return vendors.Receipt{Reference: "10089"}, err
+}
+
+// TestConfirmSharedReference: a line stands for every task that has its reference, and each
+// has to pass the checks by itself; what does not pass is said each time.
+func TestConfirmSharedReference(t *testing.T) {
+	v := tickets("acqueon")
+	bubble(t, []*fake{v}, func(r *rig) {
+		r.lanes["acqueon"].Vendor = oneTicket{v}
+		for _, file := range []string{"A-1,anna@example.com\n", "B-1,anna@example.com\nC-1,carl@example.com\n"} {
+			time.Sleep(36 * time.Hour)
+			r.take("subject_id,email\n" + file)
+			r.work(WorkOptions{})
+		}
+		r.batch = store.Batch{}
+		time.Sleep(36 * time.Hour)
+		for _, tt := range []struct {
+			day    string
+			want   ConfirmResult
+			states string
+		}{
+			{"2000-01-02", ConfirmResult{2, "confirmed, but not for all of its tasks: " +
+				"completed_at is before the request was submitted, at 2000-01-04T00:00:00Z", false}, "1 erased, 2 waiting"},
+			{"2000-01-02", ConfirmResult{2, "completed_at is before the request was submitted, at 2000-01-04T00:00:00Z", false}, "1 erased, 2 waiting"},
+			{"2000-01-05", ConfirmResult{2, "", false}, "3 erased"},
+			{"2000-01-05", ConfirmResult{2, "", true}, "3 erased"},
+		} {
+			file := "vendor,reference,completed_at,note\nacqueon,10089," + tt.day + ",done for Anna and CARL at example\n"
+			got, err := r.job.Confirm(context.Background(), strings.NewReader(file), "kim")
+			if diff := cmp.Diff([]ConfirmResult{tt.want}, got); diff != "" || err != nil {
+				t.Error(tt.day, diff, err)
+			}
+			r.want(tt.states)
+		}
+		if got := r.onDisk(`SELECT count(DISTINCT task) || ' of ' || count(*) FROM decisions WHERE action = 'confirm'`); got != "3 of 3" {
+			t.Errorf("recorded for %s", got)
+		}
+		if got := r.onDisk(`SELECT count(*) FROM decisions WHERE note LIKE '%carl%'`); got != "0" {
+			t.Errorf("a person is named in %s notes", got)
+		}
+	})
+}
+
 // TestConfirmBadFiles: a file that is not what it should be is refused as a whole, without
 // a panic, whatever it holds.
 func TestConfirmBadFiles(t *testing.T) {

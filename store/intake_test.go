@@ -429,8 +429,8 @@ func TestSameIdentifier(t *testing.T) {
 	}
 	// Its reference leads to the lead alone.
 	found, err := s.ByReferences(ctx, alpha, []string{"job-1"})
-	if err != nil || found["job-1"].ID != lead {
-		t.Errorf("%v %v", found["job-1"].ID, err)
+	if err != nil || len(found["job-1"]) != 1 || found["job-1"][0].ID != lead {
+		t.Errorf("%v %v", found["job-1"], err)
 	}
 }
 

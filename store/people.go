@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -118,21 +119,22 @@ func (s *Store) TaskByID(ctx context.Context, id int64) (Work, error) {
 }
 
 // ByReferences returns the vendor's tasks that have one of these references, now or
-// formerly, keyed by the reference asked for. It reads the vendor's tasks once, however
+// formerly, keyed by the reference asked for: several where the vendor answered more than
+// one request with the same. It reads the vendor's tasks once, however
 // many references there are: an index would cost every backlog its bytes for a file that
 // comes once a week.
-func (s *Store) ByReferences(ctx context.Context, vendor int64, references []string) (map[string]Work, error) {
+func (s *Store) ByReferences(ctx context.Context, vendor int64, references []string) (map[string][]Work, error) {
 	list, err := packedReferences(references)
 	if err != nil {
 		return nil, err
 	}
-	found := map[string]Work{}
+	found := map[string][]Work{}
 	now, err := s.claim(ctx, sqlClaim+`t.vendor = ? AND t.follows IS NULL AND t.reference IN `+sqlReferences, vendor, list)
 	if err != nil {
 		return nil, err
 	}
 	for _, w := range now {
-		found[w.Reference] = w
+		found[w.Reference] = append(found[w.Reference], w)
 	}
 	rows, err := s.read.QueryContext(ctx, `SELECT f.task, f.reference FROM former_references f JOIN tasks t ON t.id = f.task
  WHERE t.vendor = ? AND f.reference IN `+sqlReferences, vendor, list)
@@ -147,12 +149,14 @@ func (s *Store) ByReferences(ctx context.Context, vendor int64, references []str
 			return nil, explain(err)
 		}
 		ref := string(packed)
-		if _, ok := found[ref]; ok {
-			continue
+		if slices.ContainsFunc(found[ref], func(w Work) bool { return w.ID == id }) {
+			continue // it got the same again
 		}
-		if found[ref], err = s.TaskByID(ctx, id); err != nil {
+		w, err := s.TaskByID(ctx, id)
+		if err != nil {
 			return nil, err
 		}
+		found[ref] = append(found[ref], w)
 	}
 	return found, explain(rows.Err())
 }

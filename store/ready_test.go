@@ -202,8 +202,8 @@ func TestFindsEveryForm(t *testing.T) {
 			t.Fatalf("%d found of %d: %v", len(found), len(forms), err)
 		}
 		for i, form := range forms {
-			if found[form].ID != tasks[i].ID {
-				t.Errorf("%s leads to task %d", form, found[form].ID)
+			if len(found[form]) != 1 || found[form][0].ID != tasks[i].ID {
+				t.Errorf("%s leads to %v", form, found[form])
 			}
 		}
 	}

@@ -255,11 +255,44 @@ func TestReferencesAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(found) != 2 || found["job-1"].ID != w.ID || found["job-2"].ID != w.ID || found["job-1"].Reference != "job-2" {
+	if len(found) != 2 || len(found["job-1"]) != 1 || len(found["job-2"]) != 1 || found["job-1"][0].ID != w.ID || found["job-2"][0].ID != w.ID || found["job-1"][0].Reference != "job-2" {
 		t.Errorf("found %v", found)
 	}
 	if other, err := s.ByReferences(ctx, w.Vendor+1, []string{"job-1", "job-2"}); err != nil || len(other) != 0 {
 		t.Errorf("another vendor's: %v %v", other, err)
+	}
+}
+
+// TestSharedReference: a reference that the vendor gave to several tasks, now or formerly,
+// leads to each of them once.
+func TestSharedReference(t *testing.T) {
+	_, s, tasks := manyTasks(t, 3)
+	submit := func(task Task, references ...string) {
+		for _, ref := range references {
+			task = mustApply(t, s, task.State, to(task, Submitting, start))
+			task = to(task, Waiting, start)
+			task.Reference = ref
+			mustApply(t, s, Submitting, task)
+			task = mustApply(t, s, Waiting, to(task, Pending, start))
+		}
+	}
+	submit(tasks[0], "10089")
+	submit(tasks[1], "10089", "10090")
+	submit(tasks[2], "10089", "10090", "10089")
+	found, err := s.ByReferences(ctx, tasks[0].Vendor, []string{"10089", "10090"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]int64{}
+	for ref, works := range found {
+		for _, w := range works {
+			got[ref] = append(got[ref], w.ID)
+		}
+		slices.Sort(got[ref])
+	}
+	want := map[string][]int64{"10089": {tasks[0].ID, tasks[1].ID, tasks[2].ID}, "10090": {tasks[1].ID, tasks[2].ID}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
