@@ -145,7 +145,7 @@ func (a *app) key(cfg *config.Config) func(create bool) (seal.Key, error) {
 		k, err := seal.LoadFile(cfg.KeyFile)
 		if create && errors.Is(err, seal.ErrNoKey) {
 			k = seal.NewKey()
-			return k, seal.WriteFile(cfg.KeyFile, k)
+			return k, seal.WriteFile(cfg.KeyFile, k, nil)
 		}
 		return k, err
 	}

@@ -15,6 +15,7 @@ import (
 	"expunge/batch"
 	"expunge/batch/config"
 	"expunge/store"
+	"expunge/store/atomicfile"
 	"expunge/store/seal"
 )
 
@@ -109,6 +110,10 @@ func (r *rotation) byFile(ctx context.Context) (err error) {
 		return err
 	}
 	keys := []seal.Key{present}
+	own, err := ownerOf(path)
+	if err != nil {
+		return err
+	}
 	next, haveNext, err := loadIfThere(r.next)
 	if err != nil {
 		return err
@@ -137,7 +142,7 @@ func (r *rotation) byFile(ctx context.Context) (err error) {
 	default:
 		if !haveNext {
 			next = seal.NewKey()
-			if err := seal.WriteFile(r.next, next); err != nil {
+			if err := seal.WriteFile(r.next, next, own); err != nil {
 				return err
 			}
 		}
@@ -145,7 +150,7 @@ func (r *rotation) byFile(ctx context.Context) (err error) {
 			return usage(fmt.Errorf("%s holds the present key", r.next), "remove it, or name another with --new-key-file")
 		}
 		if !haveOld {
-			if err := seal.WriteFile(old, present); err != nil {
+			if err := seal.WriteFile(old, present, own); err != nil {
 				return err
 			}
 		}
@@ -154,7 +159,7 @@ func (r *rotation) byFile(ctx context.Context) (err error) {
 		}
 		present = next
 	}
-	if err := replaceKey(path, present); err != nil {
+	if err := replaceKey(path, present, own); err != nil {
 		return err
 	}
 	spare := []string{old}
@@ -194,7 +199,7 @@ func (r *rotation) byEnv(ctx context.Context, env string) (err error) {
 		var there bool
 		if next, there, err = loadIfThere(r.next); err == nil && !there {
 			next = seal.NewKey()
-			err = seal.WriteFile(r.next, next)
+			err = seal.WriteFile(r.next, next, nil)
 		}
 		if err != nil {
 			return err
@@ -232,8 +237,27 @@ func loadIfThere(path string) (seal.Key, bool, error) {
 	return k, err == nil, err
 }
 
+// ownerOf returns what gives a new file the owner and group of the key file. Whether that is
+// allowed is tried first, before anything changes.
+func ownerOf(path string) (func(*os.File) error, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	own := func(f *os.File) error { return keepOwner(f, st) }
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Discard()
+	if err := own(f.File); err != nil {
+		return nil, usage(fmt.Errorf("%s: the new key file could not have its owner and group: %w", path, err), "run it as the user that the key file belongs to")
+	}
+	return own, nil
+}
+
 // replaceKey puts the key into the file at path, whole and durably, if it is not there yet.
-func replaceKey(path string, k seal.Key) error {
+func replaceKey(path string, k seal.Key, own func(*os.File) error) error {
 	if have, err := seal.LoadFile(path); err == nil && have == k {
 		return nil
 	}
@@ -241,7 +265,7 @@ func replaceKey(path string, k seal.Key) error {
 	if err := wipe(temporary); err != nil { // left by a rotation that was cut short
 		return err
 	}
-	if err := seal.WriteFile(temporary, k); err != nil {
+	if err := seal.WriteFile(temporary, k, own); err != nil {
 		return err
 	}
 	if err := os.Rename(temporary, path); err != nil {

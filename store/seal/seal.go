@@ -105,13 +105,18 @@ func LoadFile(path string) (Key, error) {
 }
 
 // WriteFile writes the key to a new file of mode 0600, durably: after a crash the file is
-// there whole or not at all. It never replaces a file.
-func WriteFile(path string, k Key) error {
+// there whole or not at all. It never replaces a file. own, if not nil, may change the file's
+// owner before it gets its name.
+func WriteFile(path string, k Key, own func(*os.File) error) error {
 	f, err := atomicfile.Create(path) // mode 0600
 	if err != nil {
 		return fmt.Errorf("key file: %w", err)
 	}
-	if _, err := f.WriteString(k.Text()); err != nil {
+	_, err = f.WriteString(k.Text())
+	if err == nil && own != nil {
+		err = own(f.File)
+	}
+	if err != nil {
 		f.Discard()
 		return fmt.Errorf("key file: %w", err)
 	}

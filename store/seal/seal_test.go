@@ -119,7 +119,7 @@ func TestKeyFile(t *testing.T) {
 		t.Errorf("no file: %v", err)
 	}
 	k := NewKey()
-	if err := WriteFile(path, k); err != nil {
+	if err := WriteFile(path, k, nil); err != nil {
 		t.Fatal(err)
 	}
 	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
@@ -129,7 +129,7 @@ func TestKeyFile(t *testing.T) {
 	if err != nil || got != k {
 		t.Errorf("it comes back as another: %v", err)
 	}
-	if err := WriteFile(path, NewKey()); !errors.Is(err, os.ErrExist) {
+	if err := WriteFile(path, NewKey(), nil); !errors.Is(err, os.ErrExist) {
 		t.Errorf("written over: %v", err)
 	}
 	if got, err := LoadFile(path); err != nil || got != k {
@@ -149,7 +149,7 @@ func TestKeyFile(t *testing.T) {
 	if _, err := LoadFile(path); err != nil {
 		t.Errorf("mode 0400, as a secret mount has it: %v", err)
 	}
-	if err := WriteFile(filepath.Join(t.TempDir(), "none", "k"), k); err == nil {
+	if err := WriteFile(filepath.Join(t.TempDir(), "none", "k"), k, nil); err == nil {
 		t.Error("written to a folder that is not there")
 	}
 	if _, err := LoadFile(t.TempDir()); err == nil {
