@@ -8,9 +8,13 @@ import (
 	"expunge/batch/config"
 )
 
+// target is a file to be written: what names it, and its path.
+type target struct{ name, path string }
+
 // guard refuses to write over what the program lives from: its config, store and key, and
 // the input. A slip of the hand in --report would otherwise replace the key of the store.
-func guard(cfg *config.Config, input string, targets map[string]string) error {
+// Nor do two targets name one file: the last one written would be all that is left.
+func guard(cfg *config.Config, input string, targets ...target) error {
 	keep := map[string]string{cfg.Path: "the config", input: "the input", cfg.KeyFile: "the key", cfg.KeyFile + ".old": "a key", cfg.KeyFile + ".new": "a key"}
 	for _, end := range []string{"", "-wal", "-shm", "-journal", ".lock"} {
 		keep[cfg.Store+end] = "the store"
@@ -19,13 +23,18 @@ func guard(cfg *config.Config, input string, targets map[string]string) error {
 		delete(keep, ".old")
 		delete(keep, ".new")
 	}
-	for flag, target := range targets {
-		if target == "" || target == "-" {
+	for i, t := range targets {
+		if t.path == "" || t.path == "-" {
 			continue
 		}
 		for path, what := range keep {
-			if path != "" && path != "-" && sameFile(target, path) {
-				return usage(fmt.Errorf("%s: %s is %s: it is never written over", flag, target, what), "name another file")
+			if path != "" && path != "-" && sameFile(t.path, path) {
+				return usage(fmt.Errorf("%s: %s is %s: it is never written over", t.name, t.path, what), "name another file")
+			}
+		}
+		for _, other := range targets[:i] {
+			if other.path != "" && other.path != "-" && sameFile(t.path, other.path) {
+				return usage(fmt.Errorf("%s: names the same file as %s", t.name, other.name), "name another file")
 			}
 		}
 	}
@@ -41,5 +50,15 @@ func sameFile(a, b string) bool {
 	}
 	p, errP := filepath.Abs(a)
 	q, errQ := filepath.Abs(b)
-	return errP == nil && errQ == nil && p == q
+	switch {
+	case errP != nil || errQ != nil:
+		return false
+	case p == q:
+		return true
+	case filepath.Base(p) != filepath.Base(q):
+		return false
+	}
+	x, errX = os.Stat(filepath.Dir(p)) // the folder may go by two names
+	y, errY = os.Stat(filepath.Dir(q))
+	return errX == nil && errY == nil && os.SameFile(x, y)
 }

@@ -88,6 +88,41 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// TestGuardTwice: two flags, or a flag and the config, do not name one file.
+func TestGuardTwice(t *testing.T) {
+	p := newPrivateSite(t, 2)
+	t.Chdir(p.dir)
+	if err := os.Symlink(".", "here"); err != nil {
+		t.Fatal(err)
+	}
+	for _, there := range []bool{false, true} {
+		if there {
+			p.write("out.csv", "kept")
+			p.write("report.csv", "kept")
+		}
+		for want, args := range map[string][]string{
+			"--rejects: names the same file as report":  {"--rejects", "out.csv", "--report", "out.csv"},
+			"--rejects: names the same file as metrics": {"--rejects", p.path("out.csv"), "--metrics", "./out.csv"},
+			"metrics: names the same file as report":    {"--metrics", "here/out.csv", "--report", "out.csv"},
+			" --rejects: names the same file as report": {"--rejects", "report.csv"}, // the config's
+		} {
+			code, out := p.run(append([]string{"run", "subjects.csv"}, args...)...)
+			if code != exitUsage || !strings.Contains(out, want) {
+				t.Errorf("%v: exit %d %s", args, code, out)
+			}
+			for _, name := range []string{"out.csv", "report.csv"} {
+				if p.exists(name) != there || there && p.read(name) != "kept" {
+					t.Errorf("%v: %s is written", args, name)
+				}
+			}
+		}
+	}
+	if n := len(p.sim.Ledger(0)); n > 0 || p.exists("expunge.db") {
+		t.Errorf("%d requests were sent, or a store was made", n)
+	}
+	p.must("run", "--dry-run", "--report", "-", "--rejects", "rejects.csv", "subjects.csv")
+}
+
 // TestWithoutTheKey: a wrong or missing key ends every command at once, before the store is
 // touched, a key is made or anything is sent.
 func TestWithoutTheKey(t *testing.T) {

@@ -37,7 +37,7 @@ func (a *app) reportCommand() *cobra.Command {
 				}
 			}
 			return a.withStore(ctx, true, func(s *session) error {
-				if err := guard(s.cfg, "", map[string]string{"--output": out}); err != nil {
+				if err := guard(s.cfg, "", target{"--output", out}); err != nil {
 					return err
 				}
 				if err := a.knownBatch(ctx, s, batchID); err != nil {

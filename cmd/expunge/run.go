@@ -97,7 +97,7 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 			return usage(fmt.Errorf("input: %s is not a regular file", input), "`-` reads standard input")
 		}
 	}
-	if err := guard(cfg, input, map[string]string{"report": cfg.Report, "metrics": cfg.Metrics, "--rejects": f.rejects}); err != nil {
+	if err := guard(cfg, input, target{"report", cfg.Report}, target{"metrics", cfg.Metrics}, target{"--rejects", f.rejects}); err != nil {
 		return err
 	}
 	if err := writable(cfg.Report); err != nil {
