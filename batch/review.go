@@ -144,7 +144,7 @@ func approve(t store.Task, tr vendors.Traits, now time.Time) (store.Task, string
 	case UncertainSubmission:
 		t.Approval = bound
 		t.Message = resubmission + " was approved"
-		return ready(t, store.Pending), "submit again: if the first one arrived, the vendor has it twice"
+		return ready(t, store.Pending), "submit again: if the first one arrived, the vendor has it twice. If it is there, --reference REF says so instead"
 	case UnknownOutcome:
 		switch {
 		case tr.Completion == vendors.ByPreview && t.Uncertain == 0 && !t.SubmittedAt.IsZero():
@@ -185,6 +185,14 @@ func approve(t store.Task, tr vendors.Traits, now time.Time) (store.Task, string
 	return ready(t, store.Pending), "submit, if the next preview shows no other and no more records than these"
 }
 
+// accepted is the task as it is to be after a person found its uncertain submission at the
+// vendor: as if the answer had not been lost.
+func accepted(t store.Task, tr vendors.Traits, reference string, now time.Time) store.Task {
+	t.Uncertain-- // an earlier one may still be
+	p := policy{Traits: tr}
+	return p.afterSubmit(t, vendors.Receipt{Reference: reference}, now)
+}
+
 // reject is the task as it is to be after a person rejected its erasure.
 func reject(t store.Task, now time.Time) store.Task {
 	message := "nothing was submitted"
@@ -205,6 +213,10 @@ var (
 	ErrNotHeld   = errors.New("is not held")
 	ErrNoVendor  = errors.New("is at a vendor that the config does not have")
 	ErrForgotten = errors.New("has no clear identifier any more")
+
+	ErrNotUncertain   = errors.New("is not held for a submission that people at the vendor can look up")
+	ErrNoReference    = errors.New("this cannot be a reference of the vendor's")
+	ErrReferenceTaken = errors.New("has or had this reference")
 )
 
 // Review records a person's decision about held tasks, and returns how many it was. With
@@ -248,6 +260,44 @@ func (j *Job) Review(ctx context.Context, sel Selection, approved bool, d store.
 		}
 		n += len(page)
 	}
+}
+
+// Accepted records a person's word that the uncertain submission of a held task did arrive,
+// and under which reference. Nothing is sent: the task waits for a confirmation. No error
+// quotes the reference, which may be anything that somebody typed.
+func (j *Job) Accepted(ctx context.Context, id int64, reference string, d store.Decision) error {
+	page, err := j.byID(ctx, []int64{id})
+	if err != nil {
+		return err
+	}
+	w := &page[0]
+	tr, ok := j.traits()[w.Vendor]
+	switch {
+	case !ok:
+		return fmt.Errorf("task %d %w", w.ID, ErrNoVendor)
+	case vendors.Reason(w.Reason) != UncertainSubmission || tr.Completion != vendors.ByPerson:
+		return fmt.Errorf("task %d %w", w.ID, ErrNotUncertain)
+	}
+	s, err := vendors.ParseSubject(w.Plain)
+	if err != nil {
+		return fmt.Errorf("task %d: %w", w.ID, err)
+	}
+	if !vendors.PlainRequestID(reference, s) {
+		return ErrNoReference
+	}
+	// One confirmation would stand for two people. A vendor may answer so; a person who says
+	// it has more likely mistaken another's request for this one.
+	taken, err := j.Store.ByReferences(ctx, w.Vendor, []string{reference})
+	if err != nil {
+		return err
+	}
+	for _, other := range taken[reference] {
+		if other.ID != w.ID {
+			return fmt.Errorf("task %d %w", other.ID, ErrReferenceTaken)
+		}
+	}
+	d.Action, d.Note = "approve", scrubNote(d.Note, *w)
+	return j.Store.Decide(ctx, store.Change{From: store.Held, Task: accepted(w.Task, tr, reference, j.Now())}, d)
 }
 
 // byID returns the tasks that the ids stand for, each once. The error names every id that

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"strings"
 )
 
 // This file holds what the adapters share besides the transport.
@@ -59,6 +60,25 @@ func PlainToken(text string, limit int) bool {
 	for i := range len(text) {
 		if text[i] <= ' ' || text[i] >= 0x7f {
 			return false
+		}
+	}
+	return true
+}
+
+// PlainRequestID reports whether id can be kept and shown as what a vendor's people call a
+// subject's request, such as 10089. A word without a digit is a message, 0 or a negative
+// number is how such systems say that something went wrong, and a value of the subject is
+// none.
+func PlainRequestID(id string, s Subject) bool {
+	if !PlainToken(id, 64) || id[0] == '-' || !strings.ContainsAny(id, "123456789") {
+		return false
+	}
+	for _, v := range s {
+		switch class, normal := Normal(v.Field, v.Text); class {
+		case Email, Telephone, AccountNumber:
+			if v.Text == id || normal == id {
+				return false
+			}
 		}
 	}
 	return true

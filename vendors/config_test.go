@@ -152,6 +152,17 @@ func TestPlainToken(t *testing.T) {
 	}
 }
 
+// An id that is kept and shown must not be a person's, nor the vendor's word for a failure.
+func TestPlainRequestID(t *testing.T) {
+	s := Subject{{Field: Email, Text: "r2d2@example.com"}, {Field: Telephone, Text: "+46 70 174"}, {Field: AccountNumber, Text: "934|1"}}
+	for id, want := range map[string]bool{"10089": true, "REQ-7": true, "": false, "0": false, "-1": false, "accepted": false, "10 089": false,
+		strings.Repeat("1", 64): true, strings.Repeat("1", 65): false, "r2d2@example.com": false, "4670174": false, "934|1": false, "934|2": true} {
+		if PlainRequestID(id, s) != want {
+			t.Errorf("%q: %v", id, !want)
+		}
+	}
+}
+
 // TestErrors: every kind is told apart, its cause too, and the vendor's own words, which
 // may quote an identifier, are not in the text.
 func TestErrors(t *testing.T) {

@@ -37,6 +37,7 @@ type reviewFlags struct {
 	limit     int
 	json      bool
 	who, note string
+	reference string // approve only
 }
 
 func (f *reviewFlags) selection(c *cobra.Command) {
@@ -174,8 +175,10 @@ func (a *app) reviewDecideCommand(approve bool) *cobra.Command {
 			Short: "Let held tasks go on",
 			Long: "Approves held tasks, by their numbers, by batch, by reason. `review list` says what that leads to for each. An\n" +
 				"approval is bound to the preview that was seen: if the vendor shows other or more records by the time of the\n" +
-				"submission, the task is held again. Who approved and when is recorded. The next run goes on with the tasks.",
-			Example: "  expunge review approve 1003000 1007001 --note 'checked with the customer'\n  expunge review approve --batch 3\n  expunge review approve --reason approval_required --by jane",
+				"submission, the task is held again. Who approved and when is recorded. The next run goes on with the tasks.\n\n" +
+				"With --reference nothing is sent: the request of one task held as uncertain_submission did arrive, and this is\n" +
+				"the vendor's id for it. The task waits until `confirm` names that id.",
+			Example: "  expunge review approve 1003000 1007001 --note 'checked with the customer'\n  expunge review approve --batch 3\n  expunge review approve --reason approval_required --by jane\n  expunge review approve 1003002 --reference 10089 --note 'found in the ticket list'",
 		}
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -187,7 +190,10 @@ func (a *app) reviewDecideCommand(approve bool) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		found := c.Flags().Changed("reference")
 		switch hint := "`expunge review list` shows the numbers and reasons"; {
+		case found && (len(ids) != 1 || f.batch != 0 || f.reason != ""):
+			return usage(errors.New("--reference is the vendor's id for one task's request: give the number of that task, and nothing else"), hint)
 		case len(ids) > 0 && (f.batch != 0 || f.reason != ""):
 			return usage(errors.New("give task numbers, or --batch and --reason, not both"), hint)
 		case len(ids) == 0 && f.batch == 0 && f.reason == "":
@@ -197,29 +203,56 @@ func (a *app) reviewDecideCommand(approve bool) *cobra.Command {
 			if err := a.knownBatch(ctx, s, f.batch); err != nil {
 				return err
 			}
-			n, err := s.job.Review(ctx, batch.Selection{IDs: ids, Batch: f.batch, Reason: f.reason}, approve,
-				store.Decision{At: time.Now(), Who: a.who(f.who), Note: f.note})
+			d := store.Decision{At: time.Now(), Who: a.who(f.who), Note: f.note}
+			if found {
+				return a.reviewAccepted(ctx, s, ids[0], f.reference, d)
+			}
+			n, err := s.job.Review(ctx, batch.Selection{IDs: ids, Batch: f.batch, Reason: f.reason}, approve, d)
 			if n > 0 || err == nil {
 				a.note(slog.LevelInfo, "", "%d %s", n, word)
 			}
-			switch {
-			case errors.Is(err, store.ErrUnknown), errors.Is(err, batch.ErrNotHeld):
-				return usage(err, "nothing was changed; `expunge review list` shows what is held")
-			case errors.Is(err, batch.ErrNoVendor):
-				return usage(err, "put the vendor back into "+s.cfg.Path+", or reject the task")
-			case errors.Is(err, batch.ErrForgotten):
-				return usage(err, "reject the task, and take the request in again")
-			case err == nil && approve && n > 0:
+			if err == nil && approve && n > 0 {
 				a.note(slog.LevelInfo, "", "`expunge run` goes on with them")
 			}
-			return err
+			return reviewError(s, err)
 		})
 	}
 	f.selection(c)
+	if approve {
+		c.Flags().StringVar(&f.reference, "reference", "", "the vendor's id (`REF`) for an uncertain submission that did arrive; nothing is sent")
+	}
 	c.Flags().StringVar(&f.who, "by", "", "`who` decides (default: the login name)")
 	c.Flags().StringVar(&f.note, "note", "", "`why`, for the record; no personal data")
 	must(c.RegisterFlagCompletionFunc("reason", completeReasons))
 	return c
+}
+
+func (a *app) reviewAccepted(ctx context.Context, s *session, id int64, reference string, d store.Decision) error {
+	if err := s.job.Accepted(ctx, id, reference, d); err != nil {
+		return reviewError(s, err)
+	}
+	a.note(slog.LevelInfo, "", "1 recorded as accepted by the vendor; nothing was sent")
+	a.note(slog.LevelInfo, "", "`expunge confirm` takes in when it is finished")
+	return nil
+}
+
+// reviewError gives the errors about a selection their exit code and hint.
+func reviewError(s *session, err error) error {
+	switch {
+	case errors.Is(err, store.ErrUnknown), errors.Is(err, batch.ErrNotHeld):
+		return usage(err, "nothing was changed; `expunge review list` shows what is held")
+	case errors.Is(err, batch.ErrNoVendor):
+		return usage(err, "put the vendor back into "+s.cfg.Path+", or reject the task")
+	case errors.Is(err, batch.ErrForgotten):
+		return usage(err, "reject the task, and take the request in again")
+	case errors.Is(err, batch.ErrNotUncertain):
+		return usage(err, "nothing was changed; --reference is for tasks held as uncertain_submission, `expunge review list` says what approves others")
+	case errors.Is(err, batch.ErrNoReference):
+		return usage(fmt.Errorf("--reference: %w", err), "nothing was changed; give the id as the vendor shows it: at most 64 plain characters, a digit among them, no value of the person's")
+	case errors.Is(err, batch.ErrReferenceTaken):
+		return usage(err, "nothing was changed; look for the request at the vendor that no task of the report has")
+	}
+	return err
 }
 
 func taskIDs(args []string) ([]int64, error) {

@@ -136,16 +136,8 @@ func decode(body []byte, s vendors.Subject) (id string, err error) {
 	if found == "" {
 		return "", errNoPayload
 	}
-	if !isRequestID(found) {
+	if !vendors.PlainRequestID(found, s) {
 		return "", errNoRequestID
-	}
-	for _, v := range s {
-		switch class, normal := vendors.Normal(v.Field, v.Text); class {
-		case vendors.Email, vendors.Telephone, vendors.AccountNumber:
-			if v.Text == found || normal == found {
-				return "", errNoRequestID
-			}
-		}
 	}
 	return found, nil
 }
@@ -158,12 +150,6 @@ func read(body []byte, into any) error {
 		return e.Err
 	}
 	return err
-}
-
-// isRequestID accepts ids such as 10089. A word without a digit is a message, and 0 or a
-// negative number is how such systems say that something went wrong.
-func isRequestID(id string) bool {
-	return vendors.PlainToken(id, 64) && id[0] != '-' && strings.ContainsAny(id, "123456789")
 }
 
 // clean reports whether text is one line without control characters.
