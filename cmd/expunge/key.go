@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -114,14 +115,14 @@ func (r *rotation) byFile(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	next, haveNext, err := loadIfThere(r.next)
+	next, haveNext, err := loadUnlessWiped(r.next)
 	if err != nil {
 		return err
 	}
 	if haveNext {
 		keys = append(keys, next)
 	}
-	former, haveOld, err := loadIfThere(old)
+	former, haveOld, err := loadUnlessWiped(old)
 	if err != nil {
 		return err
 	}
@@ -130,6 +131,13 @@ func (r *rotation) byFile(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.st.Close()) }()
+	for _, p := range []string{r.next, old} {
+		if wiped(p) {
+			if err := os.Remove(p); err != nil {
+				return err
+			}
+		}
+	}
 	if ours := r.st.Replaces(former) || !r.st.Rotating() && former == present; haveOld && !ours {
 		return usage(fmt.Errorf("%s holds a key that this rotation does not replace", old), "move it away (backups made earlier may need it), then run it again")
 	}
@@ -256,6 +264,15 @@ func ownerOf(path string) (func(*os.File) error, error) {
 	return own, nil
 }
 
+// loadUnlessWiped is loadIfThere, to which a file that is wiped is not there.
+func loadUnlessWiped(path string) (seal.Key, bool, error) {
+	k, there, err := loadIfThere(path)
+	if errors.Is(err, seal.ErrBadKey) && wiped(path) {
+		return k, false, nil
+	}
+	return k, there, err
+}
+
 // replaceKey puts the key into the file at path, whole and durably, if it is not there yet.
 func replaceKey(path string, k seal.Key, own func(*os.File) error) error {
 	if have, err := seal.LoadFile(path); err == nil && have == k {
@@ -297,4 +314,14 @@ func wipe(path string) error {
 		}
 	}
 	return os.Remove(path)
+}
+
+// wiped reports whether the file is one that wipe overwrote and, cut short, did not remove.
+func wiped(path string) bool {
+	st, err := os.Lstat(path)
+	if err != nil || !st.Mode().IsRegular() || st.Size() == 0 || st.Size() > 4096 { // longer than any key file
+		return false
+	}
+	b, err := os.ReadFile(path)
+	return err == nil && len(bytes.Trim(b, "\x00")) == 0
 }

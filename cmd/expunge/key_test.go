@@ -85,6 +85,7 @@ func TestKeyRotateCutShort(t *testing.T) {
 	p.must("run", "--dry-run", p.path("subjects.csv"))
 	report, oldKey := p.must("report"), p.read("expunge.key")
 	newKey := seal.NewKey().Text()
+	zeros := strings.Repeat("\x00", len(oldKey))
 	before := p.snapshot()
 
 	// The store after the first commit of the rotation, and before the last.
@@ -119,6 +120,14 @@ func TestKeyRotateCutShort(t *testing.T) {
 			p.write("expunge.key.old", oldKey)
 			p.write("expunge.key", newKey)
 		}},
+		{"the new key is wiped", func() {
+			resealed()
+			p.write("expunge.key.new", zeros)
+			p.write("expunge.key.old", oldKey)
+			p.write("expunge.key", newKey)
+		}},
+		{"the old key is wiped", func() { resealed(); p.write("expunge.key.old", zeros); p.write("expunge.key", newKey) }},
+		{"the old key is wiped, and nothing begun", func() { p.write("expunge.key.new", newKey); p.write("expunge.key.old", zeros) }},
 		{"the old key is removed", func() { resealed(); p.write("expunge.key.new", newKey); p.write("expunge.key", newKey) }},
 		{"both files are removed", func() { resealed(); p.write("expunge.key", newKey) }},
 	}
@@ -174,6 +183,19 @@ func TestKeyRotateForeignFiles(t *testing.T) {
 			p.rotated(report, oldKey)
 		})
 	}
+	t.Run("a new key that is wiped", func(t *testing.T) {
+		p.restore(before)
+		p.write("expunge.key.new", strings.Repeat("\x00", len(oldKey)))
+		p.must("key", "rotate")
+		p.rotated(report, oldKey)
+	})
+	t.Run("an empty file", func(t *testing.T) {
+		p.restore(before)
+		p.write("expunge.key.old", "")
+		if code, out := p.run("key", "rotate"); code != exitUsage || !p.exists("expunge.key.old") {
+			t.Errorf("exit %d %s", code, out)
+		}
+	})
 	t.Run("another store's key", func(t *testing.T) {
 		p.restore(before)
 		p.write("expunge.key.new", oldKey)
