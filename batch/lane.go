@@ -55,6 +55,7 @@ type Lane struct {
 	breaker *breaker
 	mu      sync.Mutex
 	flying  map[int64]struct{}  // claimed, and the last change not yet on disk
+	busy    map[int64]struct{}  // subjects that a worker is at
 	back    []store.Work        // claimed, and given back by a worker
 	wake    chan struct{}       // a task has landed
 	await   *vendors.AwaitError // what the vendor waits for, when it said so last
@@ -79,7 +80,7 @@ func (l *Lane) start(r *runner, manual bool) {
 	l.policy = policy{Traits: l.Vendor.Traits(), manual: manual, dryRun: r.dryRun,
 		maxAttempts: l.MaxAttempts, retryBase: l.RetryBase, retryCap: l.RetryCap}
 	l.breaker = newBreaker()
-	l.flying = map[int64]struct{}{}
+	l.flying, l.busy = map[int64]struct{}{}, map[int64]struct{}{}
 	l.wake = make(chan struct{}, 1)
 	l.stopped = make(chan struct{})
 }
@@ -125,6 +126,7 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 						l.process(ctx, w)
 					}
 				}
+				l.release(group[0].Subject())
 			}
 		})
 	}
@@ -161,17 +163,26 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 			}
 		}
 		if len(buf) > 0 {
-			// A subject's identifiers go one after the other: the same record, found by email
-			// and by telephone, is seen and counted once.
-			n := 1
-			for n < len(buf) && buf[n].Subject() == buf[0].Subject() {
-				n++
+			from, n := l.reserve(buf)
+			if n == 0 {
+				l.sleep(ctx, time.Time{}) // until a worker is done with one of the subjects
+				continue
+			}
+			group := buf[from : from+n : from+n]
+			if from > 0 {
+				group = slices.Clone(group)
 			}
 			select {
-			case work <- buf[:n:n]:
-				buf = buf[n:]
+			case work <- group:
+				if from == 0 {
+					buf = buf[n:]
+				} else {
+					buf = slices.Delete(buf, from, from+n)
+				}
 			case <-l.stopped:
+				l.release(group[0].Subject())
 			case <-ctx.Done():
+				l.release(group[0].Subject())
 			}
 			continue
 		}
@@ -191,6 +202,36 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 		default:
 			return time.Time{}, nil
 		}
+	}
+}
+
+// reserve finds the first tasks of one subject that no worker is at, and reserves the
+// subject for one. A subject's identifiers go one after the other, also those that were
+// claimed apart: the same record, found by email and by telephone, is seen and counted
+// once, and not submitted for when it is gone.
+func (l *Lane) reserve(all []store.Work) (from, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for ; from < len(all); from += n {
+		subject := all[from].Subject()
+		for n = 1; from+n < len(all) && all[from+n].Subject() == subject; n++ {
+		}
+		if _, busy := l.busy[subject]; !busy {
+			l.busy[subject] = struct{}{}
+			return from, n
+		}
+	}
+	return 0, 0
+}
+
+// release says that no worker is at the subject any more.
+func (l *Lane) release(subject int64) {
+	l.mu.Lock()
+	delete(l.busy, subject)
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
 	}
 }
 

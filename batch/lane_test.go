@@ -521,6 +521,83 @@ func TestAcceptedIsTakenBack(t *testing.T) {
 	})
 }
 
+// several is a vendor that finds a person's one record by each of three identifiers, and
+// refuses to anonymize what is not there.
+type several struct {
+	*fake
+	mu   sync.Mutex
+	gone map[string]bool
+	busy map[string]string // by person, the identifier of the call that is under way
+	met  int               // calls about a person while another identifier's was under way
+}
+
+func (s *several) Identifiers(p vendors.Subject) (refs []vendors.Ref, why vendors.Reason) {
+	for _, f := range []vendors.Field{vendors.Email, vendors.OtherEmail, vendors.Telephone} {
+		refs = append(refs, vendors.Ref{Field: f})
+	}
+	return refs, ""
+}
+
+func (s *several) call(op string, t *vendors.Target, fn func(who string)) {
+	who := t.Subject.Get(vendors.Email)
+	s.mu.Lock()
+	if other := s.busy[who]; other != "" && other != t.Identifier() {
+		s.met++
+	}
+	s.busy[who] = t.Identifier()
+	s.mu.Unlock()
+	s.enter(op, t)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fn(who)
+	delete(s.busy, who)
+}
+
+func (s *several) Preview(_ context.Context, t *vendors.Target) (pv vendors.Preview, err error) {
+	s.call("preview", t, func(who string) {
+		if !s.gone[who] {
+			pv = vendors.Preview{Records: 1, Refs: []string{record(who)}, Hint: "hint"}
+		}
+	})
+	return pv, nil
+}
+
+func (s *several) Submit(_ context.Context, t *vendors.Target) (_ vendors.Receipt, err error) {
+	s.call("submit", t, func(who string) {
+		if s.gone[who] {
+			err = &vendors.Error{Vendor: s.name, Op: "submit", Kind: vendors.ErrRefused}
+		}
+		s.gone[who] = true
+	})
+	return vendors.Receipt{}, err
+}
+
+// TestSubjectsGoWhole: a subject's identifiers go one after the other, also where a claim
+// ended between them.
+func TestSubjectsGoWhole(t *testing.T) {
+	v := remote("cg")
+	v.traits.Fields = vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone)
+	v.latent = 300 * time.Millisecond
+	bubble(t, []*fake{v}, func(r *rig) {
+		s := &several{fake: v, gone: map[string]bool{}, busy: map[string]string{}}
+		r.lanes["cg"].Vendor, r.lanes["cg"].Concurrency = s, 4 // a claim has ten tasks, a subject three
+		var b strings.Builder
+		b.WriteString("subject_id,email,other_email,telephone\n")
+		for i := range 40 {
+			fmt.Fprintf(&b, "R-%03d,a%d@example.com,b%d@example.com,+4670174%04d\n", i, i, i, i)
+		}
+		r.take(b.String())
+		r.work(WorkOptions{})
+		r.want("40 erased, 80 not_found")
+		if s.met > 0 {
+			t.Errorf("%d calls about a person while another identifier's was under way", s.met)
+		}
+		if v.most < 4 {
+			t.Errorf("%d subjects at once, want 4", v.most)
+		}
+	})
+}
+
 // TestStatusIsScrubbed: a vendor's word for a job's status may quote the person; what is
 // kept of it does not (invariant 7).
 func TestStatusIsScrubbed(t *testing.T) {
