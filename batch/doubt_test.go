@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -48,6 +49,44 @@ func TestChangeDoesNotHideADoubt(t *testing.T) {
 	got := p.afterPreview(task, vendors.Preview{Records: 2, Refs: []string{"1", "2"}, Doubt: vendors.SomebodyElse}, reviewed)
 	if got.State != store.Held || got.Reason != string(vendors.SomebodyElse) {
 		t.Errorf("%v %q", got.State, got.Reason)
+	}
+}
+
+// Whose record a telephone finds is told by the subject's emails, and what a request about
+// an account says by its other identifiers: where those differ, nobody follows, or one
+// person's request ends by a decision about another.
+func TestFollowsWhoIsAlike(t *testing.T) {
+	const phone = "+46701740605"
+	work := func(f vendors.Field, others ...vendors.Value) store.Work {
+		text := map[vendors.Field]string{vendors.Telephone: phone, vendors.AccountNumber: "934|1", vendors.CustomerKey: "key", vendors.Email: "a@example.com"}[f]
+		s := append(vendors.Subject{{Field: f, Text: text}}, others...)
+		slices.SortStableFunc(s, func(a, b vendors.Value) int { return int(a.Field) - int(b.Field) })
+		plain, err := s.AppendBinary(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return store.Work{Task: store.Task{Vendor: 1, Field: int(f)}, Plain: plain}
+	}
+	is := func(f vendors.Field, text string) vendors.Value { return vendors.Value{Field: f, Text: text} }
+	anna, bob := is(vendors.OtherEmail, "anna@example.com"), is(vendors.OtherEmail, "bob@example.com")
+	for _, tt := range []struct {
+		name string
+		a, b store.Work
+		want bool
+	}{
+		{"telephone, one email", work(vendors.Telephone, anna), work(vendors.Telephone, is(vendors.Email, "Anna@example.com")), true},
+		{"telephone, two people", work(vendors.Telephone, anna), work(vendors.Telephone, bob), false},
+		{"telephone, one without email", work(vendors.Telephone, anna), work(vendors.Telephone), false},
+		{"telephone, other keys", work(vendors.Telephone, anna, is(vendors.CustomerKey, "1")), work(vendors.Telephone, anna, is(vendors.CustomerKey, "2")), true},
+		{"account, alike", work(vendors.AccountNumber, anna, is(vendors.AgentID, "7")), work(vendors.AccountNumber, anna, is(vendors.AgentID, "7")), true},
+		{"account, one without agent", work(vendors.AccountNumber, anna), work(vendors.AccountNumber, anna, is(vendors.AgentID, "7")), false},
+		{"account, other telephone", work(vendors.AccountNumber, is(vendors.Telephone, phone)), work(vendors.AccountNumber, is(vendors.Telephone, "+12025550123")), false},
+		{"email, other telephones", work(vendors.Email, is(vendors.Telephone, phone)), work(vendors.Email, is(vendors.Telephone, "+12025550123")), true},
+		{"key, other emails", work(vendors.CustomerKey, anna), work(vendors.CustomerKey, bob), true},
+	} {
+		if got := sameIdentifier(tt.a, tt.b); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
 	}
 }
 

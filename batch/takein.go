@@ -237,21 +237,35 @@ func writeRejects(ctx context.Context, st *store.Store, b store.Batch, in Input)
 
 // sameIdentifier reports whether two tasks of one vendor are about the same identifier, so
 // that one call answers for both. A telephone must be spelled the same too: in which forms
-// it can be looked up depends on how it is written.
+// it can be looked up depends on how it is written. And what else of the subjects the
+// outcome rests on must be equal, or the one would be held, refused or erased by what is
+// known of the other.
 func sameIdentifier(a, b store.Work) bool {
 	if a.Vendor != b.Vendor {
 		return false
 	}
-	ca, na := normalOf(a)
-	cb, nb := normalOf(b)
-	return ca == cb && na == nb && na != ""
+	sa, err := vendors.ParseSubject(a.Plain)
+	if err != nil {
+		return false
+	}
+	sb, err := vendors.ParseSubject(b.Plain)
+	if err != nil {
+		return false
+	}
+	class, na := normalOf(a, sa)
+	other, nb := normalOf(b, sb)
+	return class == other && na == nb && na != "" && slices.Equal(spelled(sa, besides[class]), spelled(sb, besides[class]))
 }
 
-func normalOf(w store.Work) (class vendors.Field, text string) {
-	s, err := vendors.ParseSubject(w.Plain)
-	if err != nil {
-		return 0, ""
-	}
+// besides are the fields of a subject on which, besides an identifier of a class, its
+// outcome rests.
+var besides = map[vendors.Field]vendors.FieldSet{
+	vendors.Telephone: vendors.SetOf(vendors.Email, vendors.OtherEmail), // whose record it is
+	vendors.AccountNumber: vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone,
+		vendors.CallID, vendors.AgentID), // what the request says
+}
+
+func normalOf(w store.Work, s vendors.Subject) (class vendors.Field, text string) {
 	f := vendors.Field(w.Field)
 	given := s.At(vendors.Ref{Field: f, Nth: w.Nth})
 	class, text = vendors.Normal(f, given)
@@ -259,6 +273,19 @@ func normalOf(w store.Work) (class vendors.Field, text string) {
 		return class, given
 	}
 	return class, text
+}
+
+// spelled lists the values of the fields in a form in which equal ones are equal.
+func spelled(s vendors.Subject, fields vendors.FieldSet) []string {
+	var all []string
+	for _, v := range s {
+		if fields.Has(v.Field) {
+			class, text := vendors.Normal(v.Field, v.Text)
+			all = append(all, class.String()+"="+text)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // planner turns rows into subjects with their tasks.
@@ -307,7 +334,7 @@ func (p *planner) subject(row *intake.Row) *store.NewSubject {
 		keep |= p.fields[i]
 		for _, r := range refs {
 			n.Tasks = append(n.Tasks, store.NewTask{Vendor: l.id, Field: int(r.Field), Nth: r.Nth})
-			n.Same = append(n.Same, p.sameDigest(l.id, r.Field, row.Subject.At(r)))
+			n.Same = append(n.Same, p.sameDigest(l.id, r, row.Subject))
 		}
 	}
 	// What no vendor needs is not stored at all.
@@ -318,10 +345,22 @@ func (p *planner) subject(row *intake.Row) *store.NewSubject {
 // sameDigest finds the tasks of one batch that may be about the same identifier; whether
 // they are, sameIdentifier tells. So it need not be as strong as the digests that the store
 // keeps, at a tenth of the cost, and means nothing once the intake's seed is gone.
-func (p *planner) sameDigest(vendor int64, f vendors.Field, text string) int64 {
-	class, normal := vendors.Normal(f, text)
-	p.same = append(binary.LittleEndian.AppendUint64(p.same[:0], uint64(vendor)), byte(class))
-	p.same = append(p.same, normal...)
+func (p *planner) sameDigest(vendor int64, r vendors.Ref, s vendors.Subject) int64 {
+	class, normal := vendors.Normal(r.Field, s.At(r))
+	// Without the rest, a switchboard's number would be one group of all who have it.
+	rest := uint64(0)
+	if fields := besides[class]; fields != 0 {
+		for _, v := range s {
+			if fields.Has(v.Field) {
+				c, text := vendors.Normal(v.Field, v.Text)
+				p.same = append(append(p.same[:0], byte(c)), text...)
+				rest += maphash.Bytes(p.seed, p.same) // in any order
+			}
+		}
+	}
+	p.same = binary.LittleEndian.AppendUint64(p.same[:0], uint64(vendor))
+	p.same = binary.LittleEndian.AppendUint64(p.same, rest)
+	p.same = append(append(p.same, byte(class)), normal...)
 	return int64(maphash.Bytes(p.seed, p.same))
 }
 
