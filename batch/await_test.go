@@ -74,6 +74,7 @@ func (v *pageVendor) open() { close(v.opened) }
 type noPause struct{}
 
 func (noPause) PausedUntil() time.Time { return time.Time{} }
+func (noPause) AskedUntil() time.Time  { return time.Time{} }
 func (noPause) Pause(time.Time)        {}
 
 // awaiting opens a store with three people and one vendor that waits for a page.

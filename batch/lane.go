@@ -19,7 +19,8 @@ import (
 // Pacer is what a lane wants to know of its vendor's rate limit. The limit itself is
 // kept where requests leave.
 type Pacer interface {
-	PausedUntil() time.Time
+	PausedUntil() time.Time // nothing leaves before, for whatever reason
+	AskedUntil() time.Time  // the part of it that the vendor asked for: it holds for the next run too
 	Pause(until time.Time)
 }
 
@@ -308,8 +309,8 @@ func (l *Lane) over(ctx context.Context) bool {
 	return ctx.Err() != nil || l.isStopped() || l.late()
 }
 
-// pausedUntil is when the vendor wants to be called again: it asked for a pause, it is
-// down, or it waits for something. The zero time means now.
+// pausedUntil is when the vendor may be called again: it asked for a pause, a quota is used
+// up, it is down, or it waits for something. The zero time means now.
 func (l *Lane) pausedUntil() time.Time {
 	now := l.r.now()
 	until := l.breaker.parked(now)
@@ -328,7 +329,7 @@ const pauseWorthKeeping = 10 * time.Second
 // keepPause puts a long pause that the vendor asked for on disk: the run may be killed
 // while it waits, or while other lanes go on, and the next one must honour it too.
 func (l *Lane) keepPause(ctx context.Context) error {
-	until := l.Pacer.PausedUntil()
+	until := l.Pacer.AskedUntil()
 	if until.Sub(l.r.now()) < pauseWorthKeeping || until.Equal(l.kept) {
 		return nil
 	}

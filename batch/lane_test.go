@@ -13,6 +13,7 @@ import (
 
 	"expunge/store"
 	"expunge/vendors"
+	"expunge/vendors/transport"
 )
 
 // TestIntentBeforeSubmit: at the moment of the one call that cannot be undone, another
@@ -351,6 +352,62 @@ func TestPause(t *testing.T) {
 		if !v.pacer.PausedUntil().Equal(long.Truncate(time.Millisecond)) {
 			t.Errorf("the next run: paused until %v, want %v", v.pacer.PausedUntil(), long)
 		}
+	})
+}
+
+// paced is a vendor behind a limiter.
+type paced struct {
+	*fake
+	l *transport.Limiter
+}
+
+func (p paced) Preview(ctx context.Context, t *vendors.Target) (vendors.Preview, error) {
+	if err := p.l.Wait(ctx); err != nil {
+		return vendors.Preview{}, &vendors.Error{Kind: vendors.ErrNotSent, Err: err}
+	}
+	return p.fake.Preview(ctx, t)
+}
+
+// TestQuotaIsNoPause: the quota's end parks a lane, but the vendor asked for nothing: a run
+// with a higher limit goes on, and one with the same limit does not.
+func TestQuotaIsNoPause(t *testing.T) {
+	v := remote("v")
+	bubble(t, []*fake{v}, func(r *rig) {
+		r.people(5)
+		run := func(perDay int64) LaneResult {
+			t.Helper()
+			known, err := r.st.Vendors(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := transport.NewLimiter(transport.LimiterOptions{Rate: vendors.Rate{PerSecond: 50, PerDay: perDay},
+				Quota: &store.Quota{S: r.st, Vendor: known[v.name].ID, Limit: perDay}})
+			r.lanes[v.name].Vendor, r.lanes[v.name].Pacer = paced{v, l}, l
+			if err := r.job.Prepare(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			result := r.work(WorkOptions{})[0]
+			if err := l.Close(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			r.restart(v)
+			return result
+		}
+		for range 2 {
+			if res := run(2); time.Until(res.Parked) < 23*time.Hour || res.Down {
+				t.Errorf("the quota is used up: %+v", res)
+			}
+			if n := v.count("preview", ""); n != 2 {
+				t.Errorf("%d previews with a quota of 2", n)
+			}
+			if known, err := r.st.Vendors(context.Background()); err != nil || !known[v.name].PausedUntil.IsZero() {
+				t.Errorf("the quota's pause is kept as the vendor's: %v %v", known[v.name].PausedUntil, err)
+			}
+		}
+		if res := run(1000); !res.Parked.IsZero() {
+			t.Errorf("with a higher limit: %+v", res)
+		}
+		r.want("5 erased")
 	})
 }
 

@@ -234,6 +234,8 @@ func (p *fakePacer) PausedUntil() time.Time {
 	return p.until
 }
 
+func (p *fakePacer) AskedUntil() time.Time { return p.PausedUntil() }
+
 func (p *fakePacer) Pause(until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -69,7 +69,7 @@ type WorkOptions struct {
 type LaneResult struct {
 	Name   string
 	Err    error     // credentials refused: it made no further calls
-	Parked time.Time // the vendor does not answer, or asked for a pause until then: the rest is left to the next run
+	Parked time.Time // the vendor does not answer, or asked for a pause until then, or a quota is used up: the rest is left to the next run
 	Down   bool      // Parked because the vendor does not answer
 }
 
@@ -127,7 +127,7 @@ func (j *Job) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 	}
 	var errs []error
 	for i, l := range lanes {
-		if until := l.Pacer.PausedUntil(); until.After(j.Now()) {
+		if until := l.Pacer.AskedUntil(); until.After(j.Now()) {
 			errs = append(errs, j.Store.PauseVendor(ctx, l.id, until))
 		}
 		if n := l.Calls.Load(); n > 0 {

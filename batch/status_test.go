@@ -97,6 +97,7 @@ func (idle) Identifiers(s vendors.Subject) ([]vendors.Ref, vendors.Reason) {
 type unhurried struct{}
 
 func (unhurried) PausedUntil() time.Time { return time.Time{} }
+func (unhurried) AskedUntil() time.Time  { return time.Time{} }
 func (unhurried) Pause(time.Time)        {}
 
 // statusJob is a store with a batch of three people at a vendor: one is ready, one is held,

@@ -127,11 +127,12 @@ type Limiter struct {
 	lateAt      time.Time     // the last wake-up that was later than a timer may be
 	current     float64       // <= limit
 	ahead       int           // admitted and not yet left
-	pausedUntil time.Time
-	strikes     int       // refusals in a row that did not say how long to wait
-	slowedAt    time.Time // the last refusal that counted
-	raisedAt    time.Time // the last change of current
-	reserved    int64     // taken from the quota at reservedAt, to be used
+	pausedUntil time.Time     // as the vendor asks
+	quotaUntil  time.Time     // as long as the quota is used up
+	strikes     int           // refusals in a row that did not say how long to wait
+	slowedAt    time.Time     // the last refusal that counted
+	raisedAt    time.Time     // the last change of current
+	reserved    int64         // taken from the quota at reservedAt, to be used
 	reservedAt  time.Time
 	unused      int64 // taken from the quota, to be given back
 	closed      bool
@@ -246,11 +247,11 @@ func (l *Limiter) tryAdmit(ctx context.Context) (wait time.Duration, err error) 
 		return 0, stopped(nil)
 	}
 	now := time.Now()
-	if pause := l.pausedUntil.Sub(now); pause > 0 {
-		if pause > l.patience {
-			return 0, &PausedError{Until: l.pausedUntil}
+	if until := l.pausedLocked(now); !until.IsZero() {
+		if until.Sub(now) > l.patience {
+			return 0, &PausedError{Until: until}
 		}
-		return pause, nil
+		return until.Sub(now), nil
 	}
 	missing := float64(l.ahead+1) - min(l.bucket.TokensAt(now), float64(l.burst))
 	if wait := seconds(missing/l.current) - headStart; wait > 0 {
@@ -284,7 +285,7 @@ func (l *Limiter) reserve(ctx context.Context) error {
 		l.reserved, l.reservedAt = granted, asked
 	default:
 		// A quota that is used up and names no later time is asked again in a second.
-		l.pauseLocked(later(next, time.Now().Add(time.Second)))
+		l.quotaUntil = later(next, time.Now().Add(time.Second))
 	}
 	return nil
 }
@@ -352,7 +353,7 @@ func (l *Limiter) tryDepart(waited bool) (turn, error) {
 	switch {
 	case l.closed:
 		return turn{}, stopped(nil)
-	case l.pausedUntil.After(now):
+	case l.pausedUntil.After(now): // the quota has counted what is admitted
 		return turn{}, errHeldBack
 	}
 	for len(l.leaving) > 0 && now.Sub(l.leaving[0].at) >= longestWrite {
@@ -484,11 +485,12 @@ func (l *Limiter) untilNear() (time.Duration, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	switch pause := l.pausedUntil.Sub(now); {
+	until := l.pausedLocked(now)
+	switch pause := until.Sub(now); {
 	case l.closed:
 		return 0, stopped(nil)
 	case pause > l.patience:
-		return 0, &PausedError{Until: l.pausedUntil}
+		return 0, &PausedError{Until: until}
 	case pause > 0:
 		return pause, nil
 	}
@@ -496,8 +498,8 @@ func (l *Limiter) untilNear() (time.Duration, error) {
 	return seconds(missing/l.current) - near, nil
 }
 
-// Pause lets nothing leave before until. An earlier time than that of a pause under way
-// changes nothing.
+// Pause lets nothing leave before until, as the vendor asks. An earlier time than that of a
+// pause under way changes nothing.
 func (l *Limiter) Pause(until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -509,18 +511,24 @@ func (l *Limiter) pauseLocked(until time.Time) {
 	l.wake()
 }
 
-// PausedUntil is the end of the pause under way, or the zero time.
+// PausedUntil is the end of the pause under way, of the vendor or of the quota, or the zero
+// time.
 func (l *Limiter) PausedUntil() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.pausedLocked(time.Now())
 }
 
+// AskedUntil is the end of the pause under way that the vendor asked for, or the zero time.
+// It is to be kept over restarts; the quota keeps its own account, and its limit may change.
+func (l *Limiter) AskedUntil() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return ifAfter(l.pausedUntil, time.Now())
+}
+
 func (l *Limiter) pausedLocked(now time.Time) time.Time {
-	if l.pausedUntil.After(now) {
-		return l.pausedUntil
-	}
-	return time.Time{}
+	return ifAfter(later(l.pausedUntil, l.quotaUntil), now)
 }
 
 // Slower halves the rate, down to a tenth of the configured one. It is called for each
@@ -618,6 +626,14 @@ func seconds(s float64) time.Duration {
 		return math.MaxInt64
 	}
 	return time.Duration(s * float64(time.Second))
+}
+
+// ifAfter is t, or the zero time if it is past.
+func ifAfter(t, now time.Time) time.Time {
+	if t.After(now) {
+		return t
+	}
+	return time.Time{}
 }
 
 func later(a, b time.Time) time.Time {

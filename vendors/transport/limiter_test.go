@@ -557,6 +557,57 @@ func TestLimiterQuota(t *testing.T) {
 	})
 }
 
+// The quota's pause and the vendor's both hold, each for its own time; only the vendor's
+// counts as asked for.
+func TestLimiterQuotaPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(LimiterOptions{Rate: vendors.Rate{PerSecond: 1, PerDay: 1}, Quota: &quota{limit: 1}})
+		began := time.Now()
+		if err := l.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		until := func(want time.Time) {
+			t.Helper()
+			var p *PausedError
+			if err := l.Wait(t.Context()); !errors.As(err, &p) || !p.Until.Equal(want) {
+				t.Errorf("Wait: %v, want ErrPaused until %v", err, want)
+			}
+			if err := l.Near(t.Context()); !errors.As(err, &p) || !p.Until.Equal(want) {
+				t.Errorf("Near: %v, want ErrPaused until %v", err, want)
+			}
+			if !l.PausedUntil().Equal(want) || !l.Stats().PausedUntil.Equal(want) {
+				t.Errorf("PausedUntil %v, want %v", l.PausedUntil(), want)
+			}
+		}
+		if err := l.Wait(t.Context()); !errors.Is(err, ErrPaused) {
+			t.Fatalf("the quota is used up: %v", err)
+		}
+		full := l.PausedUntil()
+		if full.Sub(began) < 24*time.Hour {
+			t.Errorf("the quota's pause ends after %v", full.Sub(began))
+		}
+		until(full)
+		if !l.AskedUntil().IsZero() {
+			t.Errorf("asked for a pause until %v", l.AskedUntil())
+		}
+		short, long := time.Now().Add(time.Hour), full.Add(time.Hour)
+		l.Pause(short)
+		until(full)
+		if !l.AskedUntil().Equal(short) {
+			t.Errorf("asked for a pause until %v, want %v", l.AskedUntil(), short)
+		}
+		l.Pause(long)
+		until(long)
+		time.Sleep(time.Until(long))
+		if !l.PausedUntil().IsZero() || !l.AskedUntil().IsZero() {
+			t.Errorf("paused until %v, %v after the end", l.PausedUntil(), l.AskedUntil())
+		}
+		if err := l.Wait(t.Context()); err != nil {
+			t.Errorf("after both: %v", err)
+		}
+	})
+}
+
 // A reservation that gets old is given back rather than used: the store would stop
 // counting it before its request is a day old.
 func TestLimiterQuotaStale(t *testing.T) {
