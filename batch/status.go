@@ -376,7 +376,7 @@ func (j *Job) statusNeeds(ctx context.Context, s *Status, confirmAfter time.Dura
 		}
 		if !v.Configured && v.Open > 0 {
 			s.Needs = append(s.Needs, Need{What: "not_configured", Vendor: v.Vendor, Tasks: v.Open,
-				Text: fmt.Sprintf("%d open at %s, which the config does not have: put it back", v.Open, v.Vendor), Command: "expunge check"})
+				Text: NotConfigured(v.Vendor, v.Open), Command: "expunge check"})
 		}
 	}
 	for _, b := range s.Batches {
@@ -387,6 +387,11 @@ func (j *Job) statusNeeds(ctx context.Context, s *Status, confirmAfter time.Dura
 		}
 	}
 	return nil
+}
+
+// NotConfigured is what is said of a vendor that has open tasks and is not in the config.
+func NotConfigured(vendor string, open int64) string {
+	return fmt.Sprintf("%d open at %s, which the config does not have: put it back", open, vendor)
 }
 
 func days(d time.Duration) string {

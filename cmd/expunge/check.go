@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"expunge/batch"
 	"expunge/batch/config"
 	"expunge/store"
 	"expunge/store/seal"
@@ -25,8 +28,9 @@ func (a *app) checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Try config, credentials, clocks and store; change nothing anywhere",
 		Long: "Tries what a run needs and names each problem with its fix: the config and its secrets, the key, the store, the\n" +
-			"places of report and metrics, file permissions, each vendor's credentials and clock, agreements that are missing\n" +
-			"and versions that end. It changes nothing, here or there. Exit code 2 says that something must be mended.",
+			"places of report and metrics, file permissions, open tasks of vendors that the config does not have, each vendor's\n" +
+			"credentials and clock, agreements that are missing and versions that end. It changes nothing, here or there. Exit\n" +
+			"code 2 says that something must be mended.",
 		Example: "  expunge check\n  expunge check --config /etc/expunge/expunge.yaml",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return a.check(c.Context()) },
@@ -123,10 +127,36 @@ func (a *app) checkStore(ctx context.Context, cfg *config.Config, f *findings) {
 	default:
 		f.ok("store %s: opens with its key", cfg.Store)
 		f.private("store", cfg.Store)
-		if err := st.Close(); err != nil {
+		if err := errors.Join(f.orphans(ctx, cfg, st), st.Close()); err != nil {
 			f.fail("", "store %s: %v", cfg.Store, err)
 		}
 	}
+}
+
+// orphans warns of open tasks at vendors that the config no longer has.
+func (f *findings) orphans(ctx context.Context, cfg *config.Config, st *store.Store) error {
+	known, err := st.Vendors(ctx)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	counts, err := st.Standing(ctx, now, now)
+	if err != nil {
+		return err
+	}
+	open := map[int64]int64{}
+	for _, c := range counts {
+		if !c.State.Final() {
+			open[c.Vendor] += c.Tasks
+		}
+	}
+	configured := vendorNames(cfg)
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		if n := open[known[name].ID]; n > 0 && !slices.Contains(configured, name) {
+			f.warn("", "store %s: %s", cfg.Store, batch.NotConfigured(name, n))
+		}
+	}
+	return nil
 }
 
 // private warns of a file that others than its owner can read or write.
