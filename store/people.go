@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"expunge/store/seal"
 )
 
 // ErrUnknown: the store has nothing by this name.
@@ -207,6 +209,26 @@ var (
 	// ErrNotLater: the new due date is no later than the one before.
 	ErrNotLater = errors.New("an extension must be later")
 )
+
+// Plain returns what the store holds, sealed, of a subject: its fields, opened. Errors:
+// ErrUnknown.
+func (s *Store) Plain(ctx context.Context, subjectID string) ([]byte, error) {
+	var id int64
+	var sealed []byte
+	err := s.read.QueryRowContext(ctx, `SELECT s.id, s.sealed FROM subjects s JOIN subject_ids x ON x.subject = s.id
+ JOIN batches b ON b.id = s.batch WHERE x.subject_id = ? AND NOT b.loading`, subjectID).Scan(&id, &sealed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("subject %s: %w", subjectID, ErrUnknown)
+	}
+	if err != nil {
+		return nil, explain(err)
+	}
+	plain, err := s.box.Open(nil, sealed, seal.Place{Table: "subjects", Row: id})
+	if err != nil {
+		return nil, fmt.Errorf("store: subject %d: %w", id, err)
+	}
+	return plain, nil
+}
 
 // Extend gives a subject and its open tasks a later due date and records it. Errors:
 // ErrUnknown, ErrNothingOpen, ErrNotLater.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"expunge/batch"
 	"expunge/batch/config"
 	"expunge/store"
 )
@@ -37,7 +36,7 @@ func (a *app) extendCommand() *cobra.Command {
 				return usage(errors.New("--reason is missing"), "say why, for the record; no personal data")
 			}
 			return a.withStore(c.Context(), false, func(s *session) error {
-				return a.extend(c.Context(), s, args[0], day, store.Decision{At: time.Now(), Who: a.who(who), Note: batch.Scrub(reason, nil)})
+				return a.extend(c.Context(), s, args[0], day, store.Decision{At: time.Now(), Who: a.who(who), Note: reason})
 			})
 		},
 	}
@@ -51,7 +50,7 @@ func (a *app) extendCommand() *cobra.Command {
 var longest = config.Deadline{Months: 3}
 
 func (a *app) extend(ctx context.Context, s *session, subject string, until time.Time, d store.Decision) error {
-	x, err := s.store.Extend(ctx, subject, until, d)
+	x, err := s.job.Extend(ctx, subject, until, d)
 	switch {
 	case errors.Is(err, store.ErrUnknown):
 		return usage(err, "it is the subject_id of the input file; `expunge report` lists them")

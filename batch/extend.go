@@ -1,0 +1,19 @@
+package batch
+
+import (
+	"context"
+	"time"
+
+	"expunge/store"
+)
+
+// Extend gives a request and its open tasks a later due date and records it. The errors are
+// those of the store's Extend.
+func (j *Job) Extend(ctx context.Context, subjectID string, until time.Time, d store.Decision) (store.Extension, error) {
+	plain, err := j.Store.Plain(ctx, subjectID)
+	if err != nil {
+		return store.Extension{}, err
+	}
+	d.Note = scrubNote(d.Note, store.Work{Plain: plain})
+	return j.Store.Extend(ctx, subjectID, until, d)
+}
