@@ -587,7 +587,7 @@ func (in *Intake) refuseKnown(ctx context.Context, why IntakeReasons, onReject f
 			r.Reason, r.Message = why.Repeated, "this subject_id stands in the file already"
 		default:
 			r.Duplicate, r.Reason = true, why.AlreadyTakenIn
-			r.Message = "taken in before"
+			r.Message = "taken in before and purged: whether it was the same row is not known any more"
 			if batch != 0 {
 				r.Message = fmt.Sprintf("taken in with batch %d", batch)
 			}

@@ -428,7 +428,7 @@ func explain(err error) error {
 	case sqlite3.ErrFull:
 		return fmt.Errorf("the disk is full: free some space and run again, nothing is lost: %w", err)
 	case sqlite3.ErrReadonly, sqlite3.ErrPerm, sqlite3.ErrCantOpen:
-		return fmt.Errorf("the store cannot be written: check the permissions of the file and of its folder: %w", err)
+		return fmt.Errorf("the store cannot be written, nor read without writing beside it: check the permissions of the file and of its folder: %w", err)
 	case sqlite3.ErrCorrupt, sqlite3.ErrNotADB:
 		return fmt.Errorf("the store is damaged or not a store: put back the last backup: %w", err)
 	case sqlite3.ErrIoErr:

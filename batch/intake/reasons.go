@@ -43,5 +43,5 @@ var Reasons = map[vendors.Reason]string{
 	TooManyIdentifiers:   "the row has more than 100 customer keys",
 	RepeatedSubjectID:    "an earlier row of this file has the same subject_id and the same content",
 	ConflictingSubjectID: "an earlier row has the same subject_id with other content",
-	AlreadyTakenIn:       "an earlier file had the same row",
+	AlreadyTakenIn:       "an earlier file had the same row, or a row with this subject_id that has been purged",
 }
