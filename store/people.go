@@ -230,6 +230,14 @@ func (s *Store) Plain(ctx context.Context, subjectID string) ([]byte, error) {
 	return plain, nil
 }
 
+// sqlRedate sets the due dates of open tasks, by which they are worked on, from those of
+// their subjects and of the subjects whose tasks follow them.
+const sqlRedate = `UPDATE tasks SET due_at = (SELECT min(s.due_at) FROM subjects s WHERE s.id IN
+ (SELECT tasks.id/1000 UNION ALL SELECT f.id/1000 FROM tasks f WHERE f.follows = tasks.id)) WHERE state < 6 AND `
+
+// sqlDue is when a task's own request is due: see sqlRedate.
+const sqlDue = `CASE WHEN state < 6 AND more IS NOT NULL AND more ->> 'leads' THEN (SELECT s.due_at FROM subjects s WHERE s.id = tasks.id/1000) ELSE due_at END`
+
 // Extend gives a subject and its open tasks a later due date and records it. Errors:
 // ErrUnknown, ErrNothingOpen, ErrNotLater.
 func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d Decision) (Extension, error) {
@@ -253,7 +261,8 @@ func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d
 		if _, err := c.ExecContext(bg, `UPDATE subjects SET due_at=? WHERE id=?`, secs(until), id); err != nil {
 			return err
 		}
-		res, err := c.ExecContext(bg, `UPDATE tasks SET due_at=? WHERE id BETWEEN ?*1000 AND ?*1000+999 AND state < 6`, secs(until), id, id)
+		// A task that others follow stays where the most urgent of their requests needs it.
+		res, err := c.ExecContext(bg, sqlRedate+`id BETWEEN ?1*1000 AND ?1*1000+999`, id)
 		if err != nil {
 			return err
 		}
@@ -262,6 +271,9 @@ func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d
 		}
 		if x.Open == 0 {
 			return fmt.Errorf("subject %s: %w", subjectID, ErrNothingOpen)
+		}
+		if _, err := c.ExecContext(bg, sqlRedate+`id IN (SELECT f.follows FROM tasks f WHERE f.id BETWEEN ?1*1000 AND ?1*1000+999)`, id); err != nil {
+			return err
 		}
 		_, err = c.ExecContext(bg, `INSERT INTO decisions (at, who, action, subject, note, until) VALUES (?,?,?,?,?,?)`,
 			secs(d.At), d.Who, d.Action, id, nullText(d.Note), secs(until))

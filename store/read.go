@@ -212,7 +212,8 @@ func (s *Store) Tally(ctx context.Context, batch int64, now time.Time) ([]Tally,
 	rows, err := s.read.QueryContext(ctx, `SELECT v.name, t.state, t.n, t.due, t.next, t.overdue FROM
  (SELECT vendor, state, count(*) AS n, min(due_at) AS due, min(nullif(next_at, 0)) AS next,
    sum(due_at < ?3 AND state < 6) AS overdue
-  FROM tasks WHERE id >= ?1 AND id < min(?2, (SELECT coalesce(min(first_subject)*1000, ?2) FROM batches WHERE loading))
+  FROM (SELECT vendor, state, next_at, `+sqlDue+` AS due_at FROM tasks
+   WHERE id >= ?1 AND id < min(?2, (SELECT coalesce(min(first_subject)*1000, ?2) FROM batches WHERE loading)))
   GROUP BY vendor, state) t JOIN vendors v ON v.id = t.vendor ORDER BY v.name, t.state`,
 		first, last, now.Unix())
 	if err != nil {

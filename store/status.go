@@ -30,7 +30,7 @@ type Standing struct {
 func (s *Store) Standing(ctx context.Context, now, submittedBefore time.Time) ([]Standing, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT vendor, state, due_at/?1 AS day, count(*), count(*) - count(follows), min(due_at), min(nullif(next_at, 0)),
  sum(state < 6 AND due_at < ?2), sum(state = 3 AND next_at IS NULL AND follows IS NULL AND submitted_at <= ?3)
- FROM tasks WHERE id < coalesce((SELECT min(first_subject)*1000 FROM batches WHERE loading), 9223372036854775807)
+ FROM (SELECT vendor, state, follows, next_at, submitted_at, `+sqlDue+` AS due_at FROM tasks WHERE id < coalesce((SELECT min(first_subject)*1000 FROM batches WHERE loading), 9223372036854775807))
  GROUP BY vendor, state, day ORDER BY vendor, state, day`, int64(day/time.Second), now.Unix(), submittedBefore.Unix())
 	if err != nil {
 		return nil, explain(err)
@@ -64,7 +64,7 @@ type Request struct {
 func (s *Store) OpenRequest(ctx context.Context, due time.Time) (r Request, ok bool, err error) {
 	var received, at int64
 	err = s.read.QueryRowContext(ctx, `SELECT s.subject_id, s.batch, s.received_at, s.due_at FROM tasks t JOIN subjects s ON s.id = t.id/1000
- WHERE t.state < 6 AND t.due_at = ? LIMIT 1`, due.Unix()).Scan(&r.SubjectID, &r.Batch, &received, &at)
+ WHERE t.state < 6 AND t.due_at = ? AND s.due_at = t.due_at LIMIT 1`, due.Unix()).Scan(&r.SubjectID, &r.Batch, &received, &at)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Request{}, false, nil
 	}
