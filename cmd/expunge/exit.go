@@ -26,7 +26,7 @@ const (
 	exitHeld        = 4   // nothing failed, but some tasks are held for a person
 	exitLocked      = 75  // another run holds this store
 	exitInterrupted = 130 // SIGINT; everything is saved
-	exitTerminated  = 143 // SIGTERM; everything is saved
+	exitTerminated  = 143 // SIGTERM or SIGHUP; everything is saved
 )
 
 const exitCodesHelp = `Exit codes: 0 all tasks are finished, or wait on a vendor as planned; 1 internal error (disk, store);
