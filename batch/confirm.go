@@ -1,6 +1,8 @@
 package batch
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/csv"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/gocarina/gocsv"
 
+	"expunge/batch/intake"
 	"expunge/store"
 )
 
@@ -135,16 +138,43 @@ const maxConfirmations = 1_000_000
 // ErrConfirmations: the file as a whole cannot be read.
 var ErrConfirmations = errors.New("the confirmations cannot be read")
 
+// confirmColumns are the columns of a confirmation, by intake.NormalHeader.
+var confirmColumns = map[string]string{"vendor": "vendor", "reference": "reference", "completedat": "completed_at", "note": "note"}
+
 func readConfirmations(r io.Reader, known map[string]store.Vendor, now time.Time) ([]confirmLine, []ConfirmResult, error) {
-	cr := csv.NewReader(io.LimitReader(r, 256<<20))
+	text := bufio.NewReaderSize(io.LimitReader(r, 256<<20), 64<<10)
+	if bom, _ := text.Peek(3); string(bom) == "\ufeff" {
+		text.Discard(3)
+	}
+	peeked, _ := text.Peek(text.Size())
+	first, _, _ := bytes.Cut(peeked, []byte("\n"))
+	cr := csv.NewReader(text)
 	cr.TrimLeadingSpace = true
+	for _, comma := range ";\t" { // as the spreadsheets of half of Europe write it
+		if !bytes.ContainsRune(first, ',') && bytes.ContainsRune(first, comma) {
+			cr.Comma, cr.TrimLeadingSpace = comma, comma != '\t'
+		}
+	}
 	un, err := gocsv.NewUnmarshaller(cr, confirmation{})
+	if errors.Is(err, io.EOF) {
+		err = errors.New("line 1: the file is empty")
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrConfirmations, err)
 	}
 	have := map[string]bool{}
-	for _, h := range un.Headers {
-		have[strings.TrimPrefix(h, "\ufeff")] = true
+	if err := un.RenormalizeHeaders(func(headers []string) []string {
+		names := slices.Clone(headers)
+		for i, h := range headers {
+			if column := confirmColumns[intake.NormalHeader(h)]; column != "" && !have[column] {
+				names[i], have[column] = column, true
+			} else {
+				names[i] = "-" // none of ours, or there a second time
+			}
+		}
+		return names
+	}); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrConfirmations, err)
 	}
 	for _, need := range []string{"vendor", "reference", "completed_at"} {
 		if !have[need] {

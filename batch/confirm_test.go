@@ -206,6 +206,27 @@ func TestConfirmSharedReference(t *testing.T) {
 	})
 }
 
+// TestConfirmSpellings: what spreadsheets make of the header is understood, as in the input.
+func TestConfirmSpellings(t *testing.T) {
+	for name, file := range map[string]string{
+		"plain":        "vendor,reference,completed_at,note\nacqueon,10089,2026-11-01,by hand\n",
+		"semicolons":   "vendor;reference;completed_at;note\r\nacqueon;10089;2026-11-01;by hand\r\n",
+		"tabs":         "vendor\treference\tcompleted_at\tnote\nacqueon\t10089\t2026-11-01\tby hand\n",
+		"BOM, letters": "\ufeffVendor,Reference,Completed At,NOTE\nacqueon,10089,2026-11-01,by hand\n",
+		"more columns": "ticket;Reference;vendor;Completed-At;vendor;Note\n1;10089;acqueon;2026-11-01;other;by hand\n",
+		"no end":       "vendor;reference;completed_at;note\nacqueon;10089;2026-11-01;by hand",
+	} {
+		lines, refused, err := readConfirmations(strings.NewReader(file), map[string]store.Vendor{"acqueon": {}}, time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC))
+		if err != nil || len(refused) > 0 || len(lines) != 1 {
+			t.Errorf("%s: %+v %+v %v", name, lines, refused, err)
+			continue
+		}
+		if c := lines[0].confirmation; c != (confirmation{"acqueon", "10089", "2026-11-01", "by hand"}) || lines[0].line != 2 {
+			t.Errorf("%s: %+v", name, lines[0])
+		}
+	}
+}
+
 // TestConfirmBadFiles: a file that is not what it should be is refused as a whole, without
 // a panic, whatever it holds.
 func TestConfirmBadFiles(t *testing.T) {
@@ -215,7 +236,7 @@ func TestConfirmBadFiles(t *testing.T) {
 			"no vendor":        "reference,completed_at\nx,2000-01-01\n",
 			"no reference":     "vendor,completed_at\nx,2000-01-01\n",
 			"no date":          "vendor,reference\nx,y\n",
-			"other delimiter":  "vendor;reference;completed_at\nx;y;2000-01-01\n",
+			"other delimiter":  "vendor|reference|completed_at\nx|y|2000-01-01\n",
 			"quote at first":   "vendor,reference,completed_at\na\"b,y,2000-01-01\n",
 			"quote not closed": "vendor,reference,completed_at\n\"acqueon,y,2000-01-01\n",
 		} {

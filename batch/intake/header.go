@@ -54,7 +54,7 @@ func Columns() []string {
 	return append(all, colReceivedAt, colVendors)
 }
 
-// synonyms are the other names under which columns are known, in the form of normalHeader.
+// synonyms are the other names under which columns are known, in the form of NormalHeader.
 // A bare "id" or "reference" is not among them: it says too little to send a request on.
 var synonyms = map[string][]string{
 	"subject_id": {"ticket", "ticketid", "ticketno", "ticketnumber", "requestid", "requestno",
@@ -72,11 +72,11 @@ var synonyms = map[string][]string{
 	"vendors":         {"vendor"},
 }
 
-// knownHeaders maps every known header, in the form of normalHeader, to our column.
+// knownHeaders maps every known header, in the form of NormalHeader, to our column.
 var knownHeaders = func() map[string]string {
 	known := map[string]string{}
 	for _, column := range Columns() {
-		known[normalHeader(column)] = column
+		known[NormalHeader(column)] = column
 		for _, s := range synonyms[column] {
 			known[s] = column
 		}
@@ -84,9 +84,9 @@ var knownHeaders = func() map[string]string {
 	return known
 }()
 
-// normalHeader is the form in which two spellings of a header are equal: without case,
+// NormalHeader is the form in which two spellings of a header are equal: without case,
 // white space, hyphens, dashes and underscores.
-func normalHeader(header string) string {
+func NormalHeader(header string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '_' || unicode.IsSpace(r) || unicode.Is(unicode.Pd, r) {
 			return -1
@@ -124,7 +124,7 @@ func (h *header) resolve(file string, configured map[string]string) error {
 		return nil
 	}
 	for i, name := range h.names {
-		if column := byHeader[normalHeader(name)]; column != "" {
+		if column := byHeader[NormalHeader(name)]; column != "" {
 			if err := take(i, column); err != nil {
 				return err
 			}
@@ -135,7 +135,7 @@ func (h *header) resolve(file string, configured map[string]string) error {
 		if h.columns[i] != "" {
 			continue
 		}
-		column := knownHeaders[normalHeader(name)]
+		column := knownHeaders[NormalHeader(name)]
 		if _, ok := fromConfig[column]; ok {
 			column = "" // the config says that it is another header
 		}
@@ -169,7 +169,7 @@ func (h *header) resolve(file string, configured map[string]string) error {
 	return nil
 }
 
-// byHeader turns the config's columns round, in the form of normalHeader.
+// byHeader turns the config's columns round, in the form of NormalHeader.
 func byHeader(file string, configured map[string]string) (map[string]string, error) {
 	byHeader := map[string]string{}
 	for column, name := range configured {
@@ -177,7 +177,7 @@ func byHeader(file string, configured map[string]string) (map[string]string, err
 			return nil, &HeaderError{File: file, Problem: fmt.Sprintf("columns: in the config names %q, which is not a column", column),
 				Hint: "the columns are " + strings.Join(Columns(), ", ")}
 		}
-		n := normalHeader(name)
+		n := NormalHeader(name)
 		if n == "" {
 			return nil, &HeaderError{File: file, Problem: "columns: in the config names no header for " + column}
 		}
@@ -238,7 +238,7 @@ func (h *header) show(i int) string {
 
 // nearest returns the column whose name or synonym is a slip of the pen away from name, or "".
 func nearest(name string) string {
-	n := normalHeader(name)
+	n := NormalHeader(name)
 	if len(n) > 64 {
 		return ""
 	}
@@ -291,7 +291,7 @@ func distance(a, b string) int {
 func sniff(peeked []byte, whole bool, configured map[string]string) (comma rune, h header, ok bool) {
 	wanted := map[string]bool{}
 	for _, name := range configured {
-		wanted[normalHeader(name)] = true
+		wanted[NormalHeader(name)] = true
 	}
 	best := -1
 	for _, c := range []rune{',', ';', '\t'} {
@@ -303,7 +303,7 @@ func sniff(peeked []byte, whole bool, configured map[string]string) (comma rune,
 		}
 		score := len(names)
 		for _, name := range names {
-			if n := normalHeader(name); wanted[n] || knownHeaders[n] != "" {
+			if n := NormalHeader(name); wanted[n] || knownHeaders[n] != "" {
 				score += 1 << 20
 			}
 		}

@@ -124,14 +124,14 @@ func TestUnknownColumnsWarnOnce(t *testing.T) {
 func TestSynonyms(t *testing.T) {
 	seen := map[string]string{}
 	for column, names := range synonyms {
-		if knownHeaders[normalHeader(column)] != column {
+		if knownHeaders[NormalHeader(column)] != column {
 			t.Errorf("%s is not a column", column)
 		}
-		for _, name := range append(names, normalHeader(column)) {
+		for _, name := range append(names, NormalHeader(column)) {
 			if other := seen[name]; other != "" {
 				t.Errorf("%s means %s and %s", name, column, other)
 			}
-			if seen[name] = column; normalHeader(name) != name {
+			if seen[name] = column; NormalHeader(name) != name {
 				t.Errorf("%s is not normal", name)
 			}
 		}
@@ -140,7 +140,7 @@ func TestSynonyms(t *testing.T) {
 		"Subject ID": "subject_id", "E‑Mail": "email", "Visitor-ID": "customer_key", "PHONE\u00a0NUMBER": "telephone",
 		"Request ID": "subject_id", "Name": "customer_name", "Region": "region", "call id": "call_id", "id": "", "reference": "",
 	} {
-		if got := knownHeaders[normalHeader(header)]; got != want {
+		if got := knownHeaders[NormalHeader(header)]; got != want {
 			t.Errorf("%s is %q", header, got)
 		}
 	}
