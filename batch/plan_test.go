@@ -47,6 +47,17 @@ func TestPlanDigests(t *testing.T) {
 		if _, none := plan(vendors.Subject{{Field: vendors.CustomerKey, Text: "K1"}}); !cmp.Equal(none, []int64{0, 0}) {
 			t.Errorf("without an identifier: %d", none)
 		}
+		// Where a vendor's outcome rests on more, that counts, in whatever order it is given.
+		p.besides[7] = map[vendors.Field]vendors.FieldSet{vendors.Telephone: vendors.SetOf(vendors.Email, vendors.OtherEmail)}
+		phone := func(vendor int64, email, other, key string) int64 {
+			return p.sameDigest(vendor, vendors.Ref{Field: vendors.Telephone}, vendors.Subject{{Field: vendors.Email, Text: email},
+				{Field: vendors.OtherEmail, Text: other}, {Field: vendors.Telephone, Text: "+46 70 174 06 05"}, {Field: vendors.CustomerKey, Text: key}})
+		}
+		one := phone(7, "a@example.com", "b@example.com", "K1")
+		if one != phone(7, "B@example.com", "a@example.com", "K2") || one == phone(7, "a@example.com", "c@example.com", "K1") ||
+			phone(8, "a@example.com", "b@example.com", "K1") != phone(8, "c@example.com", "d@example.com", "K1") {
+			t.Error("the emails beside a telephone count where they should not, or do not where they should")
+		}
 		p = newPlanner(r.st, r.job.Lanes)
 		if _, later := plan(vendors.Subject{{Field: vendors.Email, Text: "anna@example.com"}}); later[0] == same[0] {
 			t.Errorf("another intake: %d, then %d", same, later)

@@ -175,7 +175,7 @@ func load(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (_ stor
 		Repeated:       string(intake.RepeatedSubjectID),
 		Conflicting:    string(intake.ConflictingSubjectID),
 		AlreadyTakenIn: string(intake.AlreadyTakenIn),
-	}, sameIdentifier, func(r store.Reject) error {
+	}, sameIdentifier(plan.besides), func(r store.Reject) error {
 		if in.Strict && !r.Duplicate {
 			return fmt.Errorf("%w: line %d: %s", ErrInvalidRows, r.Line, r.Reason)
 		}
@@ -238,31 +238,25 @@ func writeRejects(ctx context.Context, st *store.Store, b store.Batch, in Input)
 // sameIdentifier reports whether two tasks of one vendor are about the same identifier, so
 // that one call answers for both. A telephone must be spelled the same too: in which forms
 // it can be looked up depends on how it is written. And what else of the subjects the
-// outcome rests on must be equal, or the one would be held, refused or erased by what is
-// known of the other.
-func sameIdentifier(a, b store.Work) bool {
-	if a.Vendor != b.Vendor {
-		return false
+// outcome rests on must be equal: besides says what that is at each vendor.
+func sameIdentifier(besides map[int64]map[vendors.Field]vendors.FieldSet) func(a, b store.Work) bool {
+	return func(a, b store.Work) bool {
+		if a.Vendor != b.Vendor {
+			return false
+		}
+		sa, err := vendors.ParseSubject(a.Plain)
+		if err != nil {
+			return false
+		}
+		sb, err := vendors.ParseSubject(b.Plain)
+		if err != nil {
+			return false
+		}
+		class, na := normalOf(a, sa)
+		other, nb := normalOf(b, sb)
+		rest := besides[a.Vendor][class]
+		return class == other && na == nb && na != "" && slices.Equal(spelled(sa, rest), spelled(sb, rest))
 	}
-	sa, err := vendors.ParseSubject(a.Plain)
-	if err != nil {
-		return false
-	}
-	sb, err := vendors.ParseSubject(b.Plain)
-	if err != nil {
-		return false
-	}
-	class, na := normalOf(a, sa)
-	other, nb := normalOf(b, sb)
-	return class == other && na == nb && na != "" && slices.Equal(spelled(sa, besides[class]), spelled(sb, besides[class]))
-}
-
-// besides are the fields of a subject on which, besides an identifier of a class, its
-// outcome rests.
-var besides = map[vendors.Field]vendors.FieldSet{
-	vendors.Telephone: vendors.SetOf(vendors.Email, vendors.OtherEmail), // whose record it is
-	vendors.AccountNumber: vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone,
-		vendors.CallID, vendors.AgentID), // what the request says
 }
 
 func normalOf(w store.Work, s vendors.Subject) (class vendors.Field, text string) {
@@ -292,18 +286,21 @@ func spelled(s vendors.Subject, fields vendors.FieldSet) []string {
 type planner struct {
 	lanes  []*Lane // by name
 	fields []vendors.FieldSet
-	digest *seal.Digester
-	seed   maphash.Seed // of the digests that live no longer than the intake
-	parts  []string
-	same   []byte
-	new    store.NewSubject
+	// besides are the vendors' Traits.Besides, by their ids.
+	besides map[int64]map[vendors.Field]vendors.FieldSet
+	digest  *seal.Digester
+	seed    maphash.Seed // of the digests that live no longer than the intake
+	parts   []string
+	same    []byte
+	new     store.NewSubject
 }
 
 func newPlanner(st *store.Store, lanes []*Lane) *planner {
-	p := &planner{lanes: slices.Clone(lanes), digest: st.Digester(), seed: maphash.MakeSeed()}
+	p := &planner{lanes: slices.Clone(lanes), digest: st.Digester(), seed: maphash.MakeSeed(), besides: map[int64]map[vendors.Field]vendors.FieldSet{}}
 	slices.SortFunc(p.lanes, func(a, b *Lane) int { return cmp.Compare(a.Name, b.Name) })
 	for _, l := range p.lanes {
-		p.fields = append(p.fields, l.Vendor.Traits().Fields)
+		tr := l.Vendor.Traits()
+		p.fields, p.besides[l.id] = append(p.fields, tr.Fields), tr.Besides
 	}
 	return p
 }
@@ -349,7 +346,7 @@ func (p *planner) sameDigest(vendor int64, r vendors.Ref, s vendors.Subject) int
 	class, normal := vendors.Normal(r.Field, s.At(r))
 	// Without the rest, a switchboard's number would be one group of all who have it.
 	rest := uint64(0)
-	if fields := besides[class]; fields != 0 {
+	if fields := p.besides[vendor][class]; fields != 0 {
 		for _, v := range s {
 			if fields.Has(v.Field) {
 				c, text := vendors.Normal(v.Field, v.Text)

@@ -137,6 +137,12 @@ type Traits struct {
 	Uncertain  Uncertain  // what a submission without an answer leads to
 	Fields     FieldSet   // what of the subject the vendor needs: kept until the task is final
 
+	// Besides names, by the class of an identifier (see Normal), the subject's other fields on
+	// which the outcome rests too. Subjects with the same identifier share a call only where
+	// these are equal: one must not be held, refused or called erased by what is known of the
+	// other.
+	Besides map[Field]FieldSet
+
 	VerifyAfter    time.Duration // ByPreview: from acceptance to the first look
 	VerifyPatience time.Duration // ByPreview: still there after this long is a failure
 	FirstPoll      time.Duration // ByPoll: from acceptance to the first poll

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -44,6 +45,11 @@ func TestMain(m *testing.M) {
 //	help COMMAND        the command and all below it have help with examples
 func TestScripts(t *testing.T) {
 	vendorsim := buildSim(t)
+	if signal.Ignored(syscall.SIGHUP) {
+		// Under nohup. What is ignored here is ignored by what we start, what is handled is not.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+		t.Cleanup(func() { signal.Ignore(syscall.SIGHUP) })
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,

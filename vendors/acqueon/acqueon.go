@@ -72,6 +72,10 @@ func (v *Vendor) Traits() vendors.Traits {
 		Completion: vendors.ByPerson, Uncertain: vendors.HoldForPerson,
 		Fields: vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone,
 			vendors.AccountNumber, vendors.CallID, vendors.AgentID, vendors.CustomerName, vendors.Comments),
+		Besides: map[vendors.Field]vendors.FieldSet{ // what the request says
+			vendors.AccountNumber: vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone,
+				vendors.CallID, vendors.AgentID),
+		},
 		Anonymizes: []string{
 			"the customer's personal information in the contact centre, masked in part by an admin",
 		},

@@ -48,7 +48,9 @@ func (v *Vendor) Traits() vendors.Traits {
 	t := vendors.Traits{
 		Kind: kindName, Remote: true,
 		Completion: vendors.ByPreview, Uncertain: vendors.AskAgain,
-		Fields:         vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone, vendors.Region),
+		Fields: vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone, vendors.Region),
+		// Whose record a telephone finds is told by the subject's emails: see owner.
+		Besides:        map[vendors.Field]vendors.FieldSet{vendors.Telephone: vendors.SetOf(vendors.Email, vendors.OtherEmail)},
 		VerifyAfter:    time.Duration(v.config.VerifyAfter),
 		VerifyPatience: time.Duration(v.config.VerifyPatience),
 		// vendor-docs/customergauge-anonymize-guide.txt

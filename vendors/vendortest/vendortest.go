@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -171,6 +172,8 @@ func (c Case) traits(t *testing.T) {
 		t.Error("polls without a pause")
 	case len(tr.Anonymizes) == 0 || len(tr.Keeps) == 0 || tr.HowKnown == "":
 		t.Error("the compliance report would have a gap: Anonymizes, Keeps or HowKnown")
+	case slices.ContainsFunc(slices.Collect(maps.Values(tr.Besides)), func(s vendors.FieldSet) bool { return s&^tr.Fields != 0 }):
+		t.Error("Besides names fields that Fields lacks: they could not be compared")
 	case !tr.Fields.Has(c.Target.Ref.Field):
 		t.Errorf("Fields lacks %v: the store would drop it before it is sent", c.Target.Ref.Field)
 	}
