@@ -38,19 +38,8 @@ type newFile struct {
 }
 
 func createFile(path string, never []string) (*newFile, error) {
-	st, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
+	if err := checkTarget(path, never); err != nil {
 		return nil, err
-	case !st.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file (links are not followed)", path)
-	default:
-		for _, other := range never {
-			if o, err := os.Stat(other); err == nil && os.SameFile(st, o) {
-				return nil, fmt.Errorf("%s is the input: it is never written to", path)
-			}
-		}
 	}
 	removeLeftovers(path)
 	f, err := atomicfile.Create(path) // mode 0600
@@ -58,6 +47,25 @@ func createFile(path string, never []string) (*newFile, error) {
 		return nil, err
 	}
 	return &newFile{bufio.NewWriterSize(f, 1<<16), f, path}, nil
+}
+
+// checkTarget returns why a file must not be written at path.
+func checkTarget(path string, never []string) error {
+	st, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case !st.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file (links are not followed)", path)
+	default:
+		for _, other := range never {
+			if o, err := os.Stat(other); err == nil && os.SameFile(st, o) {
+				return fmt.Errorf("%s is the input: it is never written to", path)
+			}
+		}
+	}
+	return nil
 }
 
 // leftoverAge is how old a temporary file must be to be nobody's any more.

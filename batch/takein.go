@@ -3,6 +3,9 @@ package batch
 import (
 	"cmp"
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,6 +18,7 @@ import (
 
 	"expunge/batch/intake"
 	"expunge/store"
+	"expunge/store/atomicfile"
 	"expunge/store/seal"
 	"expunge/vendors"
 )
@@ -41,23 +45,27 @@ type Input struct {
 // TakeIn takes the input file into the store as one batch. A file that was taken in before
 // changes nothing: its batch is returned, and again is true.
 func TakeIn(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (b store.Batch, again bool, err error) {
+	if in.Rejects != "" { // else a mistake in it would show only once the file is taken in
+		if err := checkTarget(in.Rejects, []string{in.Path}); err != nil {
+			return store.Batch{}, false, err
+		}
+	}
 	if in.Path != "-" {
 		if b, again, err = taken(ctx, st, in.Path); err != nil {
 			return store.Batch{}, false, err
 		}
 	}
+	src := &source{in: in}
+	defer src.close()
 	if !again {
-		if b, again, err = load(ctx, st, lanes, in); err != nil {
+		if b, again, err = load(ctx, st, lanes, src); err != nil {
 			return store.Batch{}, false, err
 		}
 	}
 	if in.Rejects == "" {
 		return b, again, nil
 	}
-	if in.Path == "-" {
-		return b, again, nil // written while it was read: there is no second reading
-	}
-	return b, again, writeRejects(ctx, st, b, in)
+	return b, again, writeRejects(ctx, st, b.ID, src)
 }
 
 // taken looks for the file among those that were taken in before. Where there are none, as
@@ -77,9 +85,10 @@ func taken(ctx context.Context, st *store.Store, path string) (b store.Batch, ag
 	return st.FindBatch(ctx, digest[:])
 }
 
-func load(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (_ store.Batch, again bool, err error) {
-	now := in.Reading.Now()
-	reader, err := intake.Open(in.Path, in.Stdin, in.Reading)
+// load takes in a file that is not known by its digest yet.
+func load(ctx context.Context, st *store.Store, lanes []*Lane, src *source) (b store.Batch, again bool, err error) {
+	in := src.in
+	reader, err := src.open()
 	if err != nil {
 		return store.Batch{}, false, err
 	}
@@ -88,119 +97,112 @@ func load(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (_ stor
 	if in.Path == "-" {
 		name = "(standard input)"
 	}
-	ink, err := st.BeginIntake(ctx, name, now)
+	now := in.Reading.Now()
+	to, err := st.BeginIntake(ctx, name, now)
 	if err != nil {
 		return store.Batch{}, false, err
 	}
-	give := func(err error) (store.Batch, bool, error) {
-		return store.Batch{}, false, errors.Join(err, ink.Discard(ctx))
-	}
-	var rejects *intake.RejectWriter
-	keepRejects := func() error { return nil }
-	if in.Rejects != "" && (in.Path == "-" || in.Strict) {
-		// Written while it is read: there is no second reading. Rows that turn out to repeat
-		// a subject_id only when the batch is settled are not among them; the report has them.
-		f, err := createFile(in.Rejects, []string{in.Path})
-		if err != nil {
-			return give(err)
-		}
-		defer f.discard()
-		rejects = intake.NewRejectWriter(f, reader.Header(), reader.Comma())
-		keepRejects = func() error { return errors.Join(rejects.Flush(), f.commit()) }
-	}
-	plan := newPlanner(st, lanes)
-	var received, due time.Time // of the subject before: most rows of a file share a date
-	subjects, invalid := 0, 0
-	rows := readAhead(ctx, reader)
-	defer rows.stop()
-	for {
-		row, rej, err := rows.next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return give(err)
-		}
-		if rej != nil {
-			// Invalid rows fill the disk as well: a bomb, or a file that is something else.
-			if invalid++; in.MaxSubjects > 0 && invalid > in.MaxSubjects {
-				return give(fmt.Errorf("%w: more than %d rows of it are invalid", ErrTooMany, in.MaxSubjects))
-			}
-			if err := ink.Reject(store.Reject{Line: rej.Line, SubjectID: rej.SubjectID, Reason: string(rej.Reason), Message: rej.Message}); err != nil {
-				return give(err)
-			}
-			if rejects != nil {
-				if err := rejects.Write(rej); err != nil {
-					return give(err)
-				}
-			}
-			continue
-		}
-		if subjects++; in.MaxSubjects > 0 && subjects > in.MaxSubjects {
-			return give(fmt.Errorf("%w: more than %d", ErrTooMany, in.MaxSubjects))
-		}
-		n := plan.subject(row)
-		if len(n.Tasks) > store.TasksPerSubject {
-			subjects--
-			invalid++
-			if err := ink.Reject(store.Reject{Line: row.Line, SubjectID: row.SubjectID, Reason: string(intake.TooManyIdentifiers),
-				Message: "too many keys for so many vendors"}); err != nil {
-				return give(err)
-			}
-			continue
-		}
-		n.ReceivedAt = row.ReceivedAt
-		if n.ReceivedAt.IsZero() {
-			n.ReceivedAt = now
-		}
-		if n.ReceivedAt != received || due.IsZero() {
-			received, due = n.ReceivedAt, in.Deadline(n.ReceivedAt)
-		}
-		n.DueAt = due
-		if err := ink.Subject(n); err != nil {
-			return give(err)
-		}
-	}
-	if invalid > 0 && in.Strict {
-		_, _, err := give(fmt.Errorf("%w: %d of %d", ErrInvalidRows, invalid, reader.Rows()))
-		return store.Batch{}, false, errors.Join(err, keepRejects())
+	l := loading{in: in, now: now, plan: newPlanner(st, lanes), to: to}
+	if err := l.rows(ctx, reader); err != nil {
+		return store.Batch{}, false, errors.Join(err, to.Discard(ctx))
 	}
 	digest := reader.Digest()
-	if b, ok, err := st.FindBatch(ctx, digest[:]); err != nil || ok {
+	if b, again, err = st.FindBatch(ctx, digest[:]); err != nil || again {
 		// Standard input that was taken in before: known only now.
-		_, _, err2 := give(err)
-		return b, true, errors.Join(err2, keepRejects())
+		return b, again, errors.Join(err, to.Discard(ctx))
 	}
-	b, err := ink.Settle(ctx, digest[:], store.IntakeReasons{
+	b, err = to.Settle(ctx, digest[:], store.IntakeReasons{
 		Repeated:       string(intake.RepeatedSubjectID),
 		Conflicting:    string(intake.ConflictingSubjectID),
 		AlreadyTakenIn: string(intake.AlreadyTakenIn),
-	}, sameIdentifier(plan.besides), func(r store.Reject) error {
-		if in.Strict && !r.Duplicate {
-			return fmt.Errorf("%w: line %d: %s", ErrInvalidRows, r.Line, r.Reason)
+	}, sameIdentifier(l.plan.besides), func(b store.Batch) error {
+		if !in.Strict || b.Invalid == 0 {
+			return nil
 		}
-		return nil
+		err := fmt.Errorf("%w: %d of %d", ErrInvalidRows, b.Invalid, b.Rows)
+		if in.Rejects != "" { // now: with the batch the store forgets which rows it refused
+			err = errors.Join(err, writeRejects(ctx, st, b.ID, src))
+		}
+		return err
 	})
 	if err != nil {
 		return store.Batch{}, false, err
-	}
-	if err := keepRejects(); err != nil {
-		return b, false, err
 	}
 	in.Log.Info("taken in", "batch", b.ID, "rows", b.Rows, "subjects", b.Subjects, "invalid", b.Invalid, "duplicates", b.Duplicates)
 	return b, false, nil
 }
 
-// writeRejects reads the file once more and writes the rows that the batch refused.
-func writeRejects(ctx context.Context, st *store.Store, b store.Batch, in Input) error {
-	in.Reading.Log = slog.New(slog.DiscardHandler) // its warnings have been given
-	reader, err := intake.Open(in.Path, in.Stdin, in.Reading)
+// loading gives the rows of one file to the store.
+type loading struct {
+	in   Input
+	now  time.Time
+	plan *planner
+	to   *store.Intake
+
+	subjects, invalid int
+	received, due     time.Time // of the subject before: most rows of a file share a date
+}
+
+func (l *loading) rows(ctx context.Context, reader *intake.Reader) error {
+	rows := readAhead(ctx, reader)
+	defer rows.stop()
+	for {
+		row, rej, err := rows.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+		case rej != nil:
+			err = l.refuse(store.Reject{Line: rej.Line, SubjectID: rej.SubjectID, Reason: string(rej.Reason), Message: rej.Message})
+		default:
+			err = l.subject(row)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// refuse gives a row to the store that is not taken in. Such rows fill the disk as well: a
+// bomb, or a file that is something else.
+func (l *loading) refuse(r store.Reject) error {
+	if l.invalid++; l.in.MaxSubjects > 0 && l.invalid > l.in.MaxSubjects {
+		return fmt.Errorf("%w: more than %d rows of it are invalid", ErrTooMany, l.in.MaxSubjects)
+	}
+	return l.to.Reject(r)
+}
+
+// subject gives a good row to the store.
+func (l *loading) subject(row *intake.Row) error {
+	n := l.plan.subject(row)
+	if len(n.Tasks) > store.TasksPerSubject {
+		return l.refuse(store.Reject{Line: row.Line, SubjectID: row.SubjectID, Reason: string(intake.TooManyIdentifiers),
+			Message: "too many keys for so many vendors"})
+	}
+	if l.subjects++; l.in.MaxSubjects > 0 && l.subjects > l.in.MaxSubjects {
+		return fmt.Errorf("%w: more than %d", ErrTooMany, l.in.MaxSubjects)
+	}
+	n.ReceivedAt = row.ReceivedAt
+	if n.ReceivedAt.IsZero() {
+		n.ReceivedAt = l.now
+	}
+	if n.ReceivedAt != l.received || l.due.IsZero() {
+		l.received, l.due = n.ReceivedAt, l.in.Deadline(n.ReceivedAt)
+	}
+	n.DueAt = l.due
+	return l.to.Subject(n)
+}
+
+// writeRejects reads the input once more and writes the rows that the batch refused: as
+// they came, which the store does not know.
+func writeRejects(ctx context.Context, st *store.Store, batch int64, src *source) error {
+	reader, err := src.again()
 	if err != nil {
 		return err
 	}
 	defer reader.Close()
-	next := st.Rejects(ctx, b.ID)
-	return WriteFile(in.Rejects, []string{in.Path}, func(w io.Writer) error {
+	next := st.Rejects(ctx, batch)
+	return WriteFile(src.in.Rejects, []string{src.in.Path}, func(w io.Writer) error {
 		out := intake.NewRejectWriter(w, reader.Header(), reader.Comma())
 		want, more, err := next()
 		for more && err == nil {
@@ -211,18 +213,15 @@ func writeRejects(ctx context.Context, st *store.Store, b store.Batch, in Input)
 			if readErr != nil {
 				return readErr
 			}
-			line := 0
-			if rej != nil {
-				line = rej.Line
-			} else {
-				line = row.Line
+			if rej == nil {
+				rej = &intake.Reject{Line: row.Line}
 			}
-			if line != want.Line {
+			if rej.Line != want.Line {
 				continue
 			}
 			if !want.Duplicate {
-				if rej == nil {
-					rej = &intake.Reject{Line: line, Record: reader.Record()}
+				if rej.Record == nil {
+					rej.Record = reader.Record()
 				}
 				rej.Reason = vendors.Reason(want.Reason)
 				if err := out.Write(rej); err != nil {
@@ -233,6 +232,58 @@ func writeRejects(ctx context.Context, st *store.Store, b store.Batch, in Input)
 		}
 		return errors.Join(err, out.Flush())
 	})
+}
+
+// source is an input that can be read twice. Which rows repeat an earlier subject_id the
+// store knows only at the end, so the rows for the rejects are looked up in a second
+// reading. Standard input is kept for it, where rejects are wanted, in a file without a
+// name, under a key that is nowhere but in memory: its rows are people's data.
+type source struct {
+	in   Input
+	kept *atomicfile.File
+	key  [32]byte
+}
+
+// open begins the first reading.
+func (s *source) open() (*intake.Reader, error) {
+	if s.in.Path != "-" || s.in.Rejects == "" {
+		return intake.Open(s.in.Path, s.in.Stdin, s.in.Reading)
+	}
+	var err error
+	if s.kept, err = atomicfile.Create(s.in.Rejects); err != nil {
+		return nil, err
+	}
+	rand.Read(s.key[:])
+	w := cipher.StreamWriter{S: s.stream(), W: s.kept}
+	return intake.Open("-", io.TeeReader(s.in.Stdin, w), s.in.Reading)
+}
+
+// again begins the second reading.
+func (s *source) again() (*intake.Reader, error) {
+	o := s.in.Reading
+	o.Log = slog.New(slog.DiscardHandler) // its warnings have been given
+	if s.kept == nil {
+		return intake.Open(s.in.Path, nil, o)
+	}
+	if _, err := s.kept.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return intake.Open("-", cipher.StreamReader{S: s.stream(), R: s.kept}, o)
+}
+
+// stream is the key stream, from its beginning. The key is used for one text only.
+func (s *source) stream() cipher.Stream {
+	block, err := aes.NewCipher(s.key[:])
+	if err != nil {
+		panic(err) // the length of the key is right
+	}
+	return cipher.NewCTR(block, make([]byte, aes.BlockSize))
+}
+
+func (s *source) close() {
+	if s.kept != nil {
+		s.kept.Discard()
+	}
 }
 
 // sameIdentifier reports whether two tasks of one vendor are about the same identifier, so

@@ -54,6 +54,9 @@ next:
 
 const somePeople = "subject_id,email,customer_name\nR-1,a@example.com,Anna\nR-2,no address,Bo\nR-3,c@example.com,\nR-1,a@example.com,Anna\nR-3,other@example.com,\n"
 
+const rejectsOfSomePeople = "subject_id,email,customer_name,line,reason\nR-2,no address,Bo,3,bad_email\n" +
+	"R-1,a@example.com,Anna,5,repeated_subject_id\nR-3,other@example.com,,6,conflicting_subject_id\n"
+
 // TestSameFileTwice: a file that was taken in before changes nothing, under whatever name,
 // from a pipe or packed; a file with rows of one before changes nothing for those
 // (invariant 9).
@@ -132,8 +135,9 @@ func TestRefusedFiles(t *testing.T) {
 		rejects string // what the rejects hold afterwards; "": no such file
 	}{
 		{"too many", good, func(in *Input) { in.MaxSubjects = 2 }, ErrTooMany, ""},
-		{"strict", somePeople, func(in *Input) { in.Strict = true }, ErrInvalidRows, "subject_id,email,customer_name,line,reason\nR-2,no address,Bo,3,bad_email\n"},
-		{"strict, a subject_id twice", "subject_id,email\nR-1,a@example.com\nR-1,a@example.com\n", func(in *Input) { in.Strict = true }, ErrInvalidRows, ""},
+		{"strict", somePeople, func(in *Input) { in.Strict = true }, ErrInvalidRows, rejectsOfSomePeople},
+		{"strict, a subject_id twice", "subject_id,email\nR-1,a@example.com\nR-1,a@example.com\n", func(in *Input) { in.Strict = true }, ErrInvalidRows,
+			"subject_id,email,line,reason\nR-1,a@example.com,3,repeated_subject_id\n"},
 		{"broken", good + "R-4,\"d@example.com\n", func(*Input) {}, nil, ""},
 		{"no subject_id", "email\na@example.com\n", func(*Input) {}, nil, ""},
 	} {
@@ -207,8 +211,6 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 // TestRejects: refused rows come out as they came, with line and reason; mended and fed
 // back they are taken in; the input itself is never written to.
 func TestRejects(t *testing.T) {
-	const want = "subject_id,email,customer_name,line,reason\nR-2,no address,Bo,3,bad_email\n" +
-		"R-1,a@example.com,Anna,5,repeated_subject_id\nR-3,other@example.com,,6,conflicting_subject_id\n"
 	bubble(t, []*fake{remote("v")}, func(r *rig) {
 		in := r.input(r.write("subjects.csv", somePeople))
 		in.Rejects = filepath.Join(r.dir, "rejects.csv")
@@ -216,7 +218,7 @@ func TestRejects(t *testing.T) {
 			if _, _, err := TakeIn(context.Background(), r.st, r.job.Lanes, in); err != nil {
 				t.Fatal(err)
 			}
-			if got := r.file("rejects.csv"); got != want {
+			if got := r.file("rejects.csv"); got != rejectsOfSomePeople {
 				t.Errorf("%q", got)
 			}
 		}
@@ -238,31 +240,72 @@ func TestRejects(t *testing.T) {
 	})
 }
 
-// TestRejectsOfStdin: of a pipe, which cannot be read again, rejects are written as it is
-// read, all of them.
-func TestRejectsOfStdin(t *testing.T) {
+// TestRejectsAreTheSame: from a file, from a pipe, which cannot be read again, and with
+// --strict, which takes nothing in, the same rows come out, those among them whose
+// subject_id is found to be another row's only when all are read.
+func TestRejectsAreTheSame(t *testing.T) {
 	bubble(t, []*fake{remote("v")}, func(r *rig) {
 		var text, want strings.Builder
 		text.WriteString("subject_id,email\n")
 		want.WriteString("subject_id,email,line,reason\n")
 		for i := range 600 { // more than are read ahead at a time
-			if i%3 == 0 {
+			switch i % 3 {
+			case 0:
 				fmt.Fprintf(&text, "R-%d,nowhere-%d\n", i, i)
 				fmt.Fprintf(&want, "R-%d,nowhere-%d,%d,bad_email\n", i, i, i+2)
-			} else {
+			case 1:
 				fmt.Fprintf(&text, "R-%d,p%d@example.com\n", i, i)
+			case 2:
+				fmt.Fprintf(&text, "R-%d,q%d@example.com\n", i-1, i)
+				fmt.Fprintf(&want, "R-%d,q%d@example.com,%d,conflicting_subject_id\n", i-1, i, i+2)
 			}
 		}
-		for range 2 { // a file that is there already is replaced, as with a path
-			in := r.input("-")
-			in.Stdin = strings.NewReader(text.String())
-			in.Rejects = filepath.Join(r.dir, "rejects.csv")
-			if _, _, err := TakeIn(context.Background(), r.st, r.job.Lanes, in); err != nil {
-				t.Fatal(err)
+		path := r.write("subjects.csv", text.String())
+		for _, strict := range []bool{true, false} { // first what takes nothing in
+			for _, from := range []string{"-", path, "-", path} { // also a file that was taken in before
+				in := r.input(from)
+				in.Strict = strict
+				if from == "-" {
+					in.Stdin = strings.NewReader(text.String())
+				}
+				in.Rejects = filepath.Join(r.dir, "rejects.csv")
+				if err := os.WriteFile(in.Rejects, []byte("of an earlier run"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if _, _, err := TakeIn(context.Background(), r.st, r.job.Lanes, in); strict != errors.Is(err, ErrInvalidRows) || !strict && err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(want.String(), r.file("rejects.csv")); diff != "" {
+					t.Errorf("%s strict %v: %s", filepath.Base(from), strict, diff)
+				}
 			}
-			if diff := cmp.Diff(want.String(), r.file("rejects.csv")); diff != "" {
-				t.Error(diff)
-			}
+		}
+	})
+}
+
+// TestKeptInput: what is kept of standard input for its second reading cannot be read on
+// the disk, and is gone with the intake.
+func TestKeptInput(t *testing.T) {
+	bubble(t, []*fake{remote("v")}, func(r *rig) {
+		in := r.input("-")
+		in.Stdin = strings.NewReader(somePeople)
+		in.Rejects = filepath.Join(r.dir, "rejects.csv")
+		s := &source{in: in}
+		reader, err := s.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err == nil {
+			_, _, err = reader.Next()
+		}
+		kept := make([]byte, 2*len(somePeople))
+		n, err := s.kept.ReadAt(kept, 0)
+		if n != len(somePeople) || err != io.EOF || bytes.Contains(kept, []byte("example")) || bytes.Contains(kept, []byte("R-")) {
+			t.Errorf("%d bytes, %v: %q", n, err, kept[:n])
+		}
+		s.close()
+		if left := r.leftovers(); len(left) > 0 {
+			t.Errorf("left: %v", left)
 		}
 	})
 }

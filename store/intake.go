@@ -492,10 +492,11 @@ func insertRejects(c *sql.Conn, batch int64, rows []Reject) error {
 // Settle finds the rows whose subject_id is known already, drops their tasks,
 // finds the tasks with the same identifier, and makes the batch count. same tells,
 // from the opened data of two subjects, whether two tasks with equal digests really are
-// about the same identifier. onReject is told of every row that is refused here; its error
-// refuses the batch. Where Settle returns an error, nothing of the batch is left.
-func (in *Intake) Settle(ctx context.Context, digest []byte, why IntakeReasons, same func(a, b Work) bool, onReject func(Reject) error) (Batch, error) {
-	b, err := in.settle(ctx, digest, why, same, onReject)
+// about the same identifier. accept sees the batch with its totals, when all rows are known
+// that are refused (see Rejects); its error refuses the batch. Where Settle returns an error,
+// nothing of the batch is left.
+func (in *Intake) Settle(ctx context.Context, digest []byte, why IntakeReasons, same func(a, b Work) bool, accept func(Batch) error) (Batch, error) {
+	b, err := in.settle(ctx, digest, why, same, accept)
 	in.same.close()
 	if err != nil {
 		return Batch{}, errors.Join(err, in.s.discard(context.WithoutCancel(ctx), in.batch))
@@ -503,28 +504,30 @@ func (in *Intake) Settle(ctx context.Context, digest []byte, why IntakeReasons, 
 	return b, nil
 }
 
-func (in *Intake) settle(ctx context.Context, digest []byte, why IntakeReasons, same func(a, b Work) bool, onReject func(Reject) error) (Batch, error) {
+func (in *Intake) settle(ctx context.Context, digest []byte, why IntakeReasons, same func(a, b Work) bool, accept func(Batch) error) (Batch, error) {
 	if err := in.finishLoading(); err != nil {
 		return Batch{}, err
 	}
-	in.batch.Last = in.nextID - 1
-	if err := in.refuseKnown(ctx, why, onReject); err != nil {
+	b := &in.batch
+	b.Last, b.Digest = in.nextID-1, digest
+	if err := in.refuseKnown(ctx, why); err != nil {
+		return Batch{}, err
+	}
+	if err := in.s.read.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM subjects WHERE id BETWEEN ?1 AND ?2),
+ (SELECT count(*) FROM rejects WHERE batch=?3 AND state='invalid'), (SELECT count(*) FROM rejects WHERE batch=?3 AND state='duplicate')`,
+		b.First, b.Last, b.ID).Scan(&b.Subjects, &b.Invalid, &b.Duplicates); err != nil {
+		return Batch{}, explain(err)
+	}
+	if err := accept(*b); err != nil {
 		return Batch{}, err
 	}
 	if err := in.linkSame(ctx, same); err != nil {
 		return Batch{}, err
 	}
-	b := &in.batch
 	err := in.s.inTx(ctx, func(c *sql.Conn) error {
-		bg := context.Background()
-		if err := c.QueryRowContext(bg, `SELECT (SELECT count(*) FROM subjects WHERE id BETWEEN ?1 AND ?2),
- (SELECT count(*) FROM rejects WHERE batch=?3 AND state='invalid'), (SELECT count(*) FROM rejects WHERE batch=?3 AND state='duplicate')`,
-			b.First, b.Last, b.ID).Scan(&b.Subjects, &b.Invalid, &b.Duplicates); err != nil {
-			return err
-		}
-		b.Loading, b.Digest = false, digest
+		b.Loading = false
 		// The CHECK of the table is the control total: a row that got lost stops here.
-		_, err := c.ExecContext(bg, `UPDATE batches SET loading=0, digest=?, rows=?, subjects=?, invalid=?, duplicates=?, last_subject=? WHERE id=?`,
+		_, err := c.ExecContext(context.Background(), `UPDATE batches SET loading=0, digest=?, rows=?, subjects=?, invalid=?, duplicates=?, last_subject=? WHERE id=?`,
 			digest, b.Rows, b.Subjects, b.Invalid, b.Duplicates, b.Last, b.ID)
 		return err
 	})
@@ -533,7 +536,7 @@ func (in *Intake) settle(ctx context.Context, digest []byte, why IntakeReasons, 
 
 // refuseKnown merges the batch's subject ids into those of the store, in sorted order, and
 // turns the rows whose id was there into rejects, without tasks.
-func (in *Intake) refuseKnown(ctx context.Context, why IntakeReasons, onReject func(Reject) error) error {
+func (in *Intake) refuseKnown(ctx context.Context, why IntakeReasons) error {
 	var added int64
 	order := `subject_id, id`
 	if !in.unsorted {
@@ -593,9 +596,6 @@ func (in *Intake) refuseKnown(ctx context.Context, why IntakeReasons, onReject f
 			}
 		}
 		losers, rejects = append(losers, id), append(rejects, r)
-		if err := onReject(r); err != nil {
-			return err
-		}
 		if len(losers) == chunk {
 			if err := flush(); err != nil {
 				return err

@@ -110,7 +110,19 @@ func TestKnownSubjectIDs(t *testing.T) {
 		}
 	}
 	var told []Reject
-	two, err := in.Settle(ctx, []byte("two"), reasons, sameLine, func(r Reject) error { told = append(told, r); return nil })
+	two, err := in.Settle(ctx, []byte("two"), reasons, sameLine, func(b Batch) error {
+		if want := [4]int64{4, 1, 2, 1}; b.counts() != want {
+			t.Errorf("to be accepted: %v, want %v", b.counts(), want)
+		}
+		next := s.Rejects(ctx, b.ID)
+		for r, more, err := next(); more || err != nil; r, more, err = next() {
+			if err != nil {
+				return err
+			}
+			told = append(told, r)
+		}
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +166,7 @@ func TestIntakeCutShort(t *testing.T) {
 	}{
 		{"begun", func(*Intake) error { return nil }},
 		{"loaded", (*Intake).finishLoading},
-		{"known ones refused", func(in *Intake) error { in.batch.Last = in.nextID - 1; return in.refuseKnown(ctx, reasons, quiet) }},
+		{"known ones refused", func(in *Intake) error { in.batch.Last = in.nextID - 1; return in.refuseKnown(ctx, reasons) }},
 		{"linked", func(in *Intake) error { return in.linkSame(ctx, sameLine) }},
 	}
 	for n := range steps {
@@ -245,7 +257,7 @@ func TestSettleRefused(t *testing.T) {
 	stop := errors.New("strict")
 	for name, settle := range map[string]func(in *Intake) error{
 		"by its reader": func(in *Intake) error {
-			_, err := in.Settle(ctx, []byte("d"), reasons, sameLine, func(Reject) error { return stop })
+			_, err := in.Settle(ctx, []byte("d"), reasons, sameLine, func(Batch) error { return stop })
 			if !errors.Is(err, stop) {
 				t.Errorf("%v", err)
 			}

@@ -175,7 +175,7 @@ func sameLine(a, b Work) bool {
 	return a.Vendor == b.Vendor && line(a) == line(b) && line(a) != ""
 }
 
-func quiet(Reject) error { return nil }
+func quiet(Batch) error { return nil }
 
 // subject is a row with a value for each of fields 1 and 2, or "" for none: a task at
 // alpha by the first and one at beta by the second.

@@ -79,7 +79,7 @@ func sample(t *testing.T) (*batch.Reporter, []Vendor, Provenance) {
 		}
 	}
 	b, err := in.Settle(ctx, []byte("digest of the file, thirty-two b"), store.IntakeReasons{}, func(_, _ store.Work) bool { return false },
-		func(store.Reject) error { return nil })
+		func(store.Batch) error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
