@@ -85,15 +85,24 @@ const (
 	// for lateness then.
 	bunchShare = 2
 	bunchAgain = time.Second
+
+	// timerLate is the most that a timer is late on an idle machine: Go's network poller
+	// counts in milliseconds.
+	timerLate = 1200 * time.Microsecond
 )
 
 // Limiter holds the rate limit of one vendor account.
 //
 // In any window of t seconds at most Burst + PerSecond x t requests leave, and one more
 // where the system woke us late: the request that left late may be followed by the next
-// one at that one's own time. So lateness costs none of the rate, up to one request; it is
-// credited only to those who waited, and an idle limiter holds Burst. The first window
-// starts with nothing: a program that is restarted often gains nothing by it.
+// one at that one's own time. So a timer that rings late costs none of the rate, up to one
+// request; the time it was late is credited only to requests that waited, and an idle
+// limiter holds Burst. The first window starts with nothing: a program that is restarted
+// often gains nothing by it.
+//
+// Timers ring up to a millisecond late. The bucket makes up for that as long as it takes
+// longer than two such delays to fill: always with the default burst, and with a burst of 1
+// up to about 400 per second. Above that a burst of 1 reaches less than its rate.
 //
 // This holds at the instant of departure: Wait's return, or the moment when a Transport
 // writes to its connection. A token is taken there and at that time, by one request at a
@@ -166,7 +175,7 @@ func NewLimiter(o LimiterOptions) *Limiter {
 	now := time.Now()
 	l := &Limiter{
 		limit: limit, burst: burst, patience: o.Patience,
-		bunch: max(1, burst/bunchShare), sleep: newPacer(limit, burst).sleep,
+		bunch: max(1, burst/bunchShare), sleep: wait,
 		queue: make(chan struct{}, 1), gate: make(chan struct{}, 1), moved: make(chan struct{}, 1), freed: make(chan struct{}, 1),
 		bucket: rate.NewLimiter(rate.Limit(limit), burst+1), current: limit,
 		raisedAt: now,
@@ -531,14 +540,8 @@ func (l *Limiter) pausedLocked(now time.Time) time.Time {
 	return ifAfter(later(l.pausedUntil, l.quotaUntil), now)
 }
 
-// Slower halves the rate, down to a tenth of the configured one. It is called for each
+// slowerLocked halves the rate, down to a tenth of the configured one. It is called for each
 // refusal (429); those within a second, or during a pause, count as one.
-func (l *Limiter) Slower() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.slowerLocked(time.Now())
-}
-
 func (l *Limiter) slowerLocked(now time.Time) (counts bool) {
 	if l.pausedUntil.After(now) || !l.slowedAt.IsZero() && now.Sub(l.slowedAt) < oneEvent {
 		return false
@@ -626,6 +629,16 @@ func seconds(s float64) time.Duration {
 		return math.MaxInt64
 	}
 	return time.Duration(s * float64(time.Second))
+}
+
+// wait returns after d, or when ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // ifAfter is t, or the zero time if it is past.

@@ -407,7 +407,9 @@ func TestLimiterAdapts(t *testing.T) {
 		var got []float64
 		slower := func(times int) {
 			for range times {
-				l.Slower()
+				l.mu.Lock()
+				l.slowerLocked(time.Now())
+				l.mu.Unlock()
 			}
 			got = append(got, l.Stats().Current)
 			time.Sleep(2 * time.Second)

@@ -1,7 +1,0 @@
-//go:build !linux
-
-package transport
-
-import "time"
-
-func systemSleep(d time.Duration) { time.Sleep(d) }
