@@ -45,7 +45,7 @@ leaks:
 
 ## bench: the figures of speed and memory, as ratios to baselines of the same run
 bench: build
-	$(GO) run ./batch/bench
+	$(GO) run ./cmd/bench
 
 ## fuzz: each fuzz target for FUZZTIME (10s)
 FUZZTIME ?= 10s
