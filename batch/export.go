@@ -449,21 +449,10 @@ func afterExportKept(e store.Export, t *store.Task, k exports.Kept, now time.Tim
 	// A job that had to be made again after the removal was submitted sees what the removal
 	// has left.
 	late := e.Lost+e.Damaged > 0 && submitted(t)
-	var notes []string
-	note := func(n int64, text string) {
-		if n > 0 {
-			notes = append(notes, fmt.Sprintf(text, n))
-		}
-	}
-	note(k.NotJSON, "%d lines are not JSON")
-	note(int64(k.Unsafe), "%d of its files have names that should not be unpacked as they are")
-	if k.Unchecked != "" {
-		notes = append(notes, "not all of it could be checked: "+k.Unchecked)
-	}
+	e.Message = ""
 	if late {
-		notes = append(notes, "made after the removal was submitted")
+		e.Message = "made after the removal was submitted"
 	}
-	e.Message = strings.Join(notes, "; ")
 	if k.Empty && late {
 		return endExport(e, ExportFailed, "empty, and "+e.Message+": that says nothing of what was held before", now)
 	}
@@ -473,7 +462,7 @@ func afterExportKept(e store.Export, t *store.Task, k exports.Kept, now time.Tim
 		return e
 	}
 	e.State = store.ExportStored
-	e.File, e.Bytes, e.SHA256, e.Files, e.Lines = k.File, k.Bytes, k.SHA256, k.Files, k.Lines
+	e.File, e.Bytes, e.SHA256, e.Files = k.File, k.Bytes, k.SHA256, k.Files
 	return e
 }
 
@@ -496,7 +485,7 @@ func exportText(e *store.Export) string {
 	case store.ExportReady:
 		text += "done since " + timeText(e.DoneAt) + " and to be fetched, job " + e.Reference
 	case store.ExportStored:
-		text += fmt.Sprintf("%s sha256 %s %d bytes %d lines", e.File, e.SHA256, e.Bytes, e.Lines)
+		text += fmt.Sprintf("%s sha256 %s %d bytes %d files", e.File, e.SHA256, e.Bytes, e.Files)
 	case store.ExportEmpty:
 		text += "empty (nothing was held)"
 	case store.ExportFailed:

@@ -222,7 +222,7 @@ func TestExportBeforeRemoval(t *testing.T) {
 			}
 			for i, message := range r.messages() {
 				e := r.export(i)
-				want := fmt.Sprintf("export: voyado.%s.zip.age sha256 %s %d bytes 2 lines", e.Reference, e.SHA256, e.Bytes)
+				want := fmt.Sprintf("export: voyado.%s.zip.age sha256 %s %d bytes 1 files", e.Reference, e.SHA256, e.Bytes)
 				if message != want {
 					t.Errorf("message %q, want %q", message, want)
 				}
@@ -284,25 +284,24 @@ func TestExportTrouble(t *testing.T) {
 		message         string // contained in the report's
 		created         int    // export jobs asked for at the least
 	}{
-		{"all is well", nil, nil, stored, stored, "bytes 2 lines", 1},
+		{"all is well", nil, nil, stored, stored, "bytes 1 files", 1},
 		{"nothing held", nil, func(string) []byte { return packed("empty.txt", "") }, stored, stored, "export: empty (nothing was held)", 1},
-		{"asked for without an answer", lost("create export"), nil, stored, stored, "bytes 2 lines", 2},
-		{"the vendor is down for a while", fails("create export", vendors.ErrUnavailable, 3), nil, stored, stored, "bytes 2 lines", 4},
+		{"asked for without an answer", lost("create export"), nil, stored, stored, "bytes 1 files", 2},
+		{"the vendor is down for a while", fails("create export", vendors.ErrUnavailable, 3), nil, stored, stored, "bytes 1 files", 4},
 		{"never accepted", fails("create export", vendors.ErrUnavailable, always), nil, stored, held, "export_failed", 4},
 		{"refused", fails("create export", vendors.ErrRefused, always), nil, stored, held, "export_failed", 1},
-		{"the job fails once", fails("poll export", errJob, 1), nil, stored, stored, "bytes 2 lines", 2},
+		{"the job fails once", fails("poll export", errJob, 1), nil, stored, stored, "bytes 1 files", 2},
 		{"the job fails twice", fails("poll export", errJob, 2), nil, stored, held, "a second job was lost: the vendor says: error", 2},
-		{"polls fail", fails("poll export", vendors.ErrUnavailable, 5), nil, stored, stored, "bytes 2 lines", 1},
-		{"fetching fails", fails("fetch export", vendors.ErrUnavailable, 5), nil, stored, stored, "bytes 2 lines", 1},
-		{"cut short, and gone", lost("fetch export"), nil, stored, stored, "bytes 2 lines", 2},
+		{"polls fail", fails("poll export", vendors.ErrUnavailable, 5), nil, stored, stored, "bytes 1 files", 1},
+		{"fetching fails", fails("fetch export", vendors.ErrUnavailable, 5), nil, stored, stored, "bytes 1 files", 1},
+		{"cut short, and gone", lost("fetch export"), nil, stored, stored, "bytes 1 files", 2},
 		{"no zip, twice", nil, html, stored, held, "not a complete zip", 2},
 		{"no zip at first", nil, func(ref string) []byte {
 			if ref == "x-1" {
 				return html(ref)
 			}
 			return packed("views.jsonl", "{}\n")
-		}, stored, stored, "bytes 1 lines", 2},
-		{"lines that are not JSON", nil, func(string) []byte { return packed("a.jsonl", "{}\nx\n") }, stored, stored, "bytes 2 lines; 1 lines are not JSON", 1},
+		}, stored, stored, "bytes 1 files", 2},
 	} {
 		for mode, want := range map[vendors.ExportMode]string{vendors.ExportFirst: tt.first, vendors.ExportRequired: tt.required} {
 			t.Run(tt.name+"/"+mode.String(), func(t *testing.T) {
@@ -483,8 +482,8 @@ func TestExportCrash(t *testing.T) {
 			r.restart(f)
 			r.exports(f, vendors.ExportRequired, x)
 			r.days(10)
-			if e := r.export(0); e.State != store.ExportStored || e.Lines != 2 || (e.Reference == "x-1") != complete {
-				t.Errorf("complete %v: %v %s %d lines: %s", complete, e.State, e.Reference, e.Lines, e.Message)
+			if e := r.export(0); e.State != store.ExportStored || e.Files != 1 || (e.Reference == "x-1") != complete {
+				t.Errorf("complete %v: %v %s %d files: %s", complete, e.State, e.Reference, e.Files, e.Message)
 			}
 			if n := f.count("fetch export", "x-1") - before; complete && n != 0 {
 				t.Errorf("fetched %d times more", n)

@@ -75,7 +75,6 @@ type Export struct {
 	Bytes     int64  // of that file
 	SHA256    string // of that file, in hexadecimal
 	Files     int    // in the export
-	Lines     int64
 	Reason    string // why it failed
 	Message   string // for people; without personal data
 }
@@ -122,7 +121,7 @@ func mayExport(from, to ExportState) bool {
 const (
 	sqlExportNew  = `INSERT INTO exports (task, vendor, state) VALUES (?, ?, ?)`
 	sqlExportMove = `UPDATE exports SET state=?, next_at=?, attempts=?, lost=?, damaged=?, reference=?, created_at=?, done_at=?, ended_at=?,
- file=?, bytes=?, sha256=?, files=?, lines=?, reason=?, message=? WHERE task=? AND state=? RETURNING 1`
+ file=?, bytes=?, sha256=?, files=?, reason=?, message=? WHERE task=? AND state=? RETURNING 1`
 	sqlExportFormer = `INSERT OR IGNORE INTO former_exports SELECT task, reference, ? FROM exports
  WHERE task=? AND state=? AND reference IS NOT NULL AND reference IS NOT ?`
 	// Only a task that nothing was sent for waits for its export.
@@ -147,13 +146,13 @@ func (w *writer) applyExport(ch *ExportChange) error {
 	if _, err := w.st.exportFormer.each(nil, now, e.Task, int64(ch.From), nullText(e.Reference)); err != nil {
 		return err
 	}
-	var bytes, files, lines any
+	var bytes, files any
 	if e.State == ExportStored {
-		bytes, files, lines = e.Bytes, int64(e.Files), e.Lines
+		bytes, files = e.Bytes, int64(e.Files)
 	}
 	n, err := w.st.exportMove.each(nil, int64(e.State), nullMillis(e.NextAt), int64(e.Attempts), int64(e.Lost), int64(e.Damaged),
 		nullText(e.Reference), nullSecs(e.CreatedAt), nullSecs(e.DoneAt), nullSecs(e.EndedAt), nullText(e.File), bytes,
-		nullText(e.SHA256), files, lines, nullText(e.Reason), nullText(e.Message), e.Task, int64(ch.From))
+		nullText(e.SHA256), files, nullText(e.Reason), nullText(e.Message), e.Task, int64(ch.From))
 	if err != nil {
 		return err
 	}
@@ -167,7 +166,7 @@ func (w *writer) applyExport(ch *ExportChange) error {
 }
 
 const sqlExports = `SELECT task, vendor, state, next_at, attempts, lost, damaged, reference, created_at, done_at, ended_at, file, bytes, sha256,
- files, lines, reason, message FROM exports WHERE `
+ files, reason, message FROM exports WHERE `
 
 func (s *Store) exports(ctx context.Context, where string, args ...any) ([]Export, error) {
 	rows, err := s.read.QueryContext(ctx, sqlExports+where, args...)
@@ -178,15 +177,15 @@ func (s *Store) exports(ctx context.Context, where string, args ...any) ([]Expor
 	var all []Export
 	for rows.Next() {
 		var e Export
-		var next, created, done, ended, bytes, files, lines sql.NullInt64
+		var next, created, done, ended, bytes, files sql.NullInt64
 		var reference, file, sum, reason, message sql.NullString
 		if err := rows.Scan(&e.Task, &e.Vendor, &e.State, &next, &e.Attempts, &e.Lost, &e.Damaged, &reference, &created, &done, &ended,
-			&file, &bytes, &sum, &files, &lines, &reason, &message); err != nil {
+			&file, &bytes, &sum, &files, &reason, &message); err != nil {
 			return nil, explain(err)
 		}
 		e.NextAt, e.CreatedAt, e.DoneAt, e.EndedAt = fromMillis(next), fromSecs(created), fromSecs(done), fromSecs(ended)
 		e.Reference, e.File, e.SHA256, e.Reason, e.Message = reference.String, file.String, sum.String, reason.String, message.String
-		e.Bytes, e.Files, e.Lines = bytes.Int64, int(files.Int64), lines.Int64
+		e.Bytes, e.Files = bytes.Int64, int(files.Int64)
 		all = append(all, e)
 	}
 	return all, explain(rows.Err())

@@ -21,7 +21,7 @@ func exportAt(e Export, state ExportState, now time.Time) Export {
 			e.DoneAt = now
 		}
 	case ExportStored:
-		e.File, e.Bytes, e.SHA256, e.Files, e.Lines, e.EndedAt = "f.zip.age", 1234, hexSum, 2, 7, now
+		e.File, e.Bytes, e.SHA256, e.Files, e.EndedAt = "f.zip.age", 1234, hexSum, 2, now
 	case ExportEmpty:
 		e.EndedAt = now
 	case ExportFailed:

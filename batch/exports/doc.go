@@ -4,15 +4,16 @@
 // the same time: it is never in clear on disk, and none is lost once it is here.
 //
 //   - Only ciphertext is written (age, to the recipients of the configuration). What is
-//     encrypted, checked and written streams through memory of a fixed size.
+//     encrypted and written streams through memory of a fixed size.
 //   - A Vault's files are named after vendor and reference alone, so that what a crash has
 //     left can be found again. Results are kept in this order: the ciphertext, complete and
 //     on disk, under a name that says that it is not finished (.part); its manifest; its
 //     final name. A manifest on disk therefore says that the export is complete, and Find
 //     finishes what was cut short after it. A .part file without a manifest counts for
 //     nothing and is overwritten by the next attempt.
-//   - Nothing here can decrypt. What the manifest says about the content (files, lines) was
-//     counted while it passed by.
+//   - Nothing here can decrypt or unpacks anything. What the manifest says about the content
+//     (how many files, whether it is the vendor's word for nothing) stands in the last bytes
+//     of a zip, which are looked at while they pass by.
 //
 // An export of nothing (a single empty.txt) leaves a manifest only.
 //

@@ -222,15 +222,8 @@ type Receiver struct {
 	sum  hash.Hash
 	n    int64
 	seal io.WriteCloser // the encryption; what goes in is in clear
-
-	look  *io.PipeWriter
-	found chan inspected
-	err   error // what went wrong on our side
-}
-
-type inspected struct {
-	Content
-	err error
+	look ends
+	err  error // what went wrong on our side
 }
 
 // Receive begins to take in an export. Everything that can fail on our side before there
@@ -254,13 +247,6 @@ func (v *Vault) Receive(vendor, reference string) (*Receiver, error) {
 		os.Remove(part)
 		return nil, err
 	}
-	pr, pw := io.Pipe()
-	r.look, r.found = pw, make(chan inspected, 1)
-	go func() {
-		c, err := inspect(pr)
-		io.Copy(io.Discard, pr) // whatever it is, the rest is kept as well
-		r.found <- inspected{c, err}
-	}()
 	return r, nil
 }
 
@@ -279,9 +265,7 @@ func (r *Receiver) Write(p []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err
 	}
-	if _, r.err = r.look.Write(p); r.err != nil {
-		return 0, r.err
-	}
+	r.look.Write(p)
 	n, err := r.seal.Write(p)
 	r.err = err
 	return n, err
@@ -295,8 +279,6 @@ func (r *Receiver) Discard() {
 	if r.file == nil {
 		return
 	}
-	r.look.Close()
-	<-r.found
 	r.file.Close()
 	r.file = nil
 	os.Remove(r.v.path(r.stem, endPart))
@@ -310,14 +292,12 @@ func (r *Receiver) Keep() (Kept, error) {
 		r.Discard()
 		return Kept{}, r.err
 	}
-	r.look.Close()
-	found := <-r.found
-	r.found <- found // for Discard
-	if found.err != nil {
+	content, err := r.look.content()
+	if err != nil {
 		r.Discard()
-		return Kept{}, found.err
+		return Kept{}, err
 	}
-	k := Kept{Vendor: r.vendor, Reference: r.reference, FetchedAt: r.v.now().UTC().Truncate(time.Second), Content: found.Content}
+	k := Kept{Vendor: r.vendor, Reference: r.reference, FetchedAt: r.v.now().UTC().Truncate(time.Second), Content: content}
 	if k.Empty {
 		r.Discard()
 		return k, r.v.manifest(r.stem, k)
@@ -328,7 +308,7 @@ func (r *Receiver) Keep() (Kept, error) {
 	}
 	part := r.v.path(r.stem, endPart)
 	k.File, k.Bytes, k.SHA256 = r.stem+endFile, r.n, hex.EncodeToString(r.sum.Sum(nil))
-	err := r.file.Close()
+	err = r.file.Close()
 	r.file = nil
 	if err == nil {
 		err = r.v.after("synced")

@@ -78,12 +78,12 @@ cut -d, -f2-9,11,12,14,18 report.csv | sed -n 1,25p
 echo "… $(($(wc -l <report.csv) - 1)) lines, all in demo/report.csv; for readers: demo/report.html"
 
 say "what Voyado held, encrypted before it was removed: age -d"
-line=$(grep -o -m1 'export: [^ ]*[.]zip[.]age sha256 [0-9a-f]* [0-9]* bytes [1-9][0-9]* lines' report.csv)
-read -r _ file _ sum _ _ lines _ <<<"$line"
+line=$(grep -o -m1 'export: [^ ]*[.]zip[.]age sha256 [0-9a-f]* [0-9]* bytes [1-9][0-9]* files' report.csv)
+read -r _ file _ sum _ _ files _ <<<"$line"
 echo "$line"
 echo "$sum  exports/$file" | sha256sum --check -
 "$OLDPWD/bin/age" -d -i officer.key "exports/$file" | "$OLDPWD/bin/ziplines" | tee opened.txt
-[ "$(tail -1 opened.txt)" = "$lines lines" ] || { echo "the report says $lines lines" >&2; exit 1; }
+[ "$(($(wc -l <opened.txt) - 1))" = "$files" ] || { echo "the report says $files files" >&2; exit 1; }
 echo "$(ls exports/*.zip.age | wc -l) exports in demo/exports; for $(grep -c 'export: empty' report.csv) more keys Voyado held nothing"
 
 say "expunge status"
