@@ -272,6 +272,11 @@ func (l *Lane) stepExport(ctx context.Context, e store.Export, t *store.Task, ta
 		}
 		return p.afterExportCreated(e, rc, x.FetchWithin, l.r.now()), true
 	case store.ExportWaiting:
+		// A process that died with the whole result on disk has often not yet recorded that
+		// the job was done, and the vendor has forgotten it.
+		if _, ok, err := x.vault.Find(l.Name, e.Reference); ok && err == nil {
+			return p.afterExportPoll(e, vendors.Progress{Job: vendors.JobDone}, x.FetchWithin, l.r.now()), true
+		}
 		pg, err := exportCall(l, func() (vendors.Progress, error) { return x.PollExport(ctx, target) })
 		if err != nil {
 			return fail(err)

@@ -495,6 +495,53 @@ func TestExportCrash(t *testing.T) {
 	}
 }
 
+// A process that dies with the whole result on disk has often not yet recorded that the job
+// was done: the store still waits for it, and the vendor has forgotten it. What is in the
+// vault, under its final name or still under the unfinished one, is the export all the same,
+// and no second one is asked for: it might be empty by then.
+func TestExportCrashWhileWaiting(t *testing.T) {
+	for _, named := range []bool{true, false} {
+		f := jobs("voyado", 100)
+		bubble(t, []*fake{f}, func(r *rig) {
+			x := r.exports(f, vendors.ExportRequired, nil)
+			r.people(1)
+			r.work(WorkOptions{})
+			if e := r.export(0); e.State != store.ExportWaiting || e.Reference != "x-1" {
+				t.Fatalf("%v %s", e.State, e.Reference)
+			}
+			vault, err := exports.Open(x.x.Dir, x.x.Recipients, time.Now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in, err := vault.Receive("voyado", "x-1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			in.Write(packed("views.jsonl", "{}\n"))
+			kept, err := in.Keep()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if path := filepath.Join(x.x.Dir, kept.File); !named {
+				if err := os.Rename(path, path+".part"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			x.gone["x-1"] = true
+			r.restart(f)
+			r.exports(f, vendors.ExportRequired, x)
+			r.days(10)
+			e := r.export(0)
+			if n := f.count("create export", ""); e.State != store.ExportStored || e.Reference != "x-1" || n != 1 {
+				t.Errorf("named %v: %v %s, %d jobs: %s", named, e.State, e.Reference, n, e.Message)
+			}
+			if left, _ := filepath.Glob(filepath.Join(x.x.Dir, "*.part")); len(left) > 0 {
+				t.Errorf("named %v: left %v", named, left)
+			}
+		})
+	}
+}
+
 // A folder that cannot be written is our trouble: nothing is fetched that could not be
 // kept, and nothing is lost.
 func TestExportDirGone(t *testing.T) {
