@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
@@ -17,12 +16,12 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/nyaruka/phonenumbers"
 	"go.yaml.in/yaml/v4"
 
 	"expunge/vendors"
+	"expunge/vendors/strict"
 )
 
 // The two values of `approval`.
@@ -30,6 +29,13 @@ const (
 	ApprovalAuto   = "auto"   // a previewed task is submitted
 	ApprovalManual = "manual" // a previewed task is held until a person approves it
 )
+
+// Error is one problem of a config file.
+type Error = strict.Error
+
+// Problems returns every *Error in err, in order: what Load and Parse return is one or
+// several of them joined.
+func Problems(err error) []*Error { return strict.Problems(err) }
 
 // Config is a config file that has been read, checked and completed with the defaults.
 type Config struct {
@@ -116,7 +122,7 @@ func defaults() file {
 func Load(path string, o Options) (*Config, error) {
 	data, mode, err := readConfig(path)
 	if err != nil {
-		e := &Error{Path: path, Problem: cause(err), err: err}
+		e := &Error{Path: path, Problem: cause(err), Cause: err}
 		if errors.Is(err, fs.ErrNotExist) {
 			e.Hint = "write one with `expunge init`, or name another with --config"
 		}
@@ -145,31 +151,20 @@ func Parse(data []byte, path string, o Options) (*Config, error) {
 	return parse(newDecoder(path, o), data, 0, o.Kinds)
 }
 
-func newDecoder(path string, o Options) *decoder {
-	d := &decoder{
-		path: path, dir: filepath.Dir(path), getenv: o.Getenv, readFile: readRegular,
-		failed: map[string]bool{}, keys: map[string]*yaml.Node{},
-	}
-	if d.getenv == nil {
-		d.getenv = os.LookupEnv
-	}
-	return d
-}
-
 func parse(d *decoder, data []byte, mode fs.FileMode, kinds []vendors.Kind) (*Config, error) {
-	root, err := d.document(data)
+	root, err := d.Document(data, "`expunge init` writes a config to start from")
 	if err != nil {
 		return nil, err
 	}
 	f := defaults()
-	if d.plain(root, "") {
-		d.structure(root, "", reflect.ValueOf(&f).Elem())
+	if d.Plain(root, "") {
+		d.Structure(root, "", reflect.ValueOf(&f).Elem())
 	}
 	if root.Kind != yaml.MappingNode {
-		return nil, join(d.problems)
+		return nil, d.Err()
 	}
 	c := &Config{
-		Path: d.path, Dir: d.dir,
+		Path: d.Path, Dir: d.dir,
 		Store: d.resolve(f.Store), KeyFile: d.resolve(f.KeyFile), KeyEnv: f.KeyEnv,
 		Report: f.Report, Deadline: f.Deadline, AtRisk: f.AtRisk, Approval: f.Approval,
 		MaxSubjects: f.MaxSubjects, Columns: f.Columns,
@@ -188,91 +183,22 @@ func parse(d *decoder, data []byte, mode fs.FileMode, kinds []vendors.Kind) (*Co
 	c.Vendors = d.vendors(&f.Vendors, kinds)
 	if mode&0o077 != 0 {
 		for _, l := range d.literals {
-			d.fail(l.node, l.key, &trouble{
-				problem: fmt.Sprintf("is a secret in a file that others can read (mode %04o)", mode.Perm()),
-				hint:    fmt.Sprintf("chmod 600 %s, or write ${NAME} to take it from the environment", show(d.path)),
-			})
+			d.Fail(l.node, l.key, fmt.Sprintf("is a secret in a file that others can read (mode %04o)", mode.Perm()),
+				fmt.Sprintf("chmod 600 %s, or write ${NAME} to take it from the environment", strict.Show(d.Path)))
 		}
 	}
-	if len(d.problems) > 0 {
-		return nil, join(d.problems)
+	if d.Problems() > 0 {
+		return nil, d.Err()
 	}
 	c.Warnings = d.warnings
 	return c, nil
 }
 
-// document reads the YAML, without any meaning yet.
-func (d *decoder) document(data []byte) (*yaml.Node, error) {
-	empty := &Error{Path: d.path, Problem: "is empty", Hint: "`expunge init` writes a config to start from"}
-	if line := badLine(data); line > 0 {
-		return nil, &Error{Path: d.path, Line: line, Problem: "is not UTF-8 text"}
-	}
-	if len(bytes.TrimSpace(data)) == 0 {
-		return nil, empty
-	}
-	docs := []yaml.Node{}
-	if err := yaml.Load(data, &docs, yaml.WithAllDocuments()); err != nil {
-		return nil, d.syntax(err)
-	}
-	switch {
-	case len(docs) > 1:
-		return nil, &Error{
-			Path: d.path, Line: docs[1].Line, Column: docs[1].Column,
-			Problem: "a second YAML document begins here", Hint: "keep everything above the line ---",
-		}
-	case len(docs) == 0 || len(docs[0].Content) == 0 || docs[0].Content[0].ShortTag() == "!!null":
-		return nil, empty
-	}
-	return docs[0].Content[0], nil
-}
-
-// syntax makes an Error of what yaml says. Its words are kept where they cannot quote the
-// file, which may hold secrets.
-func (d *decoder) syntax(err error) error {
-	e := &Error{Path: d.path, Problem: "is not YAML"}
-	var le *yaml.LoadError
-	if !errors.As(err, &le) {
-		return e
-	}
-	e.Line, e.Column = le.Mark.Line, le.Mark.Column
-	switch le.Stage {
-	case yaml.ReaderStage, yaml.ScannerStage, yaml.ParserStage:
-		e.Problem = "is not YAML: " + le.Message
-		if le.ContextMsg != "" {
-			e.Problem += " " + le.ContextMsg
-			if le.ContextMark.Line != le.Mark.Line {
-				e.Problem += fmt.Sprintf(" that begins on line %d", le.ContextMark.Line)
-			}
-		}
-		e.Hint = "put a value in quotes if it has one of : # { } [ ] , & * ! | > ' \" % @ ` in it"
-	case yaml.ComposerStage:
-		e.Problem = "uses an alias (*), which is not supported"
-		e.Hint = "put a text that begins with * in quotes"
-	}
-	return e
-}
-
-// badLine returns the line of the first byte that is not UTF-8 text, or 0.
-func badLine(data []byte) int {
-	line := 1
-	for i := 0; i < len(data); {
-		r, size := utf8.DecodeRune(data[i:])
-		switch {
-		case r == utf8.RuneError && size == 1, r < ' ' && r != '\n' && r != '\r' && r != '\t', r == 0x7f:
-			return line
-		case r == '\n':
-			line++
-		}
-		i += size
-	}
-	return 0
-}
-
 // check checks the top-level keys.
 func (d *decoder) check(c *Config) {
 	fail := func(key, problem, hint string) {
-		if !d.failed[key] {
-			d.failKey(key, problem, hint)
+		if !d.Failed[key] {
+			d.FailKey(key, problem, hint)
 		}
 	}
 	for _, k := range []struct{ key, value string }{{"store", c.Store}, {"report", c.Report}} {
@@ -296,7 +222,7 @@ func (d *decoder) check(c *Config) {
 		fail("default_region", "is not a country code", hint)
 	}
 	if least := time.Duration(c.Deadline.Days+28*c.Deadline.Months) * 24 * time.Hour; time.Duration(c.AtRisk) >= least {
-		if n := d.keys["at_risk"]; n != nil {
+		if n := d.Keys["at_risk"]; n != nil {
 			d.warn(n, "at_risk", "is no shorter than the deadline, so every open task is at risk from its first day")
 		}
 	}
@@ -357,11 +283,11 @@ func inputColumns() []string {
 func (d *decoder) checkColumns(columns map[string]string, fail func(key, problem, hint string)) {
 	known := inputColumns()
 	for _, name := range slices.Sorted(maps.Keys(columns)) {
-		key := under("columns", show(name))
+		key := strict.Under("columns", strict.Show(name))
 		switch {
 		case !slices.Contains(known, name):
 			hint := "known here: " + strings.Join(known, ", ")
-			if near := nearest(name, known); near != "" {
+			if near := strict.Nearest(name, known); near != "" {
 				hint = fmt.Sprintf("did you mean %s?", near)
 			}
 			fail(key, "is not a column that expunge knows", hint)
@@ -394,21 +320,19 @@ var vendorName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,40}$`)
 
 // vendors reads the accounts.
 func (d *decoder) vendors(n *yaml.Node, kinds []vendors.Kind) []Vendor {
-	if d.failed["vendors"] {
+	if d.Failed["vendors"] {
 		return nil
 	}
 	if n.IsZero() || n.ShortTag() == "!!null" || n.Kind == yaml.MappingNode && len(n.Content) == 0 {
-		d.failKey("vendors", "no vendor is configured", "`expunge init` writes a config that shows how")
+		d.FailKey("vendors", "no vendor is configured", "`expunge init` writes a config that shows how")
 		return nil
 	}
 	var all []Vendor
-	d.pairs(n, "vendors", func(name string, k, v *yaml.Node) {
-		key := under("vendors", show(name))
+	d.Pairs(n, "vendors", func(name string, k, v *yaml.Node) {
+		key := strict.Under("vendors", strict.Show(name))
 		if !vendorName.MatchString(name) {
-			d.fail(k, key, &trouble{
-				problem: "is not a name for a vendor",
-				hint:    "use small letters, digits and hyphens, at most 41, and begin with a letter or a digit",
-			})
+			d.Fail(k, key, "is not a name for a vendor",
+				"use small letters, digits and hyphens, at most 41, and begin with a letter or a digit")
 		}
 		if c := d.vendor(key, k, v, kinds); c != nil {
 			all = append(all, Vendor{Name: name, Line: k.Line, Config: c})
@@ -420,7 +344,7 @@ func (d *decoder) vendors(n *yaml.Node, kinds []vendors.Kind) []Vendor {
 
 // vendor reads one account, or returns nil after recording why it cannot be read.
 func (d *decoder) vendor(key string, k, n *yaml.Node, kinds []vendors.Kind) vendors.Config {
-	if !d.plain(n, key) {
+	if !d.Plain(n, key) {
 		return nil
 	}
 	var names []string
@@ -430,32 +354,32 @@ func (d *decoder) vendor(key string, k, n *yaml.Node, kinds []vendors.Kind) vend
 	slices.Sort(names)
 	list := "known kinds: " + strings.Join(names, ", ")
 
-	at := under(key, "kind")
+	at := strict.Under(key, "kind")
 	kn := lookup(n, "kind")
 	if n.Kind != yaml.MappingNode || kn == nil {
-		d.fail(k, at, &trouble{problem: "is missing", hint: list})
+		d.Fail(k, at, "is missing", list)
 		return nil
 	}
 	// The vendor's own values must not show in what its kind says about them.
 	d.hidden = nil
 	var name string
-	d.value(kn, at, reflect.ValueOf(&name).Elem())
-	if d.failed[at] {
+	d.Value(kn, at, reflect.ValueOf(&name).Elem())
+	if d.Failed[at] {
 		return nil
 	}
 	i := slices.IndexFunc(kinds, func(kind vendors.Kind) bool { return kind.Name == name })
 	if i < 0 {
-		if near := nearest(name, names); near != "" {
+		if near := strict.Nearest(name, names); near != "" {
 			list = fmt.Sprintf("did you mean %s? %s", near, list)
 		}
-		d.fail(kn, at, &trouble{problem: show(kn.Value) + " is not a known kind", hint: list})
+		d.Fail(kn, at, strict.Show(kn.Value)+" is not a known kind", list)
 		return nil
 	}
 	c := kinds[i].New()
 	v := reflect.ValueOf(c).Elem()
-	before := len(d.problems)
-	d.structure(n, key, v)
-	complete := len(d.problems) == before
+	before := d.Problems()
+	d.Structure(n, key, v)
+	complete := d.Problems() == before
 	d.paths(v)
 	d.checkCommon(key, c.Shared())
 	if complete { // or the kind would miss what could only not be read
@@ -477,7 +401,7 @@ func lookup(n *yaml.Node, key string) *yaml.Node {
 // paths makes the paths of a vendor's config relative to the file's folder: by convention
 // the keys that end in _file or _dir.
 func (d *decoder) paths(v reflect.Value) {
-	index, names := fieldsOf(v.Type())
+	index, names := strict.FieldsOf(v.Type())
 	for _, name := range names {
 		f := v.FieldByIndex(index[name])
 		if f.Kind() == reflect.String && (strings.HasSuffix(name, "_file") || strings.HasSuffix(name, "_dir")) {
@@ -493,8 +417,8 @@ const maxConcurrency = 1024
 // checkCommon checks the keys that every vendor has, and fills in the burst.
 func (d *decoder) checkCommon(key string, c *vendors.Common) {
 	fail := func(name, problem string) {
-		if at := under(key, name); !d.failed[at] {
-			d.failKey(at, problem, "")
+		if at := strict.Under(key, name); !d.Failed[at] {
+			d.FailKey(at, problem, "")
 		}
 	}
 	if c.BaseURL != "" {
@@ -502,7 +426,7 @@ func (d *decoder) checkCommon(key string, c *vendors.Common) {
 			fail("base_url", errorText(err))
 		}
 	}
-	if d.keys[under(key, "burst")] == nil && c.Burst == 0 {
+	if d.Keys[strict.Under(key, "burst")] == nil && c.Burst == 0 {
 		c.Burst = vendors.DefaultBurst(c.Rate)
 	}
 	if c.Burst < 1 {
@@ -521,8 +445,8 @@ func (d *decoder) checkCommon(key string, c *vendors.Common) {
 		fail("retry_base", "must be more than 0")
 	}
 	switch {
-	case c.RetryCap >= c.RetryBase || d.failed[under(key, "retry_base")]:
-	case d.keys[under(key, "retry_cap")] != nil:
+	case c.RetryCap >= c.RetryBase || d.Failed[strict.Under(key, "retry_base")]:
+	case d.Keys[strict.Under(key, "retry_cap")] != nil:
 		fail("retry_cap", fmt.Sprintf("must not be shorter than retry_base (%v)", c.RetryBase))
 	default:
 		fail("retry_base", fmt.Sprintf("must not be longer than retry_cap (%v)", c.RetryCap))
@@ -542,11 +466,11 @@ func (d *decoder) validate(key string, c vendors.Config) {
 	for _, err := range flatten(c.Validate()) {
 		var ke *vendors.KeyError
 		if !errors.As(err, &ke) {
-			d.failKey(key, d.scrub(err.Error()), "")
+			d.FailKey(key, d.scrub(err.Error()), "")
 			continue
 		}
-		if at := under(key, ke.Key); !d.failed[at] {
-			d.failKey(at, d.scrub(ke.Problem), d.scrub(ke.Hint))
+		if at := strict.Under(key, ke.Key); !d.Failed[at] {
+			d.FailKey(at, d.scrub(ke.Problem), d.scrub(ke.Hint))
 		}
 	}
 }

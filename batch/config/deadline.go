@@ -18,6 +18,9 @@ type Deadline struct {
 
 const wantDeadline = "a deadline such as 1 month or 30 days"
 
+// Wants implements strict.Wanted.
+func (*Deadline) Wants() string { return wantDeadline }
+
 var deadlineForm = regexp.MustCompile(`^(?i)([0-9]{1,3}) *(months?|days?|d)$`)
 
 // UnmarshalText implements encoding.TextUnmarshaler: "1 month", "2 months", "30 days",

@@ -7,8 +7,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"expunge/vendors"
+	"expunge/vendors/strict"
 )
 
 // fileMax bounds the config and every file that it names: they are meant to be a few
@@ -19,10 +26,68 @@ const filePrefix = "file:"
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// trouble is a problem that does not know its place yet.
-type trouble struct {
-	problem, hint string
-	err           error
+// decoder reads a config: strictly, and with values from outside the file.
+type decoder struct {
+	*strict.Decoder
+	dir      string
+	getenv   func(string) (string, bool)
+	readFile func(path string) ([]byte, fs.FileMode, error)
+
+	hidden   []string  // values that must not be shown
+	literals []literal // secrets that the file holds itself
+	warnings []string
+}
+
+type literal struct {
+	key  string
+	node *yaml.Node
+}
+
+func newDecoder(path string, o Options) *decoder {
+	d := &decoder{Decoder: strict.New(path), dir: filepath.Dir(path), getenv: o.Getenv, readFile: readRegular}
+	if d.getenv == nil {
+		d.getenv = os.LookupEnv
+	}
+	d.Expand, d.Hint = d.scalar, keyHint
+	return d
+}
+
+func (d *decoder) warn(n *yaml.Node, key, text string) {
+	d.warnings = append(d.warnings, strict.Where(d.Path, n.Line, key)+text)
+}
+
+// keyHint says where a key belongs that stands in a wrong place.
+func keyHint(group, name string, _ []string) string {
+	_, top := strict.FieldsOf(reflect.TypeFor[file]())
+	_, common := strict.FieldsOf(reflect.TypeFor[vendors.Common]())
+	switch {
+	case group != "" && slices.Contains(top, name):
+		return name + " belongs at the top of the file, not indented"
+	case group == "" && slices.Contains(common, name):
+		return name + " belongs to a vendor: indent it below one"
+	}
+	return ""
+}
+
+// scalar expands one value, and takes note of what it must not show.
+func (d *decoder) scalar(n *yaml.Node, key string, v reflect.Value) (text string, hidden, ok bool) {
+	text, from, e := d.expand(n.Value)
+	if e != nil {
+		e.Key = key
+		d.Add(n, e)
+		return "", true, false
+	}
+	if from.warning != "" {
+		d.warn(n, key, from.warning)
+	}
+	_, secret := v.Addr().Interface().(*vendors.Secret)
+	if secret && !from.outside && text != "" {
+		d.literals = append(d.literals, literal{key, n})
+	}
+	if from.outside || secret {
+		d.hidden = append(d.hidden, text)
+	}
+	return text, from.outside || secret, true
 }
 
 // origin says where a value's text comes from.
@@ -32,7 +97,7 @@ type origin struct {
 }
 
 // expand replaces what raw takes from outside the file.
-func (d *decoder) expand(raw string) (string, origin, *trouble) {
+func (d *decoder) expand(raw string) (string, origin, *Error) {
 	if rest, ok := strings.CutPrefix(raw, filePrefix); ok {
 		text, warning, t := d.fromFile(raw, rest)
 		return text, origin{outside: true, warning: warning}, t
@@ -42,7 +107,7 @@ func (d *decoder) expand(raw string) (string, origin, *trouble) {
 }
 
 // fromEnv replaces each ${NAME}; $${ stands for ${ itself.
-func (d *decoder) fromEnv(raw string) (text string, outside bool, t *trouble) {
+func (d *decoder) fromEnv(raw string) (text string, outside bool, t *Error) {
 	var b strings.Builder
 	for rest := raw; ; {
 		at := strings.Index(rest, "${")
@@ -59,22 +124,22 @@ func (d *decoder) fromEnv(raw string) (text string, outside bool, t *trouble) {
 		name, after, closed := strings.Cut(rest[at+2:], "}")
 		if !closed || !envName.MatchString(name) {
 			// What stands there may be a piece of a secret: it is not quoted.
-			return "", outside, &trouble{
-				problem: "has a ${ that does not begin the name of an environment variable",
-				hint:    "write ${NAME}, or $${ for the two characters ${",
+			return "", outside, &Error{
+				Problem: "has a ${ that does not begin the name of an environment variable",
+				Hint:    "write ${NAME}, or $${ for the two characters ${",
 			}
 		}
 		value, set := d.getenv(name)
 		switch {
 		case !set:
-			return "", true, &trouble{
-				problem: fmt.Sprintf("environment variable %s is not set", name),
-				hint:    fmt.Sprintf("set %s for this process, or use file:PATH", name),
+			return "", true, &Error{
+				Problem: fmt.Sprintf("environment variable %s is not set", name),
+				Hint:    fmt.Sprintf("set %s for this process, or use file:PATH", name),
 			}
 		case value == "":
-			return "", true, &trouble{
-				problem: fmt.Sprintf("environment variable %s is empty", name),
-				hint:    fmt.Sprintf("set %s for this process, or use file:PATH", name),
+			return "", true, &Error{
+				Problem: fmt.Sprintf("environment variable %s is empty", name),
+				Hint:    fmt.Sprintf("set %s for this process, or use file:PATH", name),
 			}
 		}
 		b.WriteString(value)
@@ -84,24 +149,24 @@ func (d *decoder) fromEnv(raw string) (text string, outside bool, t *trouble) {
 
 // fromFile reads the file that path names, after expanding the environment in it. raw is
 // the value as the config has it, for messages.
-func (d *decoder) fromFile(raw, path string) (text, warning string, t *trouble) {
+func (d *decoder) fromFile(raw, path string) (text, warning string, t *Error) {
 	path, _, t = d.fromEnv(path)
 	if t != nil {
 		return "", "", t
 	}
 	if path == "" {
-		return "", "", &trouble{problem: "file: names no file", hint: "write file:PATH"}
+		return "", "", &Error{Problem: "file: names no file", Hint: "write file:PATH"}
 	}
 	content, mode, err := d.readFile(d.resolve(path))
 	if err != nil {
-		return "", "", &trouble{problem: show(raw) + " " + cause(err), err: err}
+		return "", "", &Error{Problem: strict.Show(raw) + " " + cause(err), Cause: err}
 	}
 	text = strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
 	if text == "" {
-		return "", "", &trouble{problem: show(raw) + " is empty"}
+		return "", "", &Error{Problem: strict.Show(raw) + " is empty"}
 	}
 	if mode&0o077 != 0 && !d.credential(path) {
-		warning = fmt.Sprintf("%s can be read by others (mode %04o): chmod 600 it", show(raw), mode.Perm())
+		warning = fmt.Sprintf("%s can be read by others (mode %04o): chmod 600 it", strict.Show(raw), mode.Perm())
 	}
 	return text, warning, nil
 }

@@ -1,4 +1,4 @@
-package config
+package strict
 
 import (
 	"cmp"
@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Error is one problem of a config file.
+// Error is one problem of a YAML file.
 type Error struct {
 	Path    string // the file, as it was named
 	Line    int    // from 1; 0 where the problem belongs to no line
@@ -17,13 +17,13 @@ type Error struct {
 	Problem string // "environment variable VOYADO_API_KEY is not set"
 	Hint    string // what to do about it; may be ""
 
-	err error
+	Cause error // such as fs.ErrNotExist; may be nil
 }
 
 // Error gives the problem on one line, and the hint, where there is one, on a second.
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString(where(e.Path, e.Line, e.Key))
+	b.WriteString(Where(e.Path, e.Line, e.Key))
 	b.WriteString(e.Problem)
 	if e.Hint != "" {
 		b.WriteString("\nhint: ")
@@ -33,9 +33,9 @@ func (e *Error) Error() string {
 }
 
 // Unwrap gives the cause, such as fs.ErrNotExist, if there is one.
-func (e *Error) Unwrap() error { return e.err }
+func (e *Error) Unwrap() error { return e.Cause }
 
-// Problems returns every *Error in err, in order: what Load and Parse return is one or
+// Problems returns every *Error in err, in order: what Decoder.Err returns is one or
 // several of them joined.
 func Problems(err error) []*Error {
 	switch e := err.(type) {
@@ -53,8 +53,8 @@ func Problems(err error) []*Error {
 	return Problems(errors.Unwrap(err))
 }
 
-// where is the beginning of a message about one place of the file.
-func where(path string, line int, key string) string {
+// Where is the beginning of a message about one place of the file.
+func Where(path string, line int, key string) string {
 	var b strings.Builder
 	b.WriteString(path)
 	if line > 0 {
@@ -67,8 +67,8 @@ func where(path string, line int, key string) string {
 	return b.String()
 }
 
-// join makes one error of the problems, in line order.
-func join(problems []*Error) error {
+// Join makes one error of the problems, in line order.
+func Join(problems []*Error) error {
 	slices.SortStableFunc(problems, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
@@ -79,8 +79,8 @@ func join(problems []*Error) error {
 	return errors.Join(all...)
 }
 
-// nearest returns the known name that word was probably meant to be, or "".
-func nearest(word string, known []string) string {
+// Nearest returns the known name that word was probably meant to be, or "".
+func Nearest(word string, known []string) string {
 	fold := func(s string) string {
 		return strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(s))
 	}
