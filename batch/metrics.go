@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"expunge/store"
+	"expunge/store/atomicfile"
 )
 
 // Metrics writes the state of the store in Prometheus' text format, for the textfile
@@ -115,13 +117,14 @@ func (j *Job) Metrics(ctx context.Context, w io.Writer, version string, o Status
 // WriteMetrics replaces the file at path with Metrics, for all to read: the collector runs
 // as another user.
 func (j *Job) WriteMetrics(ctx context.Context, path, version string, o StatusOptions, sent map[string]int64) error {
-	f, err := createFile(path, nil)
+	f, err := atomicfile.Begin(path, nil)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(j.Metrics(ctx, f, version, o, sent), f.file.Chmod(0o644)); err != nil {
-		f.discard()
+	w := bufio.NewWriter(f)
+	if err := errors.Join(j.Metrics(ctx, w, version, o, sent), w.Flush(), f.Chmod(0o644)); err != nil {
+		f.Discard()
 		return err
 	}
-	return f.commit()
+	return f.Replace()
 }

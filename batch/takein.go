@@ -46,7 +46,7 @@ type Input struct {
 // changes nothing: its batch is returned, and again is true.
 func TakeIn(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (b store.Batch, again bool, err error) {
 	if in.Rejects != "" { // else a mistake in it would show only once the file is taken in
-		if err := checkTarget(in.Rejects, []string{in.Path}); err != nil {
+		if err := atomicfile.CheckTarget(in.Rejects, in.Path); err != nil {
 			return store.Batch{}, false, err
 		}
 	}
@@ -202,7 +202,7 @@ func writeRejects(ctx context.Context, st *store.Store, batch int64, src *source
 	}
 	defer reader.Close()
 	next := st.Rejects(ctx, batch)
-	return WriteFile(src.in.Rejects, []string{src.in.Path}, func(w io.Writer) error {
+	return atomicfile.WriteFile(src.in.Rejects, []string{src.in.Path}, func(w io.Writer) error {
 		out := intake.NewRejectWriter(w, reader.Header(), reader.Comma())
 		want, more, err := next()
 		for more && err == nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 	"github.com/pressly/goose/v3"
 
+	"expunge/store/atomicfile"
 	"expunge/store/seal"
 )
 
@@ -189,6 +190,11 @@ func open(path, params string) (*sql.DB, error) {
 
 // prepareFile checks or makes the file and takes the lock.
 func (s *Store) prepareFile() (fresh bool, err error) {
+	for _, end := range []string{"", "-wal", "-shm", "-journal", ".lock"} {
+		if err := atomicfile.CheckTarget(s.path + end); err != nil {
+			return false, fmt.Errorf("store: %w", err)
+		}
+	}
 	st, err := os.Lstat(s.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -198,13 +204,6 @@ func (s *Store) prepareFile() (fresh bool, err error) {
 		fresh = true
 	case err != nil:
 		return false, fmt.Errorf("store: %w", err)
-	case !st.Mode().IsRegular():
-		return false, fmt.Errorf("store: %s is not a regular file (links are not followed)", s.path)
-	}
-	for _, end := range []string{"-wal", "-shm", "-journal", ".lock"} {
-		if st, err := os.Lstat(s.path + end); err == nil && !st.Mode().IsRegular() {
-			return false, fmt.Errorf("store: %s is not a regular file (links are not followed)", s.path+end)
-		}
 	}
 	if s.o.ReadOnly {
 		if st.Size() == 0 {

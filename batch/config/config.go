@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"maps"
 	"net/url"
-	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -120,7 +119,7 @@ func defaults() file {
 // Load reads and checks a config file. Its errors are those of Parse, and that the file
 // cannot be read, or that it holds a secret and can be read by others than its owner.
 func Load(path string, o Options) (*Config, error) {
-	data, mode, err := readConfig(path)
+	data, mode, err := readSmall(path)
 	if err != nil {
 		e := &Error{Path: path, Problem: cause(err), Cause: err}
 		if errors.Is(err, fs.ErrNotExist) {
@@ -129,20 +128,6 @@ func Load(path string, o Options) (*Config, error) {
 		return nil, e
 	}
 	return parse(newDecoder(path, o), data, mode, o.Kinds)
-}
-
-func readConfig(path string) ([]byte, fs.FileMode, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, err
-	}
-	data, err := readSmall(f)
-	return data, info.Mode(), err
 }
 
 // Parse checks a config that has been read from path, which serves messages and relative

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -425,6 +426,8 @@ func TestSecretFiles(t *testing.T) {
 		{name: "relative", content: "abc-123\n", mode: 0o600, value: "file:secret", want: "abc-123"},
 		{name: "no line end", content: "abc-123", mode: 0o400, value: "file:secret", want: "abc-123"},
 		{name: "CRLF", content: "abc-123\r\n", mode: 0o600, value: "file:secret", want: "abc-123"},
+		{name: "byte order mark", content: "\ufeffabc-123\r\n", mode: 0o600, value: "file:secret", want: "abc-123"},
+		{name: "byte order mark alone", content: "\ufeff\r\n", mode: 0o600, value: "file:secret", problem: "file:secret is empty"},
 		{name: "not expanded again", content: "a${KEY}b\n", mode: 0o600, value: "file:secret", want: "a${KEY}b"},
 		{name: "below a variable", content: "abc-123\n", mode: 0o600, value: "file:${HERE}/secret", want: "abc-123"},
 		{
@@ -533,10 +536,15 @@ func TestUnreadableConfig(t *testing.T) {
 	huge := filepath.Join(dir, "huge.yaml")
 	write(t, huge, strings.Repeat("# padding\n", 110_000), 0o600)
 	none := filepath.Join(dir, "none.yaml")
+	fifo := filepath.Join(dir, "fifo.yaml") // nobody writes to it: reading would never end
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]string{
 		none: none + ": does not exist\nhint: write one with `expunge init`, or name another with --config",
 		huge: huge + ": is larger than 1048576 bytes",
-		dir:  dir + ": cannot be read: is a directory",
+		dir:  dir + ": is not a regular file",
+		fifo: fifo + ": is not a regular file",
 	} {
 		_, err := Load(path, options())
 		if err == nil || err.Error() != want {

@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"expunge/store/atomicfile"
 	"expunge/vendors"
 	"expunge/vendors/strict"
 )
@@ -44,7 +45,7 @@ type literal struct {
 }
 
 func newDecoder(path string, o Options) *decoder {
-	d := &decoder{Decoder: strict.New(path), dir: filepath.Dir(path), getenv: o.Getenv, readFile: readRegular}
+	d := &decoder{Decoder: strict.New(path), dir: filepath.Dir(path), getenv: o.Getenv, readFile: readSmall}
 	if d.getenv == nil {
 		d.getenv = os.LookupEnv
 	}
@@ -161,7 +162,8 @@ func (d *decoder) fromFile(raw, path string) (text, warning string, t *Error) {
 	if err != nil {
 		return "", "", &Error{Problem: strict.Show(raw) + " " + cause(err), Cause: err}
 	}
-	text = strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
+	text = strings.TrimPrefix(string(content), "\ufeff") // as some editors begin every file
+	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
 	if text == "" {
 		return "", "", &Error{Problem: strict.Show(raw) + " is empty"}
 	}
@@ -190,10 +192,7 @@ func (d *decoder) resolve(path string) string {
 	return filepath.Join(d.dir, path)
 }
 
-var (
-	errNotRegular = errors.New("is not a regular file")
-	errTooLarge   = fmt.Errorf("is larger than %d bytes", fileMax)
-)
+var errTooLarge = fmt.Errorf("is larger than %d bytes", fileMax)
 
 // cause words an error of readFile without the path, which may hold the environment's.
 func cause(err error) string {
@@ -203,37 +202,26 @@ func cause(err error) string {
 		return "does not exist"
 	case errors.Is(err, fs.ErrPermission):
 		return "cannot be read: permission denied"
-	case errors.Is(err, errNotRegular), errors.Is(err, errTooLarge):
-		return err.Error()
+	case errors.Is(err, atomicfile.ErrNotRegular):
+		return atomicfile.ErrNotRegular.Error()
+	case errors.Is(err, errTooLarge):
+		return errTooLarge.Error()
 	case errors.As(err, &pe):
 		return "cannot be read: " + pe.Err.Error()
 	}
 	return "cannot be read"
 }
 
-// readRegular reads a small regular file. Anything else (a pipe, a device) could block
-// for ever.
-func readRegular(path string) ([]byte, fs.FileMode, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, errNotRegular
-	}
-	f, err := os.Open(path)
+// readSmall reads a small regular file.
+func readSmall(path string) ([]byte, fs.FileMode, error) {
+	f, info, err := atomicfile.OpenRegular(path)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer f.Close()
-	content, err := readSmall(f)
-	return content, info.Mode(), err
-}
-
-func readSmall(r io.Reader) ([]byte, error) {
-	content, err := io.ReadAll(io.LimitReader(r, fileMax+1))
+	content, err := io.ReadAll(io.LimitReader(f, fileMax+1))
 	if err == nil && len(content) > fileMax {
 		err = errTooLarge
 	}
-	return content, err
+	return content, info.Mode(), err
 }

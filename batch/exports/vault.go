@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"filippo.io/age"
+
+	"expunge/store/atomicfile"
 )
 
 // ErrOpenDir: others may write to the folder, so that what is in it could be exchanged.
@@ -186,16 +188,7 @@ func (v *Vault) rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	return v.sync()
-}
-
-// sync makes names durable.
-func (v *Vault) sync() error {
-	d, err := os.Open(v.dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return atomicfile.SyncDir(v.dir)
 }
 
 // Drop removes what an attempt that is given up has left: an unfinished file. It never
@@ -338,16 +331,11 @@ func (v *Vault) manifest(stem string, k Kept) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(v.dir, "."+stem+".*") // mode 0600
-	if err != nil {
+	if err := atomicfile.SyncDir(v.dir); err != nil {
 		return err
 	}
-	_, err = f.Write(append(text, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close(), v.sync()); err == nil {
-		err = v.rename(f.Name(), v.path(stem, endManifest))
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return atomicfile.WriteFile(v.path(stem, endManifest), nil, func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
 }

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"os/user"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"expunge/batch"
+	"expunge/store/atomicfile"
 )
 
 func (a *app) confirmCommand() *cobra.Command {
@@ -27,7 +27,7 @@ func (a *app) confirmCommand() *cobra.Command {
 			ctx := c.Context()
 			r := a.input(ctx)
 			if args[0] != "-" {
-				f, err := os.Open(args[0])
+				f, _, err := atomicfile.OpenRegular(args[0])
 				if err != nil {
 					return usage(fmt.Errorf("confirmations: %w", err), "name the CSV file, or - for standard input")
 				}

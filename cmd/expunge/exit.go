@@ -14,6 +14,7 @@ import (
 	"expunge/batch/config"
 	"expunge/batch/intake"
 	"expunge/store"
+	"expunge/store/atomicfile"
 	"expunge/store/seal"
 )
 
@@ -146,6 +147,8 @@ func classify(err error) (int, string) {
 		return exitUsage, "put back the key file of this store; without it what is sealed cannot be read"
 	case errors.Is(err, seal.ErrBadKey):
 		return exitUsage, "put back the key of this store, readable by its owner alone"
+	case errors.Is(err, atomicfile.ErrNotRegular):
+		return exitUsage, "name a file: a folder, a pipe or a device cannot stand for it"
 	case errors.Is(err, store.ErrNoStore):
 		return exitUsage, "`expunge run subjects.csv` makes it"
 	case errors.Is(err, store.ErrNewerSchema):

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -102,8 +101,8 @@ func (r *rotation) byFile(ctx context.Context) (err error) {
 		r.next = path + ".new"
 	}
 	for _, p := range []string{path, r.next, old} {
-		if st, err := os.Lstat(p); err == nil && !st.Mode().IsRegular() {
-			return usage(fmt.Errorf("%s is not a regular file (links are not followed)", p), "name the file itself in key_file: it is going to be replaced")
+		if err := atomicfile.CheckTarget(p); err != nil {
+			return usage(err, "name the file itself in key_file: it is going to be replaced")
 		}
 	}
 	present, err := seal.LoadFile(path)
@@ -278,34 +277,26 @@ func replaceKey(path string, k seal.Key, own func(*os.File) error) error {
 	if have, err := seal.LoadFile(path); err == nil && have == k {
 		return nil
 	}
-	temporary := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp")
-	if err := wipe(temporary); err != nil { // left by a rotation that was cut short
-		return err
+	for _, left := range atomicfile.Leftovers(path) { // of a rotation that was cut short
+		if err := wipe(left); err != nil {
+			return err
+		}
 	}
-	if err := seal.WriteFile(temporary, k, own); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, path); err != nil {
-		return errors.Join(err, wipe(temporary))
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return seal.ReplaceFile(path, k, own)
 }
 
 // wipe overwrites a key file and removes it. What the file system or the disk keeps of the
 // old content is beyond us.
 func wipe(path string) error {
-	st, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
+	if err := atomicfile.CheckTarget(path); err != nil {
 		return err
-	case !st.Mode().IsRegular():
-		return fmt.Errorf("%s is not a regular file (links are not followed)", path)
+	}
+	st, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
 	}
 	if f, err := os.OpenFile(path, os.O_WRONLY, 0); err == nil {
 		_, err = f.Write(make([]byte, st.Size()))

@@ -106,7 +106,7 @@ func TestKeyRotateCutShort(t *testing.T) {
 			begun()
 			p.write("expunge.key.new", newKey)
 			p.write("expunge.key.old", oldKey)
-			p.write(".expunge.key.tmp", newKey[:20])
+			p.write(".expunge.key.1234", newKey[:20])
 		}},
 		{"the key file is replaced", func() {
 			begun()

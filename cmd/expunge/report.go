@@ -13,6 +13,7 @@ import (
 	"expunge/batch"
 	"expunge/batch/html"
 	"expunge/store"
+	"expunge/store/atomicfile"
 )
 
 func (a *app) reportCommand() *cobra.Command {
@@ -103,7 +104,7 @@ func (a *app) writeReport(ctx context.Context, s *session, f store.Filter, forma
 	if path == "-" {
 		return write(a.stdout)
 	}
-	if err := batch.WriteFile(path, never, write); err != nil {
+	if err := atomicfile.WriteFile(path, never, write); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil

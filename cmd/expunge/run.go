@@ -20,6 +20,7 @@ import (
 	"expunge/batch"
 	"expunge/batch/config"
 	"expunge/store"
+	"expunge/store/atomicfile"
 	"expunge/vendors"
 )
 
@@ -347,9 +348,7 @@ func writable(path string) error {
 	if path == "-" || path == "" {
 		return nil
 	}
-	if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file (links are not followed)", path)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := atomicfile.CheckTarget(path); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".expunge-*")

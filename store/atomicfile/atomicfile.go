@@ -1,4 +1,5 @@
-// Package atomicfile makes files that appear under their name whole, or not at all.
+// Package atomicfile makes files that appear under their name whole, or not at all, and are
+// on disk when they do. It opens files that are files, and nothing that could block.
 //
 // Where the system can (Linux, on most file systems), the content has no name at all until
 // it is complete, so that a program that is killed leaves nothing of it. Elsewhere it is
@@ -30,23 +31,22 @@ func Create(path string) (*File, error) {
 		return &File{File: f, path: path}, nil
 	}
 	// Also where that failed for want of a folder or of space: this says so in the usual words.
-	f, err := os.CreateTemp(filepath.Dir(path), Prefix(path)+"*") // mode 0600
+	f, err := os.CreateTemp(filepath.Dir(path), prefix(path)+"*") // mode 0600
 	if err != nil {
 		return nil, err
 	}
 	return &File{f, path, f.Name()}, nil
 }
 
-// Prefix is how the hidden names of a target begin; digits follow.
-func Prefix(path string) string { return "." + filepath.Base(path) + "." }
+// prefix is how the hidden names of a target begin; digits follow.
+func prefix(path string) string { return "." + filepath.Base(path) + "." }
 
-// Replace makes the content durable and puts it in the place of what is at the path. The
-// folder is left to be synced.
+// Replace makes the content durable and puts it in the place of what is at the path.
 func (f *File) Replace() error {
 	err := f.Sync()
 	for err == nil && f.temp == "" {
 		// A link does not replace, but a rename does: it goes by a hidden name.
-		temp := filepath.Join(filepath.Dir(f.path), Prefix(f.path)+strconv.FormatUint(uint64(rand.Uint32()), 10))
+		temp := filepath.Join(filepath.Dir(f.path), prefix(f.path)+strconv.FormatUint(uint64(rand.Uint32()), 10))
 		if err = linkTmpfile(f.File, temp); err == nil {
 			f.temp = temp
 		} else if errors.Is(err, fs.ErrExist) {
@@ -56,14 +56,16 @@ func (f *File) Replace() error {
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.temp, f.path)
 	}
-	if err != nil && f.temp != "" {
-		os.Remove(f.temp)
+	if err != nil {
+		if f.temp != "" {
+			os.Remove(f.temp)
+		}
+		return err
 	}
-	return err
+	return SyncDir(filepath.Dir(f.path))
 }
 
 // Link makes the content durable and gives it its name, which must be free (fs.ErrExist).
-// The folder is left to be synced.
 func (f *File) Link() error {
 	err := f.Sync()
 	if err == nil && f.temp == "" {
@@ -72,7 +74,10 @@ func (f *File) Link() error {
 		err = os.Link(f.temp, f.path)
 	}
 	f.Discard()
-	return err
+	if err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(f.path))
 }
 
 // Discard leaves nothing of what has not got its name.

@@ -24,7 +24,6 @@ import (
 	"hash"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"expunge/store/atomicfile"
@@ -61,7 +60,7 @@ func (Key) Format(f fmt.State, _ rune) { io.WriteString(f, "[key]") }
 // ParseKey reads the text of a key file or of a key_env variable.
 func ParseKey(text string) (Key, error) {
 	var k Key
-	body, ok := strings.CutPrefix(strings.TrimSpace(text), prefix)
+	body, ok := strings.CutPrefix(strings.TrimSpace(strings.TrimPrefix(text, "\ufeff")), prefix)
 	if !ok {
 		return k, fmt.Errorf("%w: it must begin with %q", ErrBadKey, prefix)
 	}
@@ -78,7 +77,7 @@ func (k Key) Text() string { return prefix + base64.StdEncoding.EncodeToString(k
 
 // LoadFile reads the key file. A missing file is ErrNoKey.
 func LoadFile(path string) (Key, error) {
-	f, err := os.Open(path)
+	f, st, err := atomicfile.OpenRegular(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return Key{}, fmt.Errorf("%w: key file %s does not exist", ErrNoKey, path)
 	}
@@ -86,10 +85,6 @@ func LoadFile(path string) (Key, error) {
 		return Key{}, fmt.Errorf("key file: %w", err)
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return Key{}, fmt.Errorf("key file: %w", err)
-	}
 	if perm := st.Mode().Perm(); perm&0o077 != 0 {
 		return Key{}, fmt.Errorf("%w: key file %s can be read by others (mode %04o): chmod 600 it", ErrBadKey, path, perm)
 	}
@@ -108,6 +103,15 @@ func LoadFile(path string) (Key, error) {
 // there whole or not at all. It never replaces a file. own, if not nil, may change the file's
 // owner before it gets its name.
 func WriteFile(path string, k Key, own func(*os.File) error) error {
+	return write(path, k, own, (*atomicfile.File).Link)
+}
+
+// ReplaceFile is WriteFile for a key that takes another's place.
+func ReplaceFile(path string, k Key, own func(*os.File) error) error {
+	return write(path, k, own, (*atomicfile.File).Replace)
+}
+
+func write(path string, k Key, own func(*os.File) error, end func(*atomicfile.File) error) error {
 	f, err := atomicfile.Create(path) // mode 0600
 	if err != nil {
 		return fmt.Errorf("key file: %w", err)
@@ -120,18 +124,10 @@ func WriteFile(path string, k Key, own func(*os.File) error) error {
 		f.Discard()
 		return fmt.Errorf("key file: %w", err)
 	}
-	if err := f.Link(); err != nil {
+	if err := end(f); err != nil {
 		return fmt.Errorf("key file: %w", err)
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return nil
 }
 
 // Box seals and opens values for one store. It is safe for concurrent use.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"expunge/store/atomicfile"
 )
 
 var storeID = []byte("0123456789abcdef")
@@ -152,8 +154,27 @@ func TestKeyFile(t *testing.T) {
 	if err := WriteFile(filepath.Join(t.TempDir(), "none", "k"), k, nil); err == nil {
 		t.Error("written to a folder that is not there")
 	}
-	if _, err := LoadFile(t.TempDir()); err == nil {
-		t.Error("a folder is no key")
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{t.TempDir(), fifo} {
+		if _, err := LoadFile(path); !errors.Is(err, atomicfile.ErrNotRegular) {
+			t.Errorf("%s is no key: %v", path, err)
+		}
+	}
+	other := NewKey()
+	if err := ReplaceFile(path, other, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := LoadFile(path); err != nil || got != other {
+		t.Errorf("replaced: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("\ufeff"+k.Text()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := LoadFile(path); err != nil || got != k {
+		t.Errorf("with a byte order mark: %v", err)
 	}
 }
 

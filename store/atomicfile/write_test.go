@@ -1,11 +1,13 @@
-package batch
+package atomicfile
 
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -94,4 +96,26 @@ func TestWriteFileRefuses(t *testing.T) {
 		t.Errorf("the input: %q %v", b, err)
 	}
 	onlyFiles(t, dir, "dangling", "folder", "hard", "input.csv", "link")
+}
+
+// TestOpenRegular: what could block for ever is not opened; a link to a file is one.
+func TestOpenRegular(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	if err := errors.Join(os.WriteFile(in("file"), []byte("text"), 0o640), os.Symlink("file", in("link")), syscall.Mkfifo(in("pipe"), 0o600),
+		os.Symlink("pipe", in("link-to-pipe"))); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]error{"file": nil, "link": nil, "pipe": ErrNotRegular, "link-to-pipe": ErrNotRegular, ".": ErrNotRegular, "none": fs.ErrNotExist} {
+		f, st, err := OpenRegular(in(name))
+		if !errors.Is(err, want) || want == nil && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if want == nil {
+			if text, err := io.ReadAll(f); string(text) != "text" || err != nil || st.Mode() != 0o640 {
+				t.Errorf("%s: %q %v %v", name, text, err, st.Mode())
+			}
+			f.Close()
+		}
+	}
 }
