@@ -6,7 +6,11 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+
 	"expunge/vendors"
+	"expunge/vendors/auth"
 )
 
 // Kind is what a program lists to speak CustomerGauge.
@@ -159,9 +163,11 @@ func (c *Config) Open(o vendors.Options) (vendors.Vendor, error) {
 		v.anonymize = api.JoinPath("/v6/system-admin/data-admin/contacts/anonymize")
 	}
 	if c.APIKey.IsZero() {
-		v.auth = newTokenSource(o.Name, tokenURL, c.ClientID, c.ClientSecret, o.Transport.HTTPClient("token"), now)
+		v.auth = auth.NewSource(o.Name, now, auth.ClientCredentials(o.Name, clientcredentials.Config{
+			ClientID: c.ClientID, ClientSecret: c.ClientSecret.Reveal(), TokenURL: tokenURL.String(), AuthStyle: oauth2.AuthStyleInParams,
+		}, o.Transport.HTTPClient("token")))
 	} else {
-		v.auth = apiKey{vendors.NewSecret(strings.TrimSpace(c.AuthScheme + " " + c.APIKey.Reveal()))}
+		v.auth = auth.Fixed{Secret: vendors.NewSecret(strings.TrimSpace(c.AuthScheme + " " + c.APIKey.Reveal()))}
 	}
 	return v, nil
 }

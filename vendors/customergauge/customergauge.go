@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"expunge/vendors"
+	"expunge/vendors/auth"
 )
 
 // Vendor is one CustomerGauge account.
@@ -32,7 +33,7 @@ type Vendor struct {
 	name          string
 	config        Config
 	transport     vendors.Transport
-	auth          credentials
+	auth          auth.Credentials
 	defaultRegion string
 	preview       *url.URL
 	anonymize     *url.URL
@@ -268,28 +269,17 @@ func (v *Vendor) forms(op string, t *vendors.Target, names []string) ([]form, er
 	return nil, v.notSent(op, vendors.ErrNoValue)
 }
 
-// call sends one request with credentials. After a 401 it is sent once more with a new
-// token: the first one surely had no effect. A second 401 is the caller's to read.
+// call sends one request with credentials: see auth.Do.
 func (v *Vendor) call(ctx context.Context, op string, build func(context.Context) (*http.Request, error)) (*vendors.Answer, error) {
-	for again := false; ; again = true {
-		value, err := v.auth.header(ctx)
-		if err != nil {
-			return nil, err
-		}
+	return auth.Do(ctx, v.transport, op, v.auth, func(ctx context.Context, value string) (*http.Request, error) {
 		req, err := build(ctx)
 		if err != nil {
 			return nil, v.notSent(op, errRequest)
 		}
 		req.Header.Set("Authorization", value)
 		req.Header.Set("Accept", "application/json")
-		a, err := v.transport.Do(ctx, op, req)
-		if err != nil {
-			return nil, err
-		}
-		if a.Status != http.StatusUnauthorized || again || !v.auth.refused(value) {
-			return a, nil
-		}
-	}
+		return req, nil
+	})
 }
 
 // errRequest stands for an error of net/http that would quote the URL.

@@ -1,7 +1,6 @@
 package customergauge
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -222,8 +220,8 @@ func TestPlaces(t *testing.T) {
 			if got := a.vendor.preview.String(); got != test.wantAPI {
 				t.Errorf("preview at %s, want %s", got, test.wantAPI)
 			}
-			if got := a.vendor.auth.(*tokenSource).config.TokenURL; got != test.wantToken {
-				t.Errorf("token at %s, want %s", got, test.wantToken)
+			if _, token, err := c.places(); err != nil || token.String() != test.wantToken {
+				t.Errorf("token at %v (%v), want %s", token, err, test.wantToken)
 			}
 		})
 	}
@@ -665,82 +663,6 @@ func TestTokenErrors(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestTokenLeaderStopped: the call that fetches the token for all may be stopped; the
-// others must not be stopped with it.
-func TestTokenLeaderStopped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		fetches := 0
-		s := stubTokens(func(ctx context.Context) (string, error) {
-			fetches++
-			if fetches == 1 {
-				<-release
-				return "", &vendors.Error{Vendor: "customergauge", Op: "token", Kind: vendors.ErrNotSent, Err: vendors.ErrStopped}
-			}
-			return "fresh", nil
-		})
-		type result struct {
-			value string
-			err   error
-		}
-		led, followed := make(chan result, 1), make(chan result, 1)
-		go func() { v, err := s.header(t.Context()); led <- result{v, err} }()
-		synctest.Wait() // it fetches
-		go func() { v, err := s.header(t.Context()); followed <- result{v, err} }()
-		stopped, stop := context.WithCancel(t.Context())
-		alone := make(chan result, 1)
-		go func() { v, err := s.header(stopped); alone <- result{v, err} }()
-		synctest.Wait() // they wait for it
-		stop()
-		if r := <-alone; !errors.Is(r.err, vendors.ErrStopped) || !errors.Is(r.err, vendors.ErrNotSent) {
-			t.Errorf("one that is stopped while it waits: %q, %v", r.value, r.err)
-		}
-		close(release)
-		if r := <-led; !errors.Is(r.err, vendors.ErrStopped) || !errors.Is(r.err, vendors.ErrNotSent) {
-			t.Errorf("the stopped one: %q, %v", r.value, r.err)
-		}
-		if r := <-followed; r.err != nil || r.value != "Bearer fresh" {
-			t.Errorf("the other one: %q, %v", r.value, r.err)
-		}
-	})
-}
-
-// TestTokenLateRefusal: a 401 to an old token may arrive after another call has renewed it.
-// It must not throw the new one away, or many calls would fetch in turn.
-func TestTokenLateRefusal(t *testing.T) {
-	fetches := 0
-	s := stubTokens(func(context.Context) (string, error) { fetches++; return fmt.Sprint("t", fetches), nil })
-	header := func(want string) {
-		t.Helper()
-		if got, err := s.header(t.Context()); err != nil || got != want {
-			t.Errorf("%q, %v: want %q", got, err, want)
-		}
-	}
-	header("Bearer t1")
-	s.refused("Bearer t1")
-	header("Bearer t2")
-	s.refused("Bearer t1")
-	header("Bearer t2")
-}
-
-func stubTokens(fetch func(context.Context) (string, error)) *tokenSource {
-	place := &url.URL{Scheme: "https", Host: "auth.example.com", Path: "/oauth2/token"}
-	return newTokenSource("customergauge", place, "id", vendors.NewSecret(secret), &http.Client{Transport: tokenClient(fetch)}, time.Now)
-}
-
-type tokenClient func(context.Context) (string, error)
-
-func (fetch tokenClient) RoundTrip(req *http.Request) (*http.Response, error) {
-	token, err := fetch(req.Context())
-	if err != nil {
-		return nil, err
-	}
-	return &http.Response{
-		StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Request: req,
-		Body: io.NopCloser(strings.NewReader(fmt.Sprintf(`{"access_token":%q}`, token))),
-	}, nil
 }
 
 // TestCheck: the preflight says what is missing, and asks about nobody.

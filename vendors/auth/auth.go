@@ -1,0 +1,237 @@
+// Package auth keeps the access tokens that calls to a vendor carry: one for all calls,
+// fetched when it is needed, renewed before it ends and after a 401.
+//
+// A call whose token cannot be fetched has not left: the errors are harmless. Nothing of a
+// token endpoint's answer is in them but its status and the error codes of RFC 6749.
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+
+	"expunge/vendors"
+	"expunge/vendors/transport"
+)
+
+// Credentials give the value that a call shows.
+type Credentials interface {
+	// Value returns what to send. Its errors are *vendors.Error that are harmless: the call
+	// that wanted the value has not left.
+	Value(ctx context.Context) (string, error)
+	// Refused hears that the vendor answered 401 to a value; true means that Value will give
+	// another one.
+	Refused(value string) bool
+}
+
+// Fixed is one value for good, such as an API key.
+type Fixed struct{ vendors.Secret }
+
+// Value implements Credentials.
+func (f Fixed) Value(context.Context) (string, error) { return f.Reveal(), nil }
+
+// Refused implements Credentials.
+func (Fixed) Refused(string) bool { return false }
+
+// Do sends one request with credentials. After a 401 it is sent once more with a new value:
+// the first one surely had no effect. A second 401 is the caller's to read. build makes the
+// request; its error is returned as it is.
+func Do(ctx context.Context, t vendors.Transport, op string, c Credentials, build func(ctx context.Context, value string) (*http.Request, error)) (*vendors.Answer, error) {
+	for again := false; ; again = true {
+		value, err := c.Value(ctx)
+		if err != nil {
+			return nil, err
+		}
+		req, err := build(ctx, value)
+		if err != nil {
+			return nil, err
+		}
+		a, err := t.Do(ctx, op, req)
+		if err != nil {
+			return nil, err
+		}
+		if a.Status != http.StatusUnauthorized || again || !c.Refused(value) {
+			return a, nil
+		}
+	}
+}
+
+// Causes of a token error.
+var (
+	errNoToken     = errors.New("no access token could be fetched")
+	errTokenAnswer = errors.New("the token answer cannot be understood")
+)
+
+// tokenLife is how long a token is good for when the vendor does not say, and tokenMargin how
+// long before its end it is renewed, at most.
+const (
+	tokenLife   = time.Hour
+	tokenMargin = time.Minute
+)
+
+// Fetch gets a token: the value to send, and for how long it is good (0: the vendor does not
+// say). Its errors are harmless *vendors.Error.
+type Fetch func(ctx context.Context) (value string, life time.Duration, err error)
+
+// Source fetches and keeps one token for all calls of a vendor. Calls that need it at the
+// same time share one fetch, and its failure.
+type Source struct {
+	vendor string
+	fetch  Fetch
+	now    func() time.Time
+
+	mu     sync.Mutex
+	value  string
+	until  time.Time
+	flight *flight // the fetch under way, or nil
+}
+
+var _ Credentials = (*Source)(nil)
+
+type flight struct {
+	done  chan struct{} // closed when value and err are set
+	value string
+	err   error
+}
+
+// NewSource returns a source that has no token yet.
+func NewSource(vendor string, now func() time.Time, fetch Fetch) *Source {
+	return &Source{vendor: vendor, now: now, fetch: fetch}
+}
+
+// Value implements Credentials.
+func (s *Source) Value(ctx context.Context) (string, error) {
+	for {
+		s.mu.Lock()
+		if s.value != "" && s.now().Before(s.until) {
+			value := s.value
+			s.mu.Unlock()
+			return value, nil
+		}
+		f := s.flight
+		lead := f == nil
+		if lead {
+			f = &flight{done: make(chan struct{})}
+			s.flight = f
+		}
+		s.mu.Unlock()
+
+		if lead {
+			s.fly(ctx, f)
+			return f.value, f.err
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return "", &vendors.Error{Vendor: s.vendor, Op: "token", Kind: vendors.ErrNotSent, Err: vendors.ErrStopped}
+		}
+		if errors.Is(f.err, vendors.ErrStopped) && ctx.Err() == nil {
+			continue // the call that fetched was stopped, this one was not
+		}
+		return f.value, f.err
+	}
+}
+
+// Refused implements Credentials.
+func (s *Source) Refused(value string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.value == value { // else another call has renewed it already
+		s.value = ""
+	}
+	return true
+}
+
+func (s *Source) fly(ctx context.Context, f *flight) {
+	var until time.Time
+	defer func() {
+		s.mu.Lock()
+		s.value, s.until, s.flight = f.value, until, nil
+		s.mu.Unlock()
+		close(f.done)
+	}()
+	asked := s.now()
+	value, life, err := s.fetch(ctx)
+	if err != nil {
+		f.err = err
+		return
+	}
+	if life <= 0 {
+		life = tokenLife
+	}
+	until = asked.Add(life - min(life/10, tokenMargin))
+	f.value = value
+}
+
+// ClientCredentials fetches tokens by the OAuth2 grant of that name. The value is that of an
+// Authorization header.
+func ClientCredentials(vendor string, config clientcredentials.Config, client *http.Client) Fetch {
+	return func(ctx context.Context) (string, time.Duration, error) {
+		clock := time.Now() // the library reckons the expiry by the machine's clock
+		token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
+		if err != nil {
+			return "", 0, failure(ctx, vendor, err)
+		}
+		if !vendors.PlainToken(token.AccessToken, 16<<10) || !vendors.PlainToken(token.Type(), 64) {
+			return "", 0, failure(ctx, vendor, errTokenAnswer)
+		}
+		var life time.Duration
+		if !token.Expiry.IsZero() {
+			life = token.Expiry.Sub(clock)
+		}
+		return token.Type() + " " + token.AccessToken, life, nil
+	}
+}
+
+// failure turns an error of the library into ours. The call that wanted the token has not
+// left, so everything but refused credentials and a request to slow down is ErrNotSent.
+// The library's own text holds the answer's body and is not passed on.
+func failure(ctx context.Context, vendor string, err error) *vendors.Error {
+	out := &vendors.Error{Vendor: vendor, Op: "token", Kind: vendors.ErrNotSent, Err: errNoToken}
+	var answered *oauth2.RetrieveError
+	var sent *vendors.Error
+	switch {
+	case errors.As(err, &answered):
+		status := answered.Response.StatusCode
+		out.Status = status
+		if status < 200 || status > 299 {
+			out.RetryAfter = transport.Fail(vendor, "token", &vendors.Answer{Status: status, Header: answered.Response.Header}).RetryAfter
+		}
+		switch {
+		case status == http.StatusTooManyRequests:
+			out.Kind = vendors.ErrRateLimited
+		case status == http.StatusRequestTimeout, status >= 500,
+			answered.ErrorCode == "server_error", answered.ErrorCode == "temporarily_unavailable":
+		default:
+			// Wrong credentials, a wrong address, a client that may not: nothing that
+			// trying again would mend.
+			out.Kind = vendors.ErrAuth
+			if slices.Contains(oauthCodes, answered.ErrorCode) {
+				out.Err = fmt.Errorf("%w: %s", errNoToken, answered.ErrorCode)
+			}
+		}
+	case errors.As(err, &sent):
+		out.Status, out.RetryAfter = sent.Status, sent.RetryAfter
+		if sent.Err != nil {
+			out.Err = fmt.Errorf("%w: %w", errNoToken, sent.Err)
+		}
+	case ctx.Err() != nil:
+		out.Err = fmt.Errorf("%w: %w", errNoToken, vendors.ErrStopped)
+	default:
+		out.Err = fmt.Errorf("%w: %w", errNoToken, errTokenAnswer)
+	}
+	return out
+}
+
+// oauthCodes are the error codes of RFC 6749 section 5.2, safe to show.
+var oauthCodes = []string{
+	"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client",
+	"unsupported_grant_type", "invalid_scope",
+}
