@@ -19,6 +19,7 @@ import (
 	"github.com/nyaruka/phonenumbers"
 	"go.yaml.in/yaml/v4"
 
+	"expunge/batch/intake"
 	"expunge/vendors"
 	"expunge/vendors/strict"
 )
@@ -38,27 +39,27 @@ func Problems(err error) []*Error { return strict.Problems(err) }
 
 // Config is a config file that has been read, checked and completed with the defaults.
 type Config struct {
-	Path string // the file, as it was named
-	Dir  string // its folder: paths in the file are relative to it, paths below include it
+	Path string `yaml:"-"` // the file, as it was named
+	Dir  string `yaml:"-"` // its folder: paths in the file are relative to it, paths below include it
 
-	Store         string            // the database
-	KeyFile       string            // holds the key that seals the store; "" if KeyEnv is set
-	KeyEnv        string            // name of the environment variable that holds that key
-	Report        string            // where a run writes its report; "-" is standard output
-	Deadline      Deadline          // from receipt to due date
-	AtRisk        vendors.Duration  // an open task is at_risk this long before it is due, at the least
-	Approval      string            // ApprovalAuto or ApprovalManual
-	MaxSubjects   int               // a larger input file is refused unless told otherwise
-	Columns       map[string]string // our column name to the header that the input has for it
-	DefaultRegion string            // ISO 3166 code for telephone numbers without a country, or ""
-	Linger        time.Duration     // a run waits for work that is due within this time
-	ConfirmAfter  vendors.Duration  // key unconfirmed_after: a ticket is reported when open for longer
-	Metrics       string            // where a run writes Prometheus metrics; "" is nowhere
-	Notify        Notify
+	Store            string            `yaml:"store"`             // the database
+	KeyFile          string            `yaml:"key_file"`          // holds the key that seals the store; "" if KeyEnv is set
+	KeyEnv           string            `yaml:"key_env"`           // name of the environment variable that holds that key
+	Report           string            `yaml:"report"`            // where a run writes its report; "-" is standard output
+	Deadline         Deadline          `yaml:"deadline"`          // from receipt to due date
+	AtRisk           vendors.Duration  `yaml:"at_risk"`           // an open task is at_risk this long before it is due, at the least
+	Approval         string            `yaml:"approval"`          // ApprovalAuto or ApprovalManual
+	MaxSubjects      int               `yaml:"max_subjects"`      // a larger input file is refused unless told otherwise
+	Columns          map[string]string `yaml:"columns"`           // our column name to the header that the input has for it
+	DefaultRegion    string            `yaml:"default_region"`    // ISO 3166 code for telephone numbers without a country, or ""
+	Linger           time.Duration     `yaml:"linger"`            // a run waits for work that is due within this time
+	UnconfirmedAfter vendors.Duration  `yaml:"unconfirmed_after"` // a ticket is reported when open for longer
+	Metrics          string            `yaml:"metrics"`           // where a run writes Prometheus metrics; "" is nowhere
+	Notify           Notify            `yaml:"notify"`
 
-	Vendors  []Vendor // by name
-	Warnings []string // what is allowed but unwise, with file and line
-	SHA256   [32]byte // of the file as it was read
+	Vendors  []Vendor `yaml:"-"` // by name
+	Warnings []string `yaml:"-"` // what is allowed but unwise, with file and line
+	SHA256   [32]byte `yaml:"-"` // of the file as it was read
 }
 
 // Notify holds the URLs that a run calls so that somebody notices when it does not run:
@@ -82,29 +83,16 @@ type Options struct {
 	Getenv func(name string) (string, bool) // os.LookupEnv if nil
 }
 
-// file is the top level of the YAML.
+// file is the top level of the YAML. The vendors are read by their kinds.
 type file struct {
-	Store            string            `yaml:"store"`
-	KeyFile          string            `yaml:"key_file"`
-	KeyEnv           string            `yaml:"key_env"`
-	Report           string            `yaml:"report"`
-	Deadline         Deadline          `yaml:"deadline"`
-	AtRisk           vendors.Duration  `yaml:"at_risk"`
-	Approval         string            `yaml:"approval"`
-	MaxSubjects      int               `yaml:"max_subjects"`
-	Columns          map[string]string `yaml:"columns"`
-	DefaultRegion    string            `yaml:"default_region"`
-	Linger           time.Duration     `yaml:"linger"`
-	UnconfirmedAfter vendors.Duration  `yaml:"unconfirmed_after"`
-	Metrics          string            `yaml:"metrics"`
-	Notify           Notify            `yaml:"notify"`
-	Vendors          yaml.Node         `yaml:"vendors"`
+	Config  `yaml:",inline"`
+	Vendors yaml.Node `yaml:"vendors"`
 }
 
 const defaultKeyFile = "expunge.key"
 
-func defaults() file {
-	return file{
+func defaults() Config {
+	return Config{
 		Store:            "expunge.db",
 		Report:           "report.csv",
 		Deadline:         Deadline{Months: 1},
@@ -141,28 +129,23 @@ func parse(d *decoder, data []byte, mode fs.FileMode, kinds []vendors.Kind) (*Co
 	if err != nil {
 		return nil, err
 	}
-	f := defaults()
+	f := file{Config: defaults()}
 	if d.Plain(root, "") {
 		d.Structure(root, "", reflect.ValueOf(&f).Elem())
 	}
 	if root.Kind != yaml.MappingNode {
 		return nil, d.Err()
 	}
-	c := &Config{
-		Path: d.Path, Dir: d.dir,
-		Store: d.resolve(f.Store), KeyFile: d.resolve(f.KeyFile), KeyEnv: f.KeyEnv,
-		Report: f.Report, Deadline: f.Deadline, AtRisk: f.AtRisk, Approval: f.Approval,
-		MaxSubjects: f.MaxSubjects, Columns: f.Columns,
-		DefaultRegion: strings.ToUpper(f.DefaultRegion),
-		Linger:        f.Linger, ConfirmAfter: f.UnconfirmedAfter, Metrics: d.resolve(f.Metrics),
-		Notify: f.Notify,
-		SHA256: sha256.Sum256(data),
-	}
-	if c.Report != "-" {
-		c.Report = d.resolve(c.Report)
-	}
+	c := &f.Config
+	c.Path, c.Dir, c.SHA256 = d.Path, d.dir, sha256.Sum256(data)
+	c.DefaultRegion = strings.ToUpper(c.DefaultRegion)
 	if c.KeyFile == "" && c.KeyEnv == "" {
-		c.KeyFile = d.resolve(defaultKeyFile)
+		c.KeyFile = defaultKeyFile
+	}
+	for _, path := range []*string{&c.Store, &c.KeyFile, &c.Report, &c.Metrics} {
+		if path != &c.Report || *path != "-" {
+			*path = d.resolve(*path)
+		}
 	}
 	d.check(c)
 	c.Vendors = d.vendors(&f.Vendors, kinds)
@@ -256,17 +239,8 @@ func (d *decoder) checkPaths(c *Config, fail func(key, problem, hint string)) {
 	}
 }
 
-// inputColumns lists what `columns` can name.
-func inputColumns() []string {
-	all := []string{"subject_id"}
-	for _, f := range vendors.Fields() {
-		all = append(all, f.String())
-	}
-	return append(all, "received_at", "vendors")
-}
-
 func (d *decoder) checkColumns(columns map[string]string, fail func(key, problem, hint string)) {
-	known := inputColumns()
+	known := intake.Columns()
 	for _, name := range slices.Sorted(maps.Keys(columns)) {
 		key := strict.Under("columns", strict.Show(name))
 		switch {

@@ -113,8 +113,8 @@ func TestDefaults(t *testing.T) {
 		Store: "etc/expunge.db", KeyFile: "etc/expunge.key", Report: "etc/report.csv",
 		Deadline: Deadline{Months: 1}, AtRisk: vendors.Duration(7 * 24 * time.Hour),
 		Approval: "auto", MaxSubjects: 10000, Linger: time.Minute,
-		ConfirmAfter: vendors.Duration(14 * 24 * time.Hour),
-		SHA256:       sha256.Sum256([]byte(minimal)),
+		UnconfirmedAfter: vendors.Duration(14 * 24 * time.Hour),
+		SHA256:           sha256.Sum256([]byte(minimal)),
 		Vendors: []Vendor{{Name: "shop", Line: 2, Config: &fakeConfig{
 			Common: vendors.Common{
 				Kind: "voyado", Rate: vendors.Rate{PerSecond: 5}, Burst: 1, Concurrency: 4,
@@ -208,7 +208,7 @@ vendors:
 		Deadline: Deadline{Days: 30}, AtRisk: vendors.Duration(72 * time.Hour),
 		Approval: "manual", MaxSubjects: 500,
 		Columns:       map[string]string{"email": "E-mail Address", "region": "Land"},
-		DefaultRegion: "SE", Linger: 90 * time.Second, ConfirmAfter: vendors.Duration(36 * time.Hour),
+		DefaultRegion: "SE", Linger: 90 * time.Second, UnconfirmedAfter: vendors.Duration(36 * time.Hour),
 		Metrics: "etc/out/expunge.prom",
 		Notify: Notify{
 			Start:   "https://hc.example.com/ping/1?a=b",

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -272,20 +271,5 @@ func TestExampleCSV(t *testing.T) {
 	}
 	if rows != 3 || log.Len() > 0 {
 		t.Errorf("%d rows, want 3; warnings %q", rows, log.String())
-	}
-}
-
-// Config and intake must agree on the columns' names.
-func TestColumnsAreIntakes(t *testing.T) {
-	want := map[string]bool{}
-	for _, c := range intake.Columns() {
-		want[c] = true
-	}
-	got := map[string]bool{}
-	for _, c := range inputColumns() {
-		got[c] = true
-	}
-	if !maps.Equal(want, got) {
-		t.Errorf("config knows %v, intake %v", inputColumns(), intake.Columns())
 	}
 }

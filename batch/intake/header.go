@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"expunge/vendors"
+	"expunge/vendors/strict"
 )
 
 // HeaderError is a problem that makes the whole file unfit before its first row is read.
@@ -253,36 +254,11 @@ func nearest(name string) string {
 			continue
 		}
 		// Two columns that are equally near: the first by name, whatever the map's order.
-		if d := distance(n, known); d <= allowed && (d < best || d == best && c < column) {
+		if d := strict.Distance(n, known); d <= allowed && (d < best || d == best && c < column) {
 			best, column = d, c
 		}
 	}
 	return column
-}
-
-// distance is how many letters must be added, dropped, changed or swapped with their
-// neighbour to make b of a (optimal string alignment).
-func distance(a, b string) int {
-	s, t := []rune(a), []rune(b)
-	before, last, row := make([]int, len(t)+1), make([]int, len(t)+1), make([]int, len(t)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(s); i++ {
-		row[0] = i
-		for j := 1; j <= len(t); j++ {
-			change := 1
-			if s[i-1] == t[j-1] {
-				change = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+change)
-			if i > 1 && j > 1 && s[i-1] == t[j-2] && s[i-2] == t[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return last[len(t)]
 }
 
 // sniff finds the delimiter of a file from its first bytes: the one under which the header

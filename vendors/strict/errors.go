@@ -89,35 +89,34 @@ func Nearest(word string, known []string) string {
 	}
 	best, least := "", 1+max(1, len(word)/3)
 	for _, k := range known {
-		if d := distance(fold(word), fold(k)); d < least {
+		if d := Distance(fold(word), fold(k)); d < least {
 			best, least = k, d
 		}
 	}
 	return best
 }
 
-// distance is the number of letters to insert, drop, replace or swap with their neighbour
-// to make b of a.
-func distance(a, b string) int {
-	rows := make([][]int, len(a)+1) // rows[i][j]: from a[:i] to b[:j]
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		rows[i][0] = i
+// Distance is how many letters must be added, dropped, changed or swapped with their
+// neighbour to make b of a (optimal string alignment).
+func Distance(a, b string) int {
+	s, t := []rune(a), []rune(b)
+	before, last, row := make([]int, len(t)+1), make([]int, len(t)+1), make([]int, len(t)+1)
+	for j := range last {
+		last[j] = j
 	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			d := rows[i-1][j-1]
-			if a[i-1] != b[j-1] {
-				d = 1 + min(d, rows[i-1][j], rows[i][j-1])
-				if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-					d = min(d, 1+rows[i-2][j-2])
-				}
+	for i := 1; i <= len(s); i++ {
+		row[0] = i
+		for j := 1; j <= len(t); j++ {
+			change := 1
+			if s[i-1] == t[j-1] {
+				change = 0
 			}
-			rows[i][j] = d
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+change)
+			if i > 1 && j > 1 && s[i-1] == t[j-2] && s[i-2] == t[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
 		}
+		before, last, row = last, row, before
 	}
-	return rows[len(a)][len(b)]
+	return last[len(t)]
 }
