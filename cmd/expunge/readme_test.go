@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,6 +36,9 @@ func TestREADME(t *testing.T) {
 	want := string(readme[block[2]:block[3]])
 	got := replay(t, want)
 	if *updateREADME {
+		if problem := otherColumns(want, got); problem != "" {
+			t.Fatal(problem)
+		}
 		text := string(readme[:block[2]]) + got + string(readme[block[3]:])
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -43,6 +47,50 @@ func TestREADME(t *testing.T) {
 	}
 	if diff := cmp.Diff(timeless(want), timeless(got)); diff != "" {
 		t.Errorf("-README +now (go test ./cmd/expunge -run TestREADME -update-readme mends it):\n%s", diff)
+	}
+}
+
+// otherColumns says of which command that picks columns by their numbers (cut -f) the new
+// transcript shows other columns than the old one, or "". A column that is added before them
+// moves them, and the README would show something else than its text says.
+func otherColumns(old, now string) string {
+	headers := func(transcript string) map[string]string {
+		all := map[string]string{}
+		lines := strings.Split(transcript, "\n")
+		for i, line := range lines[:len(lines)-1] {
+			if cutFields.MatchString(line) {
+				all[line] = lines[i+1]
+			}
+		}
+		return all
+	}
+	is := headers(now)
+	for command, was := range headers(old) {
+		if is[command] != was {
+			return fmt.Sprintf("%s\nshowed the columns %s\nand now shows       %s\nmend the numbers in the README, or write there by hand the columns that you mean", command, was, is[command])
+		}
+	}
+	return ""
+}
+
+var cutFields = regexp.MustCompile(`^\$ .*\bcut\b.* -f`)
+
+// TestOtherColumns: what -update-readme must not mend.
+func TestOtherColumns(t *testing.T) {
+	const command = "$ expunge report | cut -d, -f2-4 | head -2\n"
+	old := "$ expunge status\nvendor\n" + command + "line,subject_id\n4,REQ-1\n"
+	for name, tt := range map[string]struct {
+		now     string
+		refused bool
+	}{
+		"other rows":    {"$ expunge status\nanother\n" + command + "line,subject_id\n5,REQ-2\n", false},
+		"moved":         {"$ expunge status\nvendor\n" + command + "act,line\nremove,4\n", true},
+		"nothing":       {"$ expunge status\nvendor\n" + command, true},
+		"other command": {"$ expunge status\nvendor\n$ expunge report | cut -d, -f3-5\nline,subject_id\n", true},
+	} {
+		if got := otherColumns(old, tt.now); tt.refused != (got != "") {
+			t.Errorf("%s: %q", name, got)
+		}
 	}
 }
 
