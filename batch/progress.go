@@ -12,15 +12,8 @@ import (
 
 	"expunge/store"
 	"expunge/vendors"
+	"expunge/vendors/transport"
 )
-
-// Requests are the figures of a vendor's rate limit at one moment.
-type Requests struct {
-	Sent        int64     // requests that have left in this run
-	Limit       float64   // configured, per second
-	Current     float64   // now, per second: lower than Limit after the vendor asked to slow down
-	PausedUntil time.Time // zero: not paused
-}
 
 // Progress tells how far a run is. It reads counters; it asks neither store nor vendor
 // after its start.
@@ -31,9 +24,9 @@ type Progress struct {
 
 type laneProgress struct {
 	lane     *Lane
-	requests func() Requests
-	total    int64 // open at the start
-	ready    int64 // of them, to be worked on now
+	requests func() transport.Stats // nil: not known
+	total    int64                  // open at the start
+	ready    int64                  // of them, to be worked on now
 	perTask  float64
 
 	mu      sync.Mutex
@@ -49,7 +42,7 @@ type sample struct {
 const rateWindow = 10 * time.Second
 
 // NewProgress counts what is open at the start of a run, for the vendors named (none: all).
-func NewProgress(ctx context.Context, j *Job, only []string, requests map[string]func() Requests) (*Progress, error) {
+func NewProgress(ctx context.Context, j *Job, only []string, requests map[string]func() transport.Stats) (*Progress, error) {
 	p := &Progress{now: j.Now}
 	for _, l := range j.Lanes {
 		if len(only) > 0 && !slices.Contains(only, l.Name) {
@@ -141,7 +134,7 @@ func (l *laneProgress) snapshot() Snapshot {
 func (s Snapshot) String() string {
 	text := fmt.Sprintf("%d/%d, %s, waiting %d, held %d, failed %d", s.Worked, s.Total, s.rate(), s.Waiting, s.Held, s.Failed)
 	if s.ETA > 0 {
-		text += ", eta " + eta(s.ETA)
+		text += ", eta " + Span(s.ETA)
 	}
 	return text
 }
@@ -188,7 +181,7 @@ func etaCell(s Snapshot) string {
 	if s.ETA <= 0 {
 		return ""
 	}
-	return "eta " + eta(s.ETA)
+	return "eta " + Span(s.ETA)
 }
 
 // leastBar and mostBar bound the width of a bar.
@@ -252,8 +245,8 @@ func bar(n, total int64, width int) string {
 	return "[" + strings.Repeat("=", full) + head + strings.Repeat(" ", inner-full-len(head)) + "]"
 }
 
-// eta is a duration in its two greatest units.
-func eta(d time.Duration) string {
+// Span is a duration in its two greatest units.
+func Span(d time.Duration) string {
 	switch {
 	case d >= 48*time.Hour:
 		return fmt.Sprintf("%dd%02dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)

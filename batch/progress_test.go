@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"expunge/vendors/transport"
 )
 
 // What an operator sees at common widths: golden lines, none longer than the terminal,
@@ -55,7 +57,7 @@ func TestSnapshot(t *testing.T) {
 	sent := int64(0)
 	lane := &Lane{Name: "cg"}
 	l := &laneProgress{lane: lane, total: 1000, ready: 900, perTask: 3,
-		requests: func() Requests { return Requests{Sent: sent, Limit: 5, Current: 2.5} }}
+		requests: func() transport.Stats { return transport.Stats{Sent: sent, Limit: 5, Current: 2.5} }}
 	p := &Progress{now: func() time.Time { return now }, lanes: []*laneProgress{l, {lane: &Lane{}, requests: l.requests, samples: []sample{{}}}}}
 	tick := func(seconds int, perSecond int64) {
 		for range seconds {

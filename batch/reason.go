@@ -2,7 +2,6 @@ package batch
 
 import (
 	"maps"
-	"slices"
 
 	"expunge/batch/intake"
 	"expunge/vendors"
@@ -69,6 +68,3 @@ func Reasons() map[vendors.Reason]string {
 	maps.Copy(all, intake.Reasons)
 	return all
 }
-
-// ReasonCodes lists the codes in order.
-func ReasonCodes() []vendors.Reason { return slices.Sorted(maps.Keys(Reasons())) }

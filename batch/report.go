@@ -6,11 +6,11 @@ import (
 	"encoding/json"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gocarina/gocsv"
 
+	"expunge/batch/intake"
 	"expunge/store"
 	"expunge/vendors"
 )
@@ -246,41 +246,35 @@ func (r *Reporter) CSV(ctx context.Context, w io.Writer) error {
 // defuse changes the cells that hold text from elsewhere.
 func (row *ReportRow) defuse() {
 	for _, c := range []*string{&row.SubjectID, &row.Identifier, &row.Message, &row.RecordRefs, &row.Reference} {
-		*c = Defuse(*c)
+		*c = intake.Defuse(*c)
 	}
-}
-
-// Defuse returns the cell with an apostrophe in front if a spreadsheet would run it as a
-// formula.
-func Defuse(cell string) string {
-	if cell != "" && strings.IndexByte("=+-@\t\r\n|", cell[0]) >= 0 {
-		return "'" + cell
-	}
-	return cell
 }
 
 // JSON writes the report as a JSON array, one object a line.
 func (r *Reporter) JSON(ctx context.Context, w io.Writer) error {
+	return JSONArray(w, func(put func(any) error) error {
+		return r.Each(ctx, func(row *ReportRow) error { return put(row) })
+	})
+}
+
+// JSONArray writes a JSON array, one element a line, as each puts them.
+func JSONArray(w io.Writer, each func(put func(any) error) error) error {
 	sep := "[\n"
-	err := r.Each(ctx, func(row *ReportRow) error {
-		b, err := json.Marshal(row)
-		if err != nil {
-			return err
-		}
-		if _, err := io.WriteString(w, sep); err != nil {
-			return err
+	err := each(func(v any) error {
+		b, err := json.Marshal(v)
+		if err == nil {
+			_, err = io.WriteString(w, sep+string(b))
 		}
 		sep = ",\n"
-		_, err = w.Write(b)
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	end := "\n]\n"
 	if sep == "[\n" {
-		_, err = io.WriteString(w, "[]\n")
-		return err
+		end = "[]\n"
 	}
-	_, err = io.WriteString(w, "\n]\n")
+	_, err = io.WriteString(w, end)
 	return err
 }

@@ -193,18 +193,6 @@ func (d *fullDisk) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestDefuse: no cell that a spreadsheet would run, nothing else changed.
-func TestDefuse(t *testing.T) {
-	for cell, want := range map[string]string{
-		"=1+1": "'=1+1", "+46": "'+46", "-1": "'-1", "@sum": "'@sum", "\tx": "'\tx", "\rx": "'\rx", "\nx": "'\nx", "|x": "'|x",
-		"": "", "a=1": "a=1", "'x": "'x", "ä": "ä", "1": "1",
-	} {
-		if got := Defuse(cell); got != want {
-			t.Errorf("%q: %q", cell, got)
-		}
-	}
-}
-
 // TestDueStatus: how a task stands against its date, at its very moments.
 func TestDueStatus(t *testing.T) {
 	due := noon

@@ -310,7 +310,7 @@ type fakePoller struct{ *fake }
 func (f *fake) Traits() vendors.Traits { return f.traits }
 
 func (f *fake) Identifiers(s vendors.Subject) (refs []vendors.Ref, why vendors.Reason) {
-	for n := range s.All(vendors.Email) {
+	for n := 0; s.At(vendors.Ref{Field: vendors.Email, Nth: n}) != ""; n++ {
 		refs = append(refs, vendors.Ref{Field: vendors.Email, Nth: n})
 	}
 	if len(refs) == 0 {

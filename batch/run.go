@@ -178,7 +178,7 @@ func (j *Job) ControlTotals(ctx context.Context, b store.Batch) (Totals, error) 
 		return t, err
 	}
 	for _, row := range tally {
-		t.States[row.State] += row.Tasks
+		t.States[row.State] = row.Tasks
 		t.Tasks += row.Tasks
 		t.Overdue += row.Overdue
 	}

@@ -187,18 +187,14 @@ func (p *rejectPager) peek(ctx context.Context) (*Reject, error) {
 	return &p.page[0], nil
 }
 
-// Tally counts the tasks of a vendor in a state, and when the first of them is due and is
-// looked at next.
+// Tally counts the tasks in a state.
 type Tally struct {
-	Vendor  string
 	State   State
 	Tasks   int64
-	DueAt   time.Time // the earliest
-	NextAt  time.Time // the earliest of those scheduled
-	Overdue int64     // due before now
+	Overdue int64 // due before now
 }
 
-// Tally counts tasks per vendor and state, of all batches or of one. A batch that is being
+// Tally counts tasks per state, of all batches or of one. A batch that is being
 // taken in, which is the last, does not count.
 func (s *Store) Tally(ctx context.Context, batch int64, now time.Time) ([]Tally, error) {
 	first, last := int64(0), int64(1)<<62
@@ -209,12 +205,10 @@ func (s *Store) Tally(ctx context.Context, batch int64, now time.Time) ([]Tally,
 		}
 		first, last = all[0].First*TasksPerSubject, (all[0].Last+1)*TasksPerSubject
 	}
-	rows, err := s.read.QueryContext(ctx, `SELECT v.name, t.state, t.n, t.due, t.next, t.overdue FROM
- (SELECT vendor, state, count(*) AS n, min(due_at) AS due, min(nullif(next_at, 0)) AS next,
-   sum(due_at < ?3 AND state < 6) AS overdue
-  FROM (SELECT vendor, state, next_at, `+sqlDue+` AS due_at FROM tasks
-   WHERE id >= ?1 AND id < min(?2, (SELECT coalesce(min(first_subject)*1000, ?2) FROM batches WHERE loading)))
-  GROUP BY vendor, state) t JOIN vendors v ON v.id = t.vendor ORDER BY v.name, t.state`,
+	rows, err := s.read.QueryContext(ctx, `SELECT state, count(*), sum(due_at < ?3 AND state < 6)
+ FROM (SELECT state, `+sqlDue+` AS due_at FROM tasks
+  WHERE id >= ?1 AND id < min(?2, (SELECT coalesce(min(first_subject)*1000, ?2) FROM batches WHERE loading)))
+ GROUP BY state ORDER BY state`,
 		first, last, now.Unix())
 	if err != nil {
 		return nil, explain(err)
@@ -223,11 +217,9 @@ func (s *Store) Tally(ctx context.Context, batch int64, now time.Time) ([]Tally,
 	var all []Tally
 	for rows.Next() {
 		var t Tally
-		var due, next sql.NullInt64
-		if err := rows.Scan(&t.Vendor, &t.State, &t.Tasks, &due, &next, &t.Overdue); err != nil {
+		if err := rows.Scan(&t.State, &t.Tasks, &t.Overdue); err != nil {
 			return nil, explain(err)
 		}
-		t.DueAt, t.NextAt = fromSecs(due), fromMillis(next)
 		all = append(all, t)
 	}
 	return all, explain(rows.Err())

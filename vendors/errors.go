@@ -57,6 +57,11 @@ type Error struct {
 	Message string `json:"-"`
 }
 
+// NotSent is the error of a call that cause kept from leaving.
+func NotSent(vendor, op string, cause error) *Error {
+	return &Error{Vendor: vendor, Op: op, Kind: ErrNotSent, Err: cause}
+}
+
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s: %v", e.Vendor, e.Op, e.Kind)

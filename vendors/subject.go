@@ -97,17 +97,6 @@ type Subject []Value
 // Get returns the first clear value of f, or "".
 func (s Subject) Get(f Field) string { return s.At(Ref{Field: f}) }
 
-// All returns the clear values of f.
-func (s Subject) All(f Field) []string {
-	var all []string
-	for _, v := range s {
-		if v.Field == f && !v.Masked {
-			all = append(all, v.Text)
-		}
-	}
-	return all
-}
-
 // Ref points at one value of a subject: the Nth (from 0) of its Field.
 type Ref struct {
 	Field Field

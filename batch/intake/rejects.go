@@ -18,7 +18,7 @@ const (
 // RejectWriter writes rejected rows to a file that a person mends and feeds back: the cells
 // as they came, then the line of the original file and the reason.
 //
-// A cell that a spreadsheet would run as a formula (it begins with = + - @, a tab or a line
+// A cell that a spreadsheet would run as a formula (it begins with = + - @ |, a tab or a line
 // break) gets an apostrophe in front. So that no cell is changed by the way there and back,
 // a cell that begins with apostrophes before such a character gets one more, and a Reader
 // takes one away again from each such cell, in files with our two columns at their end
@@ -64,7 +64,7 @@ func (w *RejectWriter) Flush() error {
 func (w *RejectWriter) write(record []string, line, reason string) error {
 	w.cells = w.cells[:0]
 	for _, c := range record {
-		w.cells = append(w.cells, defuse(c))
+		w.cells = append(w.cells, Defuse(c))
 	}
 	w.cells = append(w.cells, line, reason)
 	return w.csv.Write(w.cells)
@@ -75,8 +75,9 @@ func isRejects(header []string) bool {
 	return n >= 2 && header[n-2] == rejectLine && header[n-1] == rejectReason
 }
 
-// defuse and fuse are each other's inverse.
-func defuse(cell string) string {
+// Defuse returns the cell with an apostrophe in front if a spreadsheet would run it as a
+// formula, or if it looks like one that was given an apostrophe before: fuse is its inverse.
+func Defuse(cell string) string {
 	if runs(strings.TrimLeft(cell, "'")) {
 		return "'" + cell
 	}
@@ -92,5 +93,5 @@ func fuse(cell string) string {
 
 // runs reports whether a spreadsheet may take cell for a formula.
 func runs(cell string) bool {
-	return cell != "" && strings.IndexByte("=+-@\t\r\n", cell[0]) >= 0
+	return cell != "" && strings.IndexByte("=+-@|\t\r\n", cell[0]) >= 0
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"expunge/batch"
+	"expunge/vendors/transport"
 )
 
 const (
@@ -63,12 +64,9 @@ func (a *app) answer() (stop func()) {
 // follow shows the run's progress until stop is called: bars on a terminal, else a line
 // every half a minute, and a line whenever SIGUSR1 asks for one.
 func (a *app) follow(ctx context.Context, s *session, only []string) (stop func(), err error) {
-	requests := map[string]func() batch.Requests{}
+	requests := map[string]func() transport.Stats{}
 	for name, l := range s.limiters {
-		requests[name] = func() batch.Requests {
-			st := l.Stats()
-			return batch.Requests{Sent: st.Sent, Limit: st.Limit, Current: st.Current, PausedUntil: st.PausedUntil}
-		}
+		requests[name] = l.Stats
 	}
 	p, err := batch.NewProgress(ctx, s.job, only, requests)
 	if err != nil {

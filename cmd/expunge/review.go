@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -105,7 +103,7 @@ func (a *app) reviewListCommand() *cobra.Command {
 func (a *app) reviewList(ctx context.Context, s *session, f reviewFlags) error {
 	sel := batch.Selection{Batch: f.batch, Reason: f.reason}
 	if f.json {
-		return jsonArray(a.stdout, func(put func(any) error) error {
+		return batch.JSONArray(a.stdout, func(put func(any) error) error {
 			return s.job.Held(ctx, sel, f.limit, func(h *batch.HeldTask) error { return put(h) })
 		})
 	}
@@ -265,26 +263,4 @@ func taskIDs(args []string) ([]int64, error) {
 		ids = append(ids, id)
 	}
 	return ids, nil
-}
-
-// jsonArray writes a JSON array, one element a line.
-func jsonArray(w io.Writer, each func(put func(any) error) error) error {
-	sep := "[\n"
-	err := each(func(v any) error {
-		b, err := json.Marshal(v)
-		if err == nil {
-			_, err = io.WriteString(w, sep+string(b))
-		}
-		sep = ",\n"
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	end := "\n]\n"
-	if sep == "[\n" {
-		end = "[]\n"
-	}
-	_, err = io.WriteString(w, end)
-	return err
 }

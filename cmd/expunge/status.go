@@ -131,7 +131,7 @@ func vendorLine(v *batch.VendorStatus, now time.Time) string {
 		parts = append(parts, "a look is due now")
 	}
 	if v.CallsLeft > 0 && v.PerSecond > 0 {
-		parts = append(parts, fmt.Sprintf("about %d calls, %s at %s/s", v.CallsLeft, rough(time.Duration(v.Seconds)*time.Second), batch.FormatRate(v.PerSecond)))
+		parts = append(parts, fmt.Sprintf("about %d calls, %s at %s/s", v.CallsLeft, batch.Span(time.Duration(v.Seconds)*time.Second), batch.FormatRate(v.PerSecond)))
 	}
 	if v.Done != nil {
 		parts = append(parts, "done about "+minute(*v.Done))
@@ -160,16 +160,3 @@ func printBatches(b *strings.Builder, st *batch.Status) {
 
 func date(t time.Time) string   { return t.UTC().Format(time.DateOnly) }
 func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
-
-// rough is a duration in its one or two greatest units.
-func rough(d time.Duration) string {
-	switch {
-	case d >= 48*time.Hour:
-		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
-	case d >= time.Minute:
-		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
-	}
-	return fmt.Sprintf("%ds", d/time.Second)
-}

@@ -120,7 +120,7 @@ func (v *Vendor) Preview(_ context.Context, t *vendors.Target) (vendors.Preview,
 	number := t.Identifier()
 	switch {
 	case number == "" || !contactable(t.Subject):
-		return vendors.Preview{}, v.notSent("preview", vendors.ErrNoValue)
+		return vendors.Preview{}, vendors.NotSent(v.name, "preview", vendors.ErrNoValue)
 	case len(number) > maxAccount || !clean(number):
 		return vendors.Preview{Doubt: vendors.MalformedKey}, nil
 	case t.Subject.Get(vendors.AgentID) == "" && !v.agents.any():
@@ -142,21 +142,21 @@ func (v *Vendor) agent(s vendors.Subject) string {
 func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt, error) {
 	number := t.Identifier()
 	if number == "" || !contactable(t.Subject) {
-		return vendors.Receipt{}, v.notSent("submit", vendors.ErrNoValue)
+		return vendors.Receipt{}, vendors.NotSent(v.name, "submit", vendors.ErrNoValue)
 	}
 	agent := v.agent(t.Subject)
 	if agent == "" {
-		return vendors.Receipt{}, v.notSent("submit", vendors.ErrNoValue)
+		return vendors.Receipt{}, vendors.NotSent(v.name, "submit", vendors.ErrNoValue)
 	}
 	message, err := encode(v.config.Dialect, v.config.Source, agent, number, t.Subject)
 	if err != nil {
-		return vendors.Receipt{}, v.notSent("submit", errMessage)
+		return vendors.Receipt{}, vendors.NotSent(v.name, "submit", errMessage)
 	}
 	select {
 	case v.turn <- struct{}{}:
 		defer func() { <-v.turn }()
 	case <-ctx.Done():
-		return vendors.Receipt{}, v.notSent("submit", vendors.ErrStopped)
+		return vendors.Receipt{}, vendors.NotSent(v.name, "submit", vendors.ErrStopped)
 	}
 	answer, err := v.wire.exchange(ctx, "submit", message, t.Subject.MaskedAt(t.Ref))
 	if err != nil {
@@ -171,10 +171,6 @@ func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt
 
 // errMessage stands for an error of the encoder, which could quote a value.
 var errMessage = errors.New("the message cannot be built")
-
-func (v *Vendor) notSent(op string, cause error) error {
-	return &vendors.Error{Vendor: v.name, Op: op, Kind: vendors.ErrNotSent, Err: cause}
-}
 
 // Check implements vendors.Checker. Every message raises a ticket, so none is sent: the
 // warnings say what a person must look at instead.

@@ -184,10 +184,6 @@ func (b *bridge) changeLocked() {
 
 func (b *bridge) readyLocked() bool { return b.page.alive(time.Now()) && b.page.ready }
 
-func (b *bridge) notSent(op string, cause error) *vendors.Error {
-	return &vendors.Error{Vendor: b.name, Op: op, Kind: vendors.ErrNotSent, Err: cause}
-}
-
 // nobody says that no page is there.
 func (b *bridge) nobody(op string) error {
 	b.mu.Lock()
@@ -197,7 +193,7 @@ func (b *bridge) nobody(op string) error {
 	}
 	pause := min(comeAgain<<min(b.rounds, 10), longestAbsence)
 	b.rounds++
-	return b.notSent(op, &vendors.AwaitError{
+	return vendors.NotSent(b.name, op, &vendors.AwaitError{
 		What: "no agent has the bridge's page open in the workspace", Until: time.Now().Add(pause), Ready: b.arrival,
 	})
 }
@@ -205,7 +201,7 @@ func (b *bridge) nobody(op string) error {
 // Ready implements vendors.Readier: it waits until a page is there and registered.
 func (b *bridge) Ready(ctx context.Context) error {
 	if b.server == nil {
-		return b.notSent("submit", errNobodyTold)
+		return vendors.NotSent(b.name, "submit", errNobodyTold)
 	}
 	b.announce()
 	timer := time.NewTimer(b.patience)
@@ -225,20 +221,20 @@ func (b *bridge) Ready(ctx context.Context) error {
 		case <-timer.C:
 			return b.nobody("submit")
 		case <-ctx.Done():
-			return b.notSent("submit", vendors.ErrStopped)
+			return vendors.NotSent(b.name, "submit", vendors.ErrStopped)
 		case <-b.done:
-			return b.notSent("submit", vendors.ErrStopped)
+			return vendors.NotSent(b.name, "submit", vendors.ErrStopped)
 		}
 	}
 }
 
 func (b *bridge) exchange(ctx context.Context, op string, message []byte, shown string) ([]byte, error) {
 	if b.server == nil {
-		return nil, b.notSent(op, errNobodyTold)
+		return nil, vendors.NotSent(b.name, op, errNobodyTold)
 	}
 	b.announce()
 	if b.box.wait(ctx, b.done) != nil {
-		return nil, b.notSent(op, vendors.ErrStopped)
+		return nil, vendors.NotSent(b.name, op, vendors.ErrStopped)
 	}
 	p := b.offer(ctx, op, message, shown)
 	timer := time.NewTimer(b.patience)
@@ -248,9 +244,9 @@ func (b *bridge) exchange(ctx context.Context, op string, message []byte, shown 
 	case <-timer.C:
 		b.giveUp(p, func() error { return b.nobody(op) })
 	case <-ctx.Done():
-		b.giveUp(p, func() error { return b.notSent(op, vendors.ErrStopped) })
+		b.giveUp(p, func() error { return vendors.NotSent(b.name, op, vendors.ErrStopped) })
 	case <-b.done:
-		b.giveUp(p, func() error { return b.notSent(op, vendors.ErrStopped) })
+		b.giveUp(p, func() error { return vendors.NotSent(b.name, op, vendors.ErrStopped) })
 	}
 	<-p.decided
 	if p.err != nil {

@@ -191,11 +191,11 @@ var errPartly = errors.New("one form of the telephone was accepted, another was 
 func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt, error) {
 	names, ok := hintForms(t.Hint)
 	if !ok {
-		return vendors.Receipt{}, v.notSent("submit", vendors.ErrNoValue)
+		return vendors.Receipt{}, vendors.NotSent(v.name, "submit", vendors.ErrNoValue)
 	}
 	forms, err := v.forms("submit", t, names)
 	if err == nil && len(forms) == 0 {
-		err = v.notSent("submit", vendors.ErrNoValue)
+		err = vendors.NotSent(v.name, "submit", vendors.ErrNoValue)
 	}
 	if err != nil {
 		return vendors.Receipt{}, err
@@ -260,13 +260,13 @@ func (v *Vendor) forms(op string, t *vendors.Target, names []string) ([]form, er
 	class, normal := vendors.Normal(t.Ref.Field, text)
 	switch {
 	case normal == "":
-		return nil, v.notSent(op, vendors.ErrNoValue)
+		return nil, vendors.NotSent(v.name, op, vendors.ErrNoValue)
 	case class == vendors.Email:
 		return []form{{value: text}}, nil
 	case class == vendors.Telephone:
 		return telephoneForms(text, v.defaultRegion, names), nil
 	}
-	return nil, v.notSent(op, vendors.ErrNoValue)
+	return nil, vendors.NotSent(v.name, op, vendors.ErrNoValue)
 }
 
 // call sends one request with credentials: see auth.Do.
@@ -274,7 +274,7 @@ func (v *Vendor) call(ctx context.Context, op string, build func(context.Context
 	return auth.Do(ctx, v.transport, op, v.auth, func(ctx context.Context, value string) (*http.Request, error) {
 		req, err := build(ctx)
 		if err != nil {
-			return nil, v.notSent(op, errRequest)
+			return nil, vendors.NotSent(v.name, op, errRequest)
 		}
 		req.Header.Set("Authorization", value)
 		req.Header.Set("Accept", "application/json")
@@ -284,10 +284,6 @@ func (v *Vendor) call(ctx context.Context, op string, build func(context.Context
 
 // errRequest stands for an error of net/http that would quote the URL.
 var errRequest = errors.New("the request cannot be built")
-
-func (v *Vendor) notSent(op string, cause error) *vendors.Error {
-	return &vendors.Error{Vendor: v.name, Op: op, Kind: vendors.ErrNotSent, Err: cause}
-}
 
 // preflightAddress belongs to nobody: the name is reserved (RFC 2606).
 const preflightAddress = "expunge-preflight@invalid.example.com"

@@ -46,7 +46,7 @@ func (v *Vendor) PollExport(ctx context.Context, t *vendors.Target) (vendors.Pro
 func (v *Vendor) FetchExport(ctx context.Context, t *vendors.Target, w io.Writer) error {
 	const op = "fetch export"
 	if t.Reference == "" {
-		return v.notSent(op, vendors.ErrNoValue)
+		return vendors.NotSent(v.name, op, vendors.ErrNoValue)
 	}
 	req, err := v.request(ctx, op, http.MethodGet, "export-customer-job-result", url.Values{"jid": {t.Reference}})
 	if err != nil {

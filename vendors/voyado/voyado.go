@@ -108,7 +108,7 @@ const maxKey = 256
 func (v *Vendor) Preview(_ context.Context, t *vendors.Target) (vendors.Preview, error) {
 	key := t.Identifier()
 	if key == "" {
-		return vendors.Preview{}, v.notSent("preview", vendors.ErrNoValue)
+		return vendors.Preview{}, vendors.NotSent(v.name, "preview", vendors.ErrNoValue)
 	}
 	var p vendors.Preview
 	if !wellFormed(key) {
@@ -168,7 +168,7 @@ func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt
 func (v *Vendor) create(ctx context.Context, op, name string, t *vendors.Target) (vendors.Receipt, error) {
 	key := t.Identifier()
 	if key == "" {
-		return vendors.Receipt{}, v.notSent(op, vendors.ErrNoValue)
+		return vendors.Receipt{}, vendors.NotSent(v.name, op, vendors.ErrNoValue)
 	}
 	a, err := v.call(ctx, op, http.MethodPost, name, url.Values{"customerKey": {key}})
 	if err != nil {
@@ -193,7 +193,7 @@ func (v *Vendor) Poll(ctx context.Context, t *vendors.Target) (vendors.Progress,
 
 func (v *Vendor) poll(ctx context.Context, op string, t *vendors.Target) (vendors.Progress, error) {
 	if t.Reference == "" {
-		return vendors.Progress{}, v.notSent(op, vendors.ErrNoValue)
+		return vendors.Progress{}, vendors.NotSent(v.name, op, vendors.ErrNoValue)
 	}
 	a, err := v.call(ctx, op, http.MethodGet, "job-status", url.Values{"jid": {t.Reference}})
 	if err != nil {
@@ -271,7 +271,7 @@ func (v *Vendor) request(ctx context.Context, op, method, name string, query url
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
 	if err != nil {
-		return nil, v.notSent(op, errRequest) // err would quote the URL
+		return nil, vendors.NotSent(v.name, op, errRequest) // err would quote the URL
 	}
 	req.Header.Set("Api-Key", v.config.APIKey.Reveal())
 	return req, nil
@@ -308,10 +308,6 @@ func (v *Vendor) failure(op string, a *vendors.Answer) error {
 
 func (v *Vendor) unreadable(op string, a *vendors.Answer, cause error) error {
 	return &vendors.Error{Vendor: v.name, Op: op, Kind: vendors.ErrUnreadable, Status: a.Status, Err: cause}
-}
-
-func (v *Vendor) notSent(op string, cause error) error {
-	return &vendors.Error{Vendor: v.name, Op: op, Kind: vendors.ErrNotSent, Err: cause}
 }
 
 // Check implements vendors.Checker: it asks for a job that cannot exist. To be told so, the
