@@ -88,10 +88,11 @@ func (w *writer) alone(o *op) {
 	o.done(explain(err))
 }
 
-// group applies the first change and those that come with it, and commits them together.
-// It waits for company for a moment only, and not at all once a quarter of those who work
-// are here: more would come too late to be worth their idling, and with few who work a
-// commit is for one (LIMITS.md, group commit).
+// group applies the first change and those that arrive soon after it, and commits them
+// together. The writer waits for further changes a moment at most, and no longer than until
+// a quarter of the goroutines that work on tasks have handed one in: they idle meanwhile,
+// and the later ones are not worth that. Where few work, a commit holds one change
+// (LIMITS.md, group commit).
 func (w *writer) group(first *op) {
 	err := w.begin()
 	group := make([]*op, 0, maxGroup)

@@ -137,10 +137,10 @@ type Traits struct {
 	Uncertain  Uncertain  // what a submission without an answer leads to
 	Fields     FieldSet   // what of the subject the vendor needs: kept until the task is final
 
-	// Besides names, by the class of an identifier (see Normal), the subject's other fields on
-	// which the outcome rests too. Subjects with the same identifier share a call only where
-	// these are equal: one must not be held, refused or called erased by what is known of the
-	// other.
+	// Besides lists the fields of a subject that a call's outcome depends on besides the
+	// identifier, by the identifier's class (see Normal). Two subjects with the same
+	// identifier share one call only if these fields are equal too: otherwise one of them
+	// would be held, refused or called erased because of what is known of the other.
 	Besides map[Field]FieldSet
 
 	VerifyAfter    time.Duration // ByPreview: from acceptance to the first look

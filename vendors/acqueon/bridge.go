@@ -316,7 +316,8 @@ func (b *bridge) decideLocked(p *parcel, err error) {
 	close(p.decided)
 }
 
-// settle ends a message's way, whose row is the last one.
+// settle records in the page's last row, which is that of the message under way, how the
+// message ended.
 func (b *bridge) settle(state string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -49,16 +49,17 @@ func isAnswer(channel, topic, subtopic string) bool {
 	return strings.EqualFold(channel, busChannel) && strings.EqualFold(topic, busTopic) && strings.EqualFold(subtopic, answerSubtopic)
 }
 
-// mailbox hands responses of a bus to the one who waits. A response does not say which
-// request it answers, so that one which comes too late would be taken for the next
-// request's: after an outcome that stays open, settle keeps the next request back until
-// the late response has come, or until it is not to be expected any more.
+// mailbox hands a response that arrives on a bus to the request that is under way. A
+// response does not say which request it answers. One that arrives late would be taken for
+// the answer to the next request; so after a request that ended without its response, the
+// next one does not leave until the late response has arrived, or until the time settle is
+// over.
 type mailbox struct {
 	log    *slog.Logger
 	settle time.Duration // how long a late response is waited for
 
 	mu     sync.Mutex
-	due    chan []byte   // who waits; nil: nobody
+	due    chan []byte   // of the request that is under way; nil: none is
 	came   chan []byte   // the last due
 	others int           // messages of others since the waiting began
 	open   time.Time     // until then a late response may come; zero: none is awaited

@@ -94,11 +94,11 @@ const (
 // Limiter holds the rate limit of one vendor account.
 //
 // In any window of t seconds at most Burst + PerSecond x t requests leave, and one more
-// where the system woke us late: the request that left late may be followed by the next
-// one at that one's own time. So a timer that rings late costs none of the rate, up to one
-// request; the time it was late is credited only to requests that waited, and an idle
-// limiter holds Burst. The first window starts with nothing: a program that is restarted
-// often gains nothing by it.
+// where the system woke a waiting request late: the next one then leaves at the time that
+// it would have had anyway. So a timer that rings late costs nothing of the rate, up to one
+// request. Time in which no request waited is not made up for: after it Burst requests may
+// leave at once and no more. The bucket is empty at the start, so that a program that is
+// restarted often gains nothing by it.
 //
 // Timers ring up to a millisecond late. The bucket makes up for that as long as it takes
 // longer than two such delays to fill: always with the default burst, and with a burst of 1

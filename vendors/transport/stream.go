@@ -27,10 +27,11 @@ func (s *sink) written() int64 {
 // streamBuffer is how much of a streamed answer is in memory at a time.
 const streamBuffer = 64 << 10
 
-// Stream implements vendors.Transport. Until the answer begins it is Do; then each wait for
-// more of the body has the time of Options.Timeout, and all of it Options.StreamTime. The
-// time that w takes does not count. Like every request that has left it is not cut short
-// by ctx: what is fetched once may not be there a second time.
+// Stream implements vendors.Transport. Up to the answer's header it does what Do does. After
+// that, each wait for more of the body may take Options.Timeout, and the whole body
+// Options.StreamTime; the time that w takes to write does not count. As with every request
+// that has left, the end of ctx does not cut the answer short: a result that can be fetched
+// once may not be there a second time.
 func (t *Transport) Stream(ctx context.Context, op string, req *http.Request, w io.Writer, limit int64) (*vendors.Answer, error) {
 	answer, _, err := t.do(ctx, op, req, &sink{w: w, limit: limit}, false)
 	return answer, err
