@@ -26,31 +26,69 @@ type policy struct {
 	maxAttempts int
 	retryBase   time.Duration
 	retryCap    time.Duration
+	exports     vendors.Exports     // how exports are made; the zero value: none are
 	rand        func(n int64) int64 // uniform in [0, n)
 }
 
-// step is the call that a task needs next.
+// step is what a task, or an export, needs next: mostly one call.
 type step uint8
 
 const (
 	stepNone    step = iota
 	stepPreview      // look, and then perhaps submit
-	stepSubmit       // a preview that still holds: submit
-	stepResolve      // an intent without an outcome
+	stepIntend       // a preview that still holds: put the intent to submit on disk, if a submission can leave now
+	stepSubmit       // the call for which the intent was just made
+	stepResolve      // an intent without an outcome: nobody is asked
 	stepPoll
 	stepVerify
+
+	stepCreateExport // ask for an export job
+	stepPollExport
+	stepFetchExport
 )
 
-// next says which call a task needs.
+// answer is what came of a step: what the vendor said, or err, why it did not.
+type answer struct {
+	preview  vendors.Preview
+	receipt  vendors.Receipt
+	progress vendors.Progress
+	export   *store.Export // of stepIntend: the export that comes before the submission, if any
+	before   time.Time     // of stepSubmit: when the submission before this one was made, if any
+	kept     kept          // of stepFetchExport
+
+	err     error
+	message string // what may be kept and shown of err
+}
+
+// outcome is what a decision comes to: the task, or the export, as it is to be, and what
+// follows.
+type outcome[T store.Task | store.Export] struct {
+	to   T
+	then then
+}
+
+// then is what follows a decision.
+type then uint8
+
+const (
+	finished   then = iota // record it; there is nothing more to do now
+	goOn                   // record it; there is more to do at once
+	unrecorded             // there is more to do at once, and what comes of that is recorded
+	released               // record it; the next call cannot be made now
+	putBack                // no call could be made now, nothing has changed
+)
+
+// next says which step a task needs.
 func (p *policy) next(t *store.Task, now time.Time) step {
 	switch t.State {
 	case store.Pending:
 		return stepPreview
 	case store.Previewed:
 		age := now.Sub(t.PreviewedAt)
-		fresh := age >= 0 && age <= previewAge && (!p.Remote || t.Records.N > 0)
-		if fresh && !p.dryRun && (!p.manual || p.approves(t, t.Records.N, t.RecordRefs)) {
-			return stepSubmit
+		fresh := age >= 0 && age <= previewAge
+		empty := p.Remote && (t.Records.N == 0 && t.Approval == "" || t.Reason == string(NothingHeld))
+		if fresh && !empty && !p.dryRun && (!p.manual || p.approves(t, t.Records.N, t.RecordRefs)) {
+			return stepIntend
 		}
 		return stepPreview
 	case store.Submitting:
@@ -65,6 +103,67 @@ func (p *policy) next(t *store.Task, now time.Time) step {
 	return stepNone
 }
 
+// heldBack reports whether a call did not take place for a reason that is not the task's:
+// the run or the lane stops, the vendor asked for a pause, it counts as down, or our
+// credentials were refused.
+func heldBack(err error) bool {
+	return errors.Is(err, vendors.ErrStopped) || errors.Is(err, vendors.ErrPaused) || errors.Is(err, vendors.ErrAuth)
+}
+
+// afterStep decides what the answer to a step means for the task.
+func (p *policy) afterStep(s step, t store.Task, a answer, now time.Time) outcome[store.Task] {
+	if heldBack(a.err) && s != stepSubmit {
+		return outcome[store.Task]{t, putBack}
+	}
+	var n store.Task
+	switch s {
+	case stepPreview:
+		if a.err != nil {
+			n = p.afterPreviewError(t, a.err, a.message, now)
+		} else {
+			n = p.afterPreview(t, a.preview, now)
+		}
+	case stepIntend:
+		n = p.afterExport(t, a.export, now)
+	case stepSubmit:
+		if vendors.Harmless(a.err) {
+			t.SubmittedAt = a.before
+		}
+		switch {
+		case a.err == nil:
+			n = p.afterSubmit(t, a.receipt, now)
+		case heldBack(a.err) && vendors.Harmless(a.err):
+			// It never left: back to where it was, at no cost.
+			return outcome[store.Task]{ready(t, store.Pending), released}
+		default:
+			n = p.afterSubmitError(t, a.err, a.message, now)
+		}
+	case stepResolve:
+		n = p.uncertain(t, nil, "", now)
+	case stepPoll:
+		if a.err != nil {
+			n = p.afterPollError(t, a.err, a.message, now)
+		} else {
+			n = p.afterPoll(t, a.progress, now)
+		}
+	case stepVerify:
+		if a.err != nil {
+			n = p.afterVerifyError(t, a.err, a.message, now)
+		} else {
+			n = p.afterVerify(t, a.preview, now)
+		}
+	default:
+		return outcome[store.Task]{t, putBack}
+	}
+	switch {
+	case n.State == store.Previewed && p.dryRun || !n.Ready:
+		return outcome[store.Task]{n, finished}
+	case n.State == store.Previewed:
+		return outcome[store.Task]{n, unrecorded} // the intent, or what else follows at once, has all of it
+	}
+	return outcome[store.Task]{n, goOn}
+}
+
 // The functions below return the task as it is to be after an answer. They change nothing
 // else, and know nothing of the store.
 
@@ -74,8 +173,8 @@ func (p *policy) intent(t store.Task, now time.Time) store.Task {
 	return t
 }
 
-// afterPreview decides what a preview means before a submission: to go on (Submitting: the
-// intent), or what else.
+// afterPreview decides what a preview means before a submission: to go on (Previewed and
+// ready), or what else.
 func (p *policy) afterPreview(t store.Task, pv vendors.Preview, now time.Time) store.Task {
 	refs := strings.Join(pv.Refs, ";")
 	seenBefore := !t.PreviewedAt.IsZero()
@@ -114,13 +213,10 @@ func (p *policy) afterPreview(t store.Task, pv vendors.Preview, now time.Time) s
 	}
 	t.Hint, t.PreviewedAt = pv.Hint, now
 	t.Reason, t.Message = string(pv.Warning), ""
-	switch {
-	case doubt != "":
+	if doubt != "" {
 		return held(t, doubt, "")
-	case p.dryRun:
-		return ready(t, store.Previewed)
 	}
-	return p.intent(t, now)
+	return ready(t, store.Previewed)
 }
 
 // nothing reports whether a preview shows that the vendor holds nothing. An answer that

@@ -23,8 +23,8 @@ func testPolicy(tr vendors.Traits) *policy {
 
 func failure(kind error) error { return &vendors.Error{Vendor: "v", Op: "op", Kind: kind} }
 
-// outcome is what a test compares of a task.
-type outcome struct {
+// result is what a test compares of a task.
+type result struct {
 	State    store.State
 	Reason   vendors.Reason
 	Ready    bool
@@ -32,8 +32,8 @@ type outcome struct {
 	Attempts int
 }
 
-func outcomeOf(t store.Task) outcome {
-	o := outcome{t.State, vendors.Reason(t.Reason), t.Ready, 0, t.Attempts}
+func resultOf(t store.Task) result {
+	o := result{t.State, vendors.Reason(t.Reason), t.Ready, 0, t.Attempts}
 	if !t.NextAt.IsZero() {
 		o.In = t.NextAt.Sub(noon)
 	}
@@ -54,16 +54,16 @@ func TestNext(t *testing.T) {
 		want step
 	}{
 		{"pending", testPolicy(byPreview), store.Task{State: store.Pending}, stepPreview},
-		{"fresh", testPolicy(byPreview), seen(0, 2, ""), stepSubmit},
-		{"an hour old", testPolicy(byPreview), seen(time.Hour, 2, ""), stepSubmit},
+		{"fresh", testPolicy(byPreview), seen(0, 2, ""), stepIntend},
+		{"an hour old", testPolicy(byPreview), seen(time.Hour, 2, ""), stepIntend},
 		{"older", testPolicy(byPreview), seen(time.Hour+time.Millisecond, 2, ""), stepPreview},
 		{"from the future: the clock was set back", testPolicy(byPreview), seen(-time.Second, 2, ""), stepPreview},
 		{"never", testPolicy(byPreview), store.Task{State: store.Previewed}, stepPreview},
 		{"nothing was held", testPolicy(byPreview), seen(0, 0, ""), stepPreview},
-		{"nothing can be held", testPolicy(byPoll), seen(0, 0, ""), stepSubmit},
+		{"nothing can be held", testPolicy(byPoll), seen(0, 0, ""), stepIntend},
 		{"dry run", dry, seen(0, 2, ""), stepPreview},
 		{"manual, not approved", manual, seen(0, 2, ""), stepPreview},
-		{"manual, approved", manual, seen(0, 2, "2:1;2"), stepSubmit},
+		{"manual, approved", manual, seen(0, 2, "2:1;2"), stepIntend},
 		{"manual, approved less", manual, seen(0, 2, "1:1"), stepPreview},
 		{"submitting", testPolicy(byPreview), store.Task{State: store.Submitting}, stepResolve},
 		{"waiting for a job", testPolicy(byPoll), store.Task{State: store.Waiting}, stepPoll},
@@ -79,6 +79,16 @@ func TestNext(t *testing.T) {
 			t.Errorf("%s: step %d, want %d", tt.name, got, tt.want)
 		}
 	}
+}
+
+// look is the task after a preview and what follows it at once: where the preview holds, the
+// intent to submit.
+func look(p *policy, t store.Task, pv vendors.Preview, now time.Time) store.Task {
+	n := p.afterPreview(t, pv, now)
+	if n.Ready && p.next(&n, now) == stepIntend {
+		return p.afterExport(n, nil, now)
+	}
+	return n
 }
 
 // TestAfterPreview: what may be submitted on a preview and what must be held: nobody
@@ -141,7 +151,7 @@ func TestAfterPreview(t *testing.T) {
 		{"a job, manual", jobManual, store.Task{}, vendors.Preview{}, store.Held, ApprovalRequired, -1},
 		{"a job, manual, again", jobManual, approved("0:", store.Task{PreviewedAt: noon}), vendors.Preview{}, store.Submitting, "", -1},
 	} {
-		got := tt.p.afterPreview(tt.task, tt.pv, noon)
+		got := look(tt.p, tt.task, tt.pv, noon)
 		want := store.Count{N: tt.records, Known: true}
 		if tt.records < 0 {
 			want = store.Count{}
@@ -176,16 +186,16 @@ func TestAfterSubmit(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		tr   vendors.Traits
-		want outcome
+		want result
 	}{
-		{"looked at at once", byPreview, outcome{store.Verifying, "", true, 0, 0}},
-		{"looked at later", verify, outcome{store.Verifying, "", false, time.Minute, 0}},
-		{"a job, asked at once", byPoll, outcome{store.Waiting, "", true, 0, 0}},
-		{"a job, asked later", first, outcome{store.Waiting, "", false, 24 * time.Hour, 0}},
-		{"people", byPerson, outcome{store.Waiting, "", false, 0, 0}},
+		{"looked at at once", byPreview, result{store.Verifying, "", true, 0, 0}},
+		{"looked at later", verify, result{store.Verifying, "", false, time.Minute, 0}},
+		{"a job, asked at once", byPoll, result{store.Waiting, "", true, 0, 0}},
+		{"a job, asked later", first, result{store.Waiting, "", false, 24 * time.Hour, 0}},
+		{"people", byPerson, result{store.Waiting, "", false, 0, 0}},
 	} {
 		got := testPolicy(tt.tr).afterSubmit(intent, vendors.Receipt{Reference: "r-1"}, noon)
-		if diff := cmp.Diff(tt.want, outcomeOf(got)); diff != "" || got.Reference != "r-1" || got.Approval != "" || got.Message != "" {
+		if diff := cmp.Diff(tt.want, resultOf(got)); diff != "" || got.Reference != "r-1" || got.Approval != "" || got.Message != "" {
 			t.Errorf("%s: %s %+v", tt.name, diff, got)
 		}
 	}
@@ -198,9 +208,9 @@ func TestAfterSubmit(t *testing.T) {
 // at each kind of call, for each vendor's rule.
 func TestFailures(t *testing.T) {
 	const first = 4 * time.Second // the first retry, without luck
-	retry := func(s store.State, in time.Duration, n int) outcome { return outcome{s, Retrying, false, in, n} }
-	heldFor := func(why vendors.Reason, n int) outcome { return outcome{store.Held, why, false, 0, n} }
-	failedFor := func(why vendors.Reason, n int) outcome { return outcome{store.Failed, why, false, 0, n} }
+	retry := func(s store.State, in time.Duration, n int) result { return result{s, Retrying, false, in, n} }
+	heldFor := func(why vendors.Reason, n int) result { return result{store.Held, why, false, 0, n} }
+	failedFor := func(why vendors.Reason, n int) result { return result{store.Failed, why, false, 0, n} }
 	slow := &vendors.Error{Kind: vendors.ErrRateLimited, RetryAfter: 30 * time.Second}
 	cut := &vendors.Error{Kind: vendors.ErrNotSent}
 	down, garbled, refused := failure(vendors.ErrUnavailable), failure(vendors.ErrUnreadable), failure(vendors.ErrRefused)
@@ -216,7 +226,7 @@ func TestFailures(t *testing.T) {
 		tr   vendors.Traits
 		task store.Task
 		err  error
-		want outcome
+		want result
 	}{
 		{"preview: down", preview, byPreview, at(store.Pending, 0, 0, 0), down, retry(store.Pending, first, 1)},
 		{"preview: down again", preview, byPreview, at(store.Pending, 1, 0, 0), down, retry(store.Pending, 2*first, 2)},
@@ -253,7 +263,7 @@ func TestFailures(t *testing.T) {
 		{"verify: refused", verify, byPreview, at(store.Verifying, 0, 0, 0), refused, heldFor(UnknownOutcome, 0)},
 	} {
 		got := tt.do(testPolicy(tt.tr), tt.task, tt.err, "m", noon)
-		if diff := cmp.Diff(tt.want, outcomeOf(got)); diff != "" {
+		if diff := cmp.Diff(tt.want, resultOf(got)); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)
 		}
 		if got.Message != "m" {
@@ -265,22 +275,22 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestUncertainAfterACrash: a task found with an intent and no outcome goes the way of a
+// TestUncertainAfterACrash: a task found with an intent and no result goes the way of a
 // lost reply, at once (invariant 4).
 func TestUncertainAfterACrash(t *testing.T) {
 	found := store.Task{State: store.Submitting, Ready: true, SubmittedAt: noon}
 	for _, tt := range []struct {
 		tr   vendors.Traits
 		task store.Task
-		want outcome
+		want result
 	}{
-		{byPreview, found, outcome{store.Pending, "", true, 0, 1}},
-		{byPoll, found, outcome{store.Pending, "", true, 0, 1}},
-		{byPerson, found, outcome{store.Held, UncertainSubmission, false, 0, 0}},
-		{byPoll, store.Task{State: store.Submitting, Attempts: 2}, outcome{store.Held, UnknownOutcome, false, 0, 3}}, // it crashes every time
+		{byPreview, found, result{store.Pending, "", true, 0, 1}},
+		{byPoll, found, result{store.Pending, "", true, 0, 1}},
+		{byPerson, found, result{store.Held, UncertainSubmission, false, 0, 0}},
+		{byPoll, store.Task{State: store.Submitting, Attempts: 2}, result{store.Held, UnknownOutcome, false, 0, 3}}, // it crashes every time
 	} {
 		got := testPolicy(tt.tr).uncertain(tt.task, nil, "", noon)
-		if diff := cmp.Diff(tt.want, outcomeOf(got)); diff != "" || got.Uncertain != 1 {
+		if diff := cmp.Diff(tt.want, resultOf(got)); diff != "" || got.Uncertain != 1 {
 			t.Errorf("%s: %s (uncertain %d)", tt.tr.Kind, diff, got.Uncertain)
 		}
 	}
@@ -296,22 +306,22 @@ func TestAfterPoll(t *testing.T) {
 		name string
 		task store.Task
 		job  vendors.Job
-		want outcome
+		want result
 	}{
-		{"open", at(0, time.Hour), vendors.JobOpen, outcome{store.Waiting, "", false, time.Hour, 0}},
-		{"done", at(0, time.Hour), vendors.JobDone, outcome{store.Erased, "", false, 0, 0}},
-		{"done, late", at(0, 90*day), vendors.JobDone, outcome{store.Erased, "", false, 0, 0}},
-		{"failed", at(0, time.Hour), vendors.JobFailed, outcome{store.Pending, "", true, 0, 0}},
-		{"failed again", at(1, time.Hour), vendors.JobFailed, outcome{store.Failed, JobFailed, false, 0, 0}},
-		{"lost", at(0, time.Hour), vendors.JobLost, outcome{store.Pending, "", true, 0, 0}},
-		{"lost again", at(1, time.Hour), vendors.JobLost, outcome{store.Held, JobLost, false, 0, 0}},
-		{"unknown", at(0, time.Hour), vendors.JobUnknown, outcome{store.Waiting, UnknownStatus, false, time.Hour, 0}},
-		{"open for too long", at(0, day+time.Millisecond), vendors.JobOpen, outcome{store.Held, NotDoneInTime, false, 0, 0}},
-		{"just not too long", at(0, day), vendors.JobOpen, outcome{store.Waiting, "", false, time.Hour, 0}},
-		{"unknown for too long", at(0, 2*day), vendors.JobUnknown, outcome{store.Held, NotDoneInTime, false, 0, 0}},
+		{"open", at(0, time.Hour), vendors.JobOpen, result{store.Waiting, "", false, time.Hour, 0}},
+		{"done", at(0, time.Hour), vendors.JobDone, result{store.Erased, "", false, 0, 0}},
+		{"done, late", at(0, 90*day), vendors.JobDone, result{store.Erased, "", false, 0, 0}},
+		{"failed", at(0, time.Hour), vendors.JobFailed, result{store.Pending, "", true, 0, 0}},
+		{"failed again", at(1, time.Hour), vendors.JobFailed, result{store.Failed, JobFailed, false, 0, 0}},
+		{"lost", at(0, time.Hour), vendors.JobLost, result{store.Pending, "", true, 0, 0}},
+		{"lost again", at(1, time.Hour), vendors.JobLost, result{store.Held, JobLost, false, 0, 0}},
+		{"unknown", at(0, time.Hour), vendors.JobUnknown, result{store.Waiting, UnknownStatus, false, time.Hour, 0}},
+		{"open for too long", at(0, day+time.Millisecond), vendors.JobOpen, result{store.Held, NotDoneInTime, false, 0, 0}},
+		{"just not too long", at(0, day), vendors.JobOpen, result{store.Waiting, "", false, time.Hour, 0}},
+		{"unknown for too long", at(0, 2*day), vendors.JobUnknown, result{store.Held, NotDoneInTime, false, 0, 0}},
 	} {
 		got := testPolicy(byPoll).afterPoll(tt.task, vendors.Progress{Job: tt.job, Status: "word"}, noon)
-		if diff := cmp.Diff(tt.want, outcomeOf(got)); diff != "" {
+		if diff := cmp.Diff(tt.want, resultOf(got)); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)
 		}
 		if got.Reference != "job" {
@@ -347,19 +357,19 @@ func TestAfterVerify(t *testing.T) {
 		name string
 		task store.Task
 		pv   vendors.Preview
-		want outcome
+		want result
 	}{
-		{"gone", at(time.Second), vendors.Preview{}, outcome{store.Erased, "", false, 0, 0}},
-		{"gone, late", at(time.Hour), vendors.Preview{}, outcome{store.Erased, "", false, 0, 0}},
-		{"gone, in doubt", at(10 * time.Second), vendors.Preview{Doubt: vendors.InconsistentAnswer}, outcome{store.Verifying, "", false, 10 * time.Second, 0}},
-		{"there, at once", at(0), there, outcome{store.Verifying, "", false, time.Second, 0}},
-		{"there, after 10s", at(10 * time.Second), there, outcome{store.Verifying, "", false, 10 * time.Second, 0}},
-		{"there, after 40s of 60s", at(40 * time.Second), there, outcome{store.Verifying, "", false, 20 * time.Second, 0}},
-		{"there, when patience ends", at(time.Minute), there, outcome{store.Failed, StillPresent, false, 0, 0}},
-		{"there, submitted in the future", at(-time.Hour), there, outcome{store.Verifying, "", false, time.Second, 0}},
+		{"gone", at(time.Second), vendors.Preview{}, result{store.Erased, "", false, 0, 0}},
+		{"gone, late", at(time.Hour), vendors.Preview{}, result{store.Erased, "", false, 0, 0}},
+		{"gone, in doubt", at(10 * time.Second), vendors.Preview{Doubt: vendors.InconsistentAnswer}, result{store.Verifying, "", false, 10 * time.Second, 0}},
+		{"there, at once", at(0), there, result{store.Verifying, "", false, time.Second, 0}},
+		{"there, after 10s", at(10 * time.Second), there, result{store.Verifying, "", false, 10 * time.Second, 0}},
+		{"there, after 40s of 60s", at(40 * time.Second), there, result{store.Verifying, "", false, 20 * time.Second, 0}},
+		{"there, when patience ends", at(time.Minute), there, result{store.Failed, StillPresent, false, 0, 0}},
+		{"there, submitted in the future", at(-time.Hour), there, result{store.Verifying, "", false, time.Second, 0}},
 	} {
 		got := testPolicy(byPreview).afterVerify(tt.task, tt.pv, noon)
-		if diff := cmp.Diff(tt.want, outcomeOf(got)); diff != "" {
+		if diff := cmp.Diff(tt.want, resultOf(got)); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)
 		}
 		if got.RecordsAfter != store.Counted(tt.pv.Records) || got.Records != store.Counted(2) {
@@ -478,8 +488,8 @@ func decide(r *rand.Rand, p *policy, what step, task store.Task) (store.Task, st
 		if bad {
 			return p.afterPreviewError(task, err, "m", noon), task.State
 		}
-		return p.afterPreview(task, pv, noon), task.State
-	case stepSubmit:
+		return look(p, task, pv, noon), task.State
+	case stepIntend:
 		return submit(p.intent(task, noon))
 	case stepResolve:
 		if r.IntN(2) == 0 {

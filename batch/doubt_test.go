@@ -34,7 +34,7 @@ func TestApprovalCoversItsDoubtOnly(t *testing.T) {
 		task := store.Task{State: store.Held, Reason: string(tt.why), Approval: tt.before, Records: store.Counted(1), RecordRefs: "1",
 			PreviewedAt: reviewed.Add(-time.Hour), Uncertain: 1}
 		task, _ = approve(task, byPreview, reviewed)
-		got := p.afterPreview(task, vendors.Preview{Records: 1, Refs: []string{"1"}, Doubt: tt.doubt}, reviewed.Add(time.Minute))
+		got := look(&p, task, vendors.Preview{Records: 1, Refs: []string{"1"}, Doubt: tt.doubt}, reviewed.Add(time.Minute))
 		if got.State != tt.state || got.Reason != string(tt.reason) {
 			t.Errorf("%s: %v %q, want %v %q", tt.name, got.State, got.Reason, tt.state, tt.reason)
 		}
@@ -46,7 +46,7 @@ func TestApprovalCoversItsDoubtOnly(t *testing.T) {
 func TestChangeDoesNotHideADoubt(t *testing.T) {
 	p := policy{Traits: byPreview, maxAttempts: 8}
 	task := store.Task{PreviewedAt: reviewed.Add(-time.Hour), Records: store.Counted(1), RecordRefs: "1"}
-	got := p.afterPreview(task, vendors.Preview{Records: 2, Refs: []string{"1", "2"}, Doubt: vendors.SomebodyElse}, reviewed)
+	got := look(&p, task, vendors.Preview{Records: 2, Refs: []string{"1", "2"}, Doubt: vendors.SomebodyElse}, reviewed)
 	if got.State != store.Held || got.Reason != string(vendors.SomebodyElse) {
 		t.Errorf("%v %q", got.State, got.Reason)
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"expunge/batch/exports"
 	"expunge/store"
 	"expunge/vendors"
 )
@@ -51,17 +51,51 @@ type Lane struct {
 	log    *slog.Logger
 	kept   time.Time // the pause that is on disk; used by run only
 
-	exports *exporter // nil: the lane has none
+	queues []queue        // where its work comes from
+	vault  *exports.Vault // where exports are kept; nil: there are none
 
 	breaker *breaker
 	mu      sync.Mutex
-	flying  map[int64]struct{}  // claimed, and the last change not yet on disk
-	busy    map[int64]struct{}  // subjects that a worker is at
-	back    []store.Work        // claimed, and given back by a worker
-	wake    chan struct{}       // a task has landed
-	await   *vendors.AwaitError // what the vendor waits for, when it said so last
-	stopErr error               // why the lane makes no more calls
+	claimed map[workKey]struct{} // taken up, and the last change not yet on disk
+	busy    map[int64]struct{}   // subjects that a worker is at
+	back    []work               // claimed, and given back by a worker
+	wake    chan struct{}        // something was settled or released
+	await   *vendors.AwaitError  // what the vendor waits for, when it said so last
+	stopErr error                // why the lane makes no more calls
 	stopped chan struct{}
+}
+
+// work is something that a lane takes as far as it goes, one step after the other: a task,
+// or the export of a task.
+type work interface {
+	key() workKey
+	subject() int64 // in the store
+	due() time.Time
+
+	// next says what it needs. It is asked again after every step.
+	next(now time.Time) step
+	// ask makes the call of a step.
+	ask(ctx context.Context, s step) answer
+	// after takes over what the decision about the answer makes of it.
+	after(s step, a answer, now time.Time) then
+	// record hands what it has become to the store. onDisk is called once, when it is on
+	// disk or could not be put there; the error is the same, where it is known by then.
+	record(onDisk func(error)) error
+}
+
+// workKey names a piece of work: a task, or its export.
+type workKey struct {
+	task   int64
+	export bool
+}
+
+// queue is one kind of a lane's work: what is due and not claimed.
+type queue interface {
+	// claim returns up to about limit pieces of work that are due or ready, without those
+	// that are claimed already.
+	claim(ctx context.Context, now time.Time, limit int, claimed map[workKey]struct{}) ([]work, error)
+	// nextAt is when something is due next; ok is false when nothing is.
+	nextAt(ctx context.Context, now time.Time) (next time.Time, ok bool, err error)
 }
 
 // runner is what lanes share.
@@ -81,7 +115,8 @@ func (l *Lane) start(r *runner, manual bool) {
 	l.policy = policy{Traits: l.Vendor.Traits(), manual: manual, dryRun: r.dryRun,
 		maxAttempts: l.MaxAttempts, retryBase: l.RetryBase, retryCap: l.RetryCap}
 	l.breaker = newBreaker()
-	l.flying, l.busy = map[int64]struct{}{}, map[int64]struct{}{}
+	l.queues, l.vault = []queue{&tasks{lane: l}}, nil
+	l.claimed, l.busy, l.back = map[workKey]struct{}{}, map[int64]struct{}{}, nil
 	l.wake = make(chan struct{}, 1)
 	l.stopped = make(chan struct{})
 }
@@ -115,28 +150,22 @@ func (l *Lane) upTo() store.State {
 
 // run works until nothing is due, within linger or, with wait, at all.
 func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
-	work := make(chan []store.Work)
+	hand := make(chan []work)
 	var workers sync.WaitGroup
 	for range l.Concurrency {
 		workers.Go(func() {
-			for group := range work {
+			for group := range hand {
 				for _, w := range group {
-					if w.Export != nil {
-						l.processExport(ctx, w)
-					} else {
-						l.process(ctx, w)
-					}
+					l.process(ctx, w)
 				}
-				l.release(group[0].Subject())
+				l.release(group[0].subject())
 			}
 		})
 	}
 	defer workers.Wait()
-	defer close(work)
+	defer close(hand)
 
-	var cursor store.Cursor
-	var buf []store.Work
-	exhausted := false // no ready task is left; none becomes ready within a run
+	var buf []work
 	for {
 		if l.over(ctx) {
 			return time.Time{}, nil
@@ -151,12 +180,12 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 			l.sleep(ctx, until)
 			continue
 		}
-		// What lands from here on leaves a token in wake, so that a task that becomes due
+		// What is settled from here on leaves a token in wake, so that a task that becomes due
 		// while we look is not missed; without one, the store does not change under us.
-		busy := l.inFlight() > 0
+		busy := l.claims() > 0
 		now := l.r.now()
 		if len(buf) == 0 {
-			if buf, err = l.claim(ctx, now, &cursor, &exhausted); err != nil {
+			if buf, err = l.claim(ctx, now); err != nil {
 				if ctx.Err() != nil {
 					return time.Time{}, nil
 				}
@@ -174,16 +203,16 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 				group = slices.Clone(group)
 			}
 			select {
-			case work <- group:
+			case hand <- group:
 				if from == 0 {
 					buf = buf[n:]
 				} else {
 					buf = slices.Delete(buf, from, from+n)
 				}
 			case <-l.stopped:
-				l.release(group[0].Subject())
+				l.release(group[0].subject())
 			case <-ctx.Done():
-				l.release(group[0].Subject())
+				l.release(group[0].subject())
 			}
 			continue
 		}
@@ -198,7 +227,7 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 		case ok && l.worthWaiting(next):
 			l.sleep(ctx, next)
 		case busy:
-			// A task in the air may need another look soon, or come back.
+			// What is claimed may need another look soon, or be given back.
 			l.sleep(ctx, time.Time{})
 		default:
 			return time.Time{}, nil
@@ -210,12 +239,12 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 // subject for one. A subject's identifiers go one after the other, also those that were
 // claimed apart: the same record, found by email and by telephone, is seen and counted
 // once, and not submitted for when it is gone.
-func (l *Lane) reserve(all []store.Work) (from, n int) {
+func (l *Lane) reserve(all []work) (from, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for ; from < len(all); from += n {
-		subject := all[from].Subject()
-		for n = 1; from+n < len(all) && all[from+n].Subject() == subject; n++ {
+		subject := all[from].subject()
+		for n = 1; from+n < len(all) && all[from+n].subject() == subject; n++ {
 		}
 		if _, busy := l.busy[subject]; !busy {
 			l.busy[subject] = struct{}{}
@@ -230,73 +259,85 @@ func (l *Lane) release(subject int64) {
 	l.mu.Lock()
 	delete(l.busy, subject)
 	l.mu.Unlock()
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
+	l.nudge()
 }
 
-// claim takes what is due and what is ready, the most urgent first. As much as a few
-// seconds' worth, so that what becomes due meanwhile does not wait behind a long queue.
-func (l *Lane) claim(ctx context.Context, now time.Time, c *store.Cursor, exhausted *bool) ([]store.Work, error) {
+// claim takes work from the queues, the most urgent first. As much as a few seconds' worth,
+// so that what becomes due meanwhile does not wait behind a long queue.
+func (l *Lane) claim(ctx context.Context, now time.Time) ([]work, error) {
 	limit := max(2*l.Concurrency, min(1000, int(2*l.PerSecond)))
 	l.mu.Lock()
-	// Whatever flies now may land while we read, and be read as it was before: only what
-	// did not fly when the reading began is fresh.
-	flying, back := maps.Clone(l.flying), l.back
+	// What is claimed now may be settled while we read, and be read as it was before: only
+	// what was not claimed when the reading began is fresh.
+	claimed, back := maps.Clone(l.claimed), l.back
 	l.back = nil
 	l.mu.Unlock()
 	if len(back) > 0 {
 		return back, nil
 	}
-	notOurs := func(w store.Work) bool {
-		_, flies := flying[w.ID]
-		return flies || w.State > l.upTo()
-	}
-	all, err := l.r.store.ClaimDue(ctx, l.id, now, l.upTo(), limit+len(flying))
-	if err != nil {
-		return nil, err
-	}
-	all = slices.DeleteFunc(all, func(w store.Work) bool {
-		_, export := flying[exportKey(w.ID)]
-		return export || notOurs(w)
-	})
-	for len(all) < limit && !*exhausted {
-		ready, err := l.r.store.ClaimReady(ctx, l.id, c, limit)
+	var all []work
+	for _, s := range l.queues {
+		more, err := s.claim(ctx, now, limit, claimed)
 		if err != nil {
 			return nil, err
 		}
-		*exhausted = len(ready) < limit
-		all = append(all, slices.DeleteFunc(ready, notOurs)...)
-	}
-	if all, err = l.claimExports(ctx, now, all, flying, limit); err != nil {
-		return nil, err
+		for _, w := range more {
+			claimed[w.key()] = struct{}{}
+		}
+		all = append(all, more...)
 	}
 	l.mu.Lock()
-	for i := range all {
-		l.flying[workKey(&all[i])] = struct{}{}
+	for _, w := range all {
+		l.claimed[w.key()] = struct{}{}
 	}
 	l.mu.Unlock()
-	slices.SortStableFunc(all, func(a, b store.Work) int {
-		return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.ID, b.ID))
+	slices.SortStableFunc(all, func(a, b work) int {
+		return cmp.Or(a.due().Compare(b.due()), cmp.Compare(a.key().task, b.key().task))
 	})
 	return all, nil
 }
 
-func (l *Lane) inFlight() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.flying)
+// nextAt is when something of the lane is due next.
+func (l *Lane) nextAt(ctx context.Context, now time.Time) (next time.Time, ok bool, err error) {
+	for _, s := range l.queues {
+		at, some, err := s.nextAt(ctx, now)
+		if err != nil {
+			return time.Time{}, false, err
+		}
+		if some && (!ok || at.Before(next)) {
+			next, ok = at, true
+		}
+	}
+	return next, ok, nil
 }
 
-// landed takes the task out of the air: its last change is on disk.
-func (l *Lane) landed(id int64) {
+// claims is how much is claimed.
+func (l *Lane) claims() int {
 	l.mu.Lock()
-	delete(l.flying, id)
+	defer l.mu.Unlock()
+	return len(l.claimed)
+}
+
+// settled ends a claim: the last change is on disk.
+func (l *Lane) settled(k workKey) {
+	l.mu.Lock()
+	delete(l.claimed, k)
 	l.mu.Unlock()
+	l.nudge()
+}
+
+// nudge wakes the lane, or keeps it from the next sleep.
+func (l *Lane) nudge() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
+	}
+}
+
+// failed ends the run if a change could not be put on disk.
+func (l *Lane) failed(err error) {
+	if err != nil {
+		l.r.fail(err)
 	}
 }
 
@@ -368,7 +409,7 @@ func (l *Lane) worthWaiting(t time.Time) bool {
 	return l.r.wait || t.Sub(l.r.now()) <= l.r.linger
 }
 
-// sleep waits until t (the zero time: without end), until a task has landed, or until the
+// sleep waits until t (the zero time: without end), until something was settled or given back, or until the
 // lane must stop.
 func (l *Lane) sleep(ctx context.Context, t time.Time) {
 	var timeC <-chan time.Time
@@ -391,67 +432,42 @@ func (l *Lane) sleep(ctx context.Context, t time.Time) {
 	}
 }
 
-// process takes a task as far as it goes now, one call after the other.
-func (l *Lane) process(ctx context.Context, w store.Work) {
+// process takes a task, or an export, as far as it goes now, one step after the other.
+func (l *Lane) process(ctx context.Context, w work) {
 	l.r.store.Working(1)
 	defer l.r.store.Working(-1)
-	subject, err := vendors.ParseSubject(w.Plain)
-	if err != nil {
-		l.r.fail(fmt.Errorf("task %d: %w", w.ID, err))
-		l.landed(w.ID)
-		return
-	}
-	t := w.Task
-	target := &vendors.Target{Ref: vendors.Ref{Field: vendors.Field(t.Field), Nth: t.Nth}, Subject: subject}
 	for {
-		if l.over(ctx) || l.awaits() {
-			w.Task = t
+		s := w.next(l.r.now())
+		// An intent that was put on disk is followed by its call, which tells at least that it
+		// did not leave.
+		if s != stepSubmit && (l.over(ctx) || l.awaits()) {
 			l.giveBack(w)
 			return
 		}
-		target.Hint, target.Reference = t.Hint, t.Reference
-		changed, then := l.step(ctx, &t, target)
-		if then == putBack {
-			w.Task = t
-			l.giveBack(w)
-			return
-		}
-		from := t.State
-		t = changed
-		switch then {
+		a := w.ask(ctx, s)
+		switch w.after(s, a, l.r.now()) {
 		case goOn:
-			l.record(from, t, nil)
+			if err := w.record(l.failed); err != nil {
+				l.settled(w.key())
+				return
+			}
+		case unrecorded:
 		case released:
-			l.record(from, t, nil)
-			w.Task = t
+			w.record(l.failed)
+			l.giveBack(w)
+			return
+		case putBack:
 			l.giveBack(w)
 			return
 		case finished:
-			l.record(from, t, func() { l.landed(t.ID) })
+			k := w.key()
+			w.record(func(err error) {
+				l.failed(err)
+				l.settled(k)
+			})
 			return
 		}
 	}
-}
-
-// record hands a change to the store. What carries a reference is on disk before anything
-// else happens to the task; the rest rides with the next commit. landed, if not nil, is
-// called when the change is on disk.
-func (l *Lane) record(from store.State, t store.Task, landed func()) {
-	l.count(from, &t)
-	after := func(err error) {
-		if err != nil {
-			l.r.fail(err)
-		}
-		if landed != nil {
-			landed()
-		}
-	}
-	ch := store.Change{From: from, Task: t}
-	if from == store.Submitting && t.Reference != "" {
-		after(l.r.store.Apply(ch))
-		return
-	}
-	l.r.store.ApplyLater(ch, after)
 }
 
 func (l *Lane) count(from store.State, t *store.Task) {
@@ -478,147 +494,38 @@ func (l *Lane) count(from store.State, t *store.Task) {
 	}
 }
 
-// what follows a step
-type then uint8
-
-const (
-	finished then = iota // record the change; nothing more to do now
-	goOn                 // record the change; there is more to do at once
-	released             // record the change; the next call could not be made now
-	putBack              // no call could be made now, nothing has changed
-)
-
-// whatNext tells what follows a change that a call led to.
-func (l *Lane) whatNext(t *store.Task) then {
-	if t.Ready && !(l.r.dryRun && t.State == store.Previewed) {
-		return goOn
-	}
-	return finished
-}
-
-// step makes the task's next call and returns what becomes of the task. Where it commits
-// the intent to submit, t becomes the task with that intent.
-func (l *Lane) step(ctx context.Context, t *store.Task, target *vendors.Target) (store.Task, then) {
-	p := &l.policy
-	switch p.next(t, l.r.now()) {
-	case stepResolve:
-		n := p.uncertain(*t, nil, "", l.r.now())
-		return n, l.whatNext(&n)
-	case stepSubmit:
-		return l.submit(ctx, t, p.intent(*t, l.r.now()), target)
-	case stepPreview:
-		target.Reference = "" // of a job that is no more
-		pv, err := call(ctx, l, target, l.Vendor.Preview)
-		if err != nil {
-			if l.holdsBack(err) {
-				return *t, putBack
-			}
-			n := p.afterPreviewError(*t, err, messageOf(err, target.Subject), l.r.now())
-			return n, l.whatNext(&n)
-		}
-		n := p.afterPreview(*t, pv, l.r.now())
-		if n.State != store.Submitting {
-			return n, l.whatNext(&n)
-		}
-		target.Hint = n.Hint
-		return l.submit(ctx, t, n, target)
-	case stepPoll:
-		poller, ok := l.Vendor.(vendors.Poller)
-		if !ok {
-			l.r.fail(fmt.Errorf("vendor %s: its kind cannot be polled", l.Name))
-			return *t, putBack
-		}
-		pg, err := call(ctx, l, target, poller.Poll)
-		if err != nil {
-			if l.holdsBack(err) {
-				return *t, putBack
-			}
-			n := p.afterPollError(*t, err, messageOf(err, target.Subject), l.r.now())
-			return n, l.whatNext(&n)
-		}
-		pg.Status = vendorWords(pg.Status, target.Subject)
-		n := p.afterPoll(*t, pg, l.r.now())
-		return n, l.whatNext(&n)
-	case stepVerify:
-		pv, err := call(ctx, l, target, l.Vendor.Preview)
-		if err != nil {
-			if l.holdsBack(err) {
-				return *t, putBack
-			}
-			n := p.afterVerifyError(*t, err, messageOf(err, target.Subject), l.r.now())
-			return n, l.whatNext(&n)
-		}
-		n := p.afterVerify(*t, pv, l.r.now())
-		return n, l.whatNext(&n)
-	}
-	l.r.fail(fmt.Errorf("task %d in state %v was claimed and has nothing to do", t.ID, t.State))
-	return *t, putBack
-}
-
-// submit commits the intent, makes the one call, and decides on its outcome. Nothing that
-// changes data leaves before the intent is on disk.
-func (l *Lane) submit(ctx context.Context, t *store.Task, intent store.Task, target *vendors.Target) (store.Task, then) {
-	if n, then, ok := l.exportFirst(ctx, t, intent, target); !ok {
-		return n, then
-	}
+// canSubmit waits until a submission can leave, and returns nil when it can.
+func (l *Lane) canSubmit(ctx context.Context) error {
 	if p, ok := l.Pacer.(nearer); ok && l.policy.Traits.Uncertain == vendors.HoldForPerson {
 		// An intent that stands while the request waits for its turn would make a kill in
 		// that time, which at a low rate is nearly all of it, a case for a person.
 		if err := p.Near(ctx); err != nil {
-			return *t, putBack
+			return errCut
 		}
 	}
 	if l.over(ctx) { // since the preview began
-		return *t, putBack
+		return errCut
 	}
 	if ok, _ := l.breaker.allow(l.r.now()); !ok {
-		return *t, putBack
+		return errParked
 	}
 	if v, ok := l.Vendor.(vendors.Readier); ok {
 		if err := v.Ready(ctx); err != nil {
 			l.called(err)
-			if !l.holdsBack(err) {
+			if !heldBack(err) {
 				l.stop(err)
 			}
-			return *t, putBack
+			return errCut
 		}
 		if l.over(ctx) { // while it got ready
-			return *t, putBack
+			return errCut
 		}
 	}
-	before := *t
-	if err := l.r.store.Apply(store.Change{From: t.State, Task: intent}); err != nil {
-		l.r.fail(err)
-		return *t, putBack
-	}
-	*t = intent
-	rc, err := l.Vendor.Submit(ctx, target)
-	l.called(err)
-	now := l.r.now()
-	p := &l.policy
-	switch {
-	case err == nil:
-		n := p.afterSubmit(intent, rc, now)
-		return n, l.whatNext(&n)
-	case l.holdsBack(err) && vendors.Harmless(err):
-		// It never left: back to where it was, at no cost.
-		n := ready(intent, store.Pending)
-		n.SubmittedAt = before.SubmittedAt
-		return n, released
-	}
-	n := p.afterSubmitError(intent, err, messageOf(err, target.Subject), now)
-	if vendors.Harmless(err) {
-		n.SubmittedAt = before.SubmittedAt
-	}
-	return n, l.whatNext(&n)
+	return nil
 }
 
 // call makes one call that changes nothing at the vendor.
 func call[T any](ctx context.Context, l *Lane, target *vendors.Target, fn func(context.Context, *vendors.Target) (T, error)) (T, error) {
-	if !l.policy.Remote && target.Reference == "" {
-		// A local preview: it asks nobody, and so says nothing of the vendor's health.
-		return fn(ctx, target)
-	}
 	if ok, _ := l.breaker.allow(l.r.now()); !ok {
 		var none T
 		return none, errParked
@@ -660,20 +567,10 @@ func (l *Lane) called(err error) {
 	}
 }
 
-// holdsBack reports whether a call did not take place for a reason that is not the task's:
-// the run or the lane stops, the vendor asked for a pause, it counts as down, or our
-// credentials were refused.
-func (l *Lane) holdsBack(err error) bool {
-	return errors.Is(err, vendors.ErrStopped) || errors.Is(err, vendors.ErrPaused) || errors.Is(err, vendors.ErrAuth)
-}
-
-// giveBack returns a task to the lane, which takes it up again when calls can be made.
-func (l *Lane) giveBack(w store.Work) {
+// giveBack returns work to the lane, which takes it up again when calls can be made.
+func (l *Lane) giveBack(w work) {
 	l.mu.Lock()
 	l.back = append(l.back, w)
 	l.mu.Unlock()
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
+	l.nudge()
 }

@@ -831,7 +831,7 @@ func TestClaimsAreBounded(t *testing.T) {
 	v := remote("v")
 	most := 0
 	v.script = func(string, *vendors.Target, int) (error, bool) {
-		most = max(most, v.rig.lanes["v"].inFlight())
+		most = max(most, v.rig.lanes["v"].claims())
 		return nil, false
 	}
 	bubble(t, []*fake{v}, func(r *rig) {

@@ -21,8 +21,9 @@ func TestLocalPreviewSaysNothingOfHealth(t *testing.T) {
 	l.breaker.failures = 4
 	task := store.Task{State: store.Pending, Ready: true, Reference: "voyado-1", Lost: 1}
 	target := &vendors.Target{Ref: vendors.Ref{Field: vendors.Email}, Subject: vendors.Subject{{Field: vendors.Email, Text: person(1)}}, Reference: task.Reference}
-	got, _ := l.step(context.Background(), &task, target)
-	if got.State != store.Previewed || f.count("preview", person(1)) != 1 {
+	w := &taskWork{lane: l, task: task, stored: task.State, target: target}
+	w.after(stepPreview, w.ask(context.Background(), w.next(time.Now())), time.Now())
+	if got := w.task; got.State != store.Previewed || f.count("preview", person(1)) != 1 {
 		t.Fatalf("%v", got.State)
 	}
 	if l.breaker.failures != 4 || l.Calls.Load() != 0 {

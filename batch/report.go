@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"io"
 	"strconv"
 	"time"
@@ -205,6 +206,41 @@ func timeText(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339)
+}
+
+// exportText is what the report's message says of an export.
+func exportText(e *store.Export) string {
+	if e == nil {
+		return ""
+	}
+	text := "export: "
+	switch e.State {
+	case store.ExportCreating:
+		text += "not accepted yet"
+	case store.ExportWaiting:
+		text += "waiting, job " + e.Reference
+	case store.ExportReady:
+		text += "done since " + timeText(e.DoneAt) + " and to be fetched, job " + e.Reference
+	case store.ExportStored:
+		text += fmt.Sprintf("%s sha256 %s %d bytes %d files", e.File, e.SHA256, e.Bytes, e.Files)
+	case store.ExportEmpty:
+		text += "empty (nothing was held)"
+	case store.ExportFailed:
+		text += "failed (" + e.Reason + ")"
+	}
+	if e.Message != "" {
+		text += "; " + e.Message
+	}
+	return text
+}
+
+// withExport is a task's message with that of its export.
+func withExport(message string, e *store.Export) string {
+	export := exportText(e)
+	if message == "" || export == "" {
+		return message + export
+	}
+	return message + "; " + export
 }
 
 // reportPage is how many rows are read ahead, and given to gocsv, at a time: all at once

@@ -100,7 +100,7 @@ func TestApprovalIsBound(t *testing.T) {
 		p := policy{Traits: byPreview, maxAttempts: 8, manual: true}
 		held := store.Task{State: store.Held, Reason: string(vendors.SomebodyElse), Records: store.Counted(2), RecordRefs: "1;2", PreviewedAt: reviewed.Add(-time.Hour)}
 		task, _ := approve(held, byPreview, reviewed)
-		got := p.afterPreview(task, tt.now, reviewed.Add(time.Minute))
+		got := look(&p, task, tt.now, reviewed.Add(time.Minute))
 		if got.State != tt.state || got.Reason != string(tt.reason) {
 			t.Errorf("%s: %v %s, want %v %s", tt.name, got.State, got.Reason, tt.state, tt.reason)
 		}
@@ -123,7 +123,7 @@ func TestApproveGivesTime(t *testing.T) {
 	}
 	// And if the vendor then loses the job, it is submitted again and not held as changed.
 	lost := p.afterPoll(task, vendors.Progress{Job: vendors.JobLost}, reviewed.Add(time.Minute))
-	if got := p.afterPreview(lost, vendors.Preview{}, reviewed.Add(time.Minute)); got.State != store.Submitting {
+	if got := look(&p, lost, vendors.Preview{}, reviewed.Add(time.Minute)); got.State != store.Submitting {
 		t.Errorf("after a lost job: %v %s, want the submission", got.State, got.Reason)
 	}
 }
@@ -134,7 +134,7 @@ func TestResubmissionIsTold(t *testing.T) {
 	p := policy{Traits: byPerson, maxAttempts: 8}
 	task := store.Task{State: store.Held, Reason: string(UncertainSubmission), Uncertain: 1, SubmittedAt: reviewed}
 	task, _ = approve(task, byPerson, reviewed)
-	task = p.afterPreview(task, vendors.Preview{}, reviewed)
+	task = look(&p, task, vendors.Preview{}, reviewed)
 	if task.State != store.Submitting {
 		t.Fatalf("after the approval: %v", task.State)
 	}

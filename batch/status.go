@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"expunge/store"
@@ -387,6 +388,88 @@ func (j *Job) statusNeeds(ctx context.Context, s *Status, confirmAfter time.Dura
 		}
 	}
 	return nil
+}
+
+// ExportStatus is where a vendor's exports stand.
+type ExportStatus struct {
+	States  map[string]int64 `json:"states"`
+	Open    int64            `json:"open"`
+	Failed  map[string]int64 `json:"failed"`   // by reason
+	Next    *time.Time       `json:"next_at"`  // the next look
+	FetchBy *time.Time       `json:"fetch_by"` // until then the first of those that are done can be fetched
+}
+
+// exportStatus makes one of the tallies of a vendor; nil where it has no exports.
+func exportStatus(tallies []store.ExportTally, vendor string, within time.Duration) *ExportStatus {
+	var s *ExportStatus
+	var next, by time.Time
+	for _, t := range tallies {
+		if t.Vendor != vendor {
+			continue
+		}
+		if s == nil {
+			s = &ExportStatus{States: map[string]int64{}, Failed: map[string]int64{}}
+			for _, state := range store.ExportStates() {
+				s.States[state.String()] = 0
+			}
+		}
+		s.States[t.State.String()] += t.Exports
+		if t.Reason != "" {
+			s.Failed[t.Reason] += t.Exports
+		}
+		if t.State.Final() {
+			continue
+		}
+		s.Open += t.Exports
+		next = earliest(next, t.NextAt)
+		if !t.DoneAt.IsZero() && within > 0 {
+			by = earliest(by, t.DoneAt.Add(within))
+		}
+	}
+	if s != nil {
+		s.Next, s.FetchBy = optional(next), optional(by)
+	}
+	return s
+}
+
+// String is the status in words.
+func (s *ExportStatus) String() string {
+	var parts []string
+	for _, state := range store.ExportStates() {
+		if n := s.States[state.String()]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, state))
+		}
+	}
+	text := strings.Join(parts, ", ")
+	if s.FetchBy != nil {
+		text += "; to be fetched by " + timeText(*s.FetchBy)
+	}
+	return text
+}
+
+// fetchWithin is for how long the results of a configured vendor can be fetched.
+func (j *Job) fetchWithin(vendor string) time.Duration {
+	for _, l := range j.Lanes {
+		if x, ok := l.Vendor.(vendors.Exporter); ok && l.Name == vendor {
+			return x.Exports().FetchWithin
+		}
+	}
+	return 0
+}
+
+// Exports is where the exports of a batch stand, by vendor; 0 is all batches.
+func (j *Job) Exports(ctx context.Context, batch int64) (map[string]*ExportStatus, error) {
+	tallies, err := j.Store.ExportTally(ctx, batch)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]*ExportStatus{}
+	for _, t := range tallies {
+		if all[t.Vendor] == nil {
+			all[t.Vendor] = exportStatus(tallies, t.Vendor, j.fetchWithin(t.Vendor))
+		}
+	}
+	return all, nil
 }
 
 // NotConfigured is what is said of a vendor that has open tasks and is not in the config.

@@ -200,21 +200,26 @@ func (s *Store) ExportOf(ctx context.Context, task int64) (e Export, ok bool, er
 	return all[0], true, nil
 }
 
+// ExportWork is an export that is due, with its task.
+type ExportWork struct {
+	Export
+	Of Work
+}
+
 // ClaimExports returns up to limit exports of the vendor whose time has come, the earliest
-// first, each with its task.
-func (s *Store) ClaimExports(ctx context.Context, vendor int64, now time.Time, limit int) ([]Work, error) {
+// first.
+func (s *Store) ClaimExports(ctx context.Context, vendor int64, now time.Time, limit int) ([]ExportWork, error) {
 	due, err := s.exports(ctx, `vendor = ? AND next_at <= ? ORDER BY next_at, task LIMIT ?`, vendor, now.UnixMilli(), limit)
 	if err != nil {
 		return nil, fmt.Errorf("store: claim: %w", err)
 	}
-	work := make([]Work, 0, len(due))
-	for i := range due {
-		w, err := s.TaskByID(ctx, due[i].Task)
+	work := make([]ExportWork, 0, len(due))
+	for _, e := range due {
+		w, err := s.TaskByID(ctx, e.Task)
 		if err != nil {
 			return nil, err
 		}
-		w.Export = &due[i]
-		work = append(work, w)
+		work = append(work, ExportWork{e, w})
 	}
 	return work, nil
 }

@@ -122,7 +122,7 @@ func TestClaimExports(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, g := range got {
-			if g.ID != w.ID || g.Export == nil || g.Export.Task != w.ID || string(g.Plain) != string(w.Plain) {
+			if g.Of.ID != w.ID || g.Task != w.ID || string(g.Of.Plain) != string(w.Plain) {
 				t.Errorf("%+v", g)
 			}
 		}
@@ -217,7 +217,7 @@ func TestExportOutlivesItsTask(t *testing.T) {
 		t.Errorf("purged %+v, %v, open %v", p, err, open())
 	}
 	got, err := s.ClaimExports(ctx, w.Vendor, x.NextAt, 10)
-	if err != nil || len(got) != 1 || strings.Contains(string(got[0].Plain), "=") {
+	if err != nil || len(got) != 1 || strings.Contains(string(got[0].Of.Plain), "=") {
 		t.Errorf("%+v, %v", got, err)
 	}
 	tally, err := s.ExportTally(ctx, batches[0].ID)

@@ -63,9 +63,8 @@ func Counted(n int) Count { return Count{N: n, Known: true} }
 // Work is a task together with what the store holds, sealed, of its subject.
 type Work struct {
 	Task
-	SubjectID string  // the request's ticket number
-	Plain     []byte  // the subject's fields, opened
-	Export    *Export // the claim is for the task's export rather than the task; see ClaimExports
+	SubjectID string // the request's ticket number
+	Plain     []byte // the subject's fields, opened
 }
 
 // Change moves a task from a state to what Task says.

@@ -1,0 +1,237 @@
+package batch
+
+import (
+	"cmp"
+	"errors"
+	"strings"
+	"time"
+
+	"expunge/store"
+	"expunge/vendors"
+)
+
+// This file decides about exports: what a vendor hands out about a person before it removes
+// them.
+//
+// The first job is asked for by the task's own work, right before its submission; from its
+// acceptance on the export has a life of its own, with its own row in the store. A task that
+// must wait for its export is not looked at before the export's end.
+//
+// An export job changes nothing, so that an uncertain one is simply made again.
+
+// Limits of a job that has to be made again, and of a result that is no zip: at the second
+// one the export has failed.
+const (
+	maxLost    = 2
+	maxDamaged = 2
+)
+
+// withoutExport begins the approval of a removal whose export failed.
+const withoutExport = "without export;"
+
+// Errors of an answer about an export.
+var (
+	// errRemoved: a job has to be made, and nothing is left to make one of.
+	errRemoved = errors.New("a new job cannot be made: the vendor has removed the person")
+	// errDamaged: the result is no zip.
+	errDamaged = errors.New("damaged")
+)
+
+// afterExport decides what the state of its export means for a task that is about to be
+// submitted: the intent, or what else.
+func (p *policy) afterExport(t store.Task, e *store.Export, now time.Time) store.Task {
+	wait := false
+	switch {
+	case e == nil, submitted(&t):
+		// Where the vendor may have removed already there is nothing left to wait for.
+	case e.State == store.ExportFailed:
+		if p.exports.Mode == vendors.ExportRequired && !strings.HasPrefix(t.Approval, withoutExport) {
+			t.Approval = ""
+			return held(t, ExportFailed, exportFailure(e))
+		}
+	case e.State == store.ExportCreating:
+		wait = true
+	case !e.State.Final():
+		wait = p.exports.Mode == vendors.ExportRequired
+	}
+	if !wait {
+		return p.intent(t, now)
+	}
+	t.Reason, t.Message = string(ExportOpen), ""
+	// A second more, so that the export is looked at first; its end wakes the task anyway.
+	return later(t, store.Pending, now, max(0, e.NextAt.Sub(now))+time.Second)
+}
+
+// nextExport says which step an export needs.
+func nextExport(e *store.Export) step {
+	switch e.State {
+	case store.ExportCreating:
+		return stepCreateExport
+	case store.ExportWaiting:
+		return stepPollExport
+	case store.ExportReady:
+		return stepFetchExport
+	}
+	return stepNone
+}
+
+// afterExportStep decides what the answer to a step means for the export of task t.
+func (p *policy) afterExportStep(s step, e store.Export, t *store.Task, a answer, now time.Time) outcome[store.Export] {
+	if heldBack(a.err) || s == stepNone {
+		return outcome[store.Export]{e, putBack}
+	}
+	var n store.Export
+	switch {
+	case errors.Is(a.err, errDamaged):
+		n = p.afterExportDamaged(e, a.message, now)
+	case a.err != nil:
+		n = p.afterExportError(e, a.err, a.message, now)
+	case s == stepCreateExport:
+		n = p.afterExportCreated(e, a.receipt, now)
+	case s == stepPollExport:
+		n = p.afterExportPoll(e, a.progress, now)
+	default:
+		n = afterExportKept(e, t, a.kept, now)
+	}
+	if n.State.Final() || n.NextAt.After(now) {
+		return outcome[store.Export]{n, finished}
+	}
+	return outcome[store.Export]{n, goOn}
+}
+
+func endExport(e store.Export, why vendors.Reason, message string, now time.Time) store.Export {
+	e.State, e.Reason, e.Message = store.ExportFailed, string(why), message
+	e.NextAt, e.EndedAt = time.Time{}, now
+	return e
+}
+
+// afterExportCreated is the export after the vendor has made a job.
+func (p *policy) afterExportCreated(e store.Export, rc vendors.Receipt, now time.Time) store.Export {
+	e.State, e.Reference, e.CreatedAt, e.DoneAt = store.ExportWaiting, rc.Reference, now, time.Time{}
+	e.Attempts, e.Message = 0, ""
+	e.NextAt = now.Add(exportPause(p.FirstPoll, p.exports.FetchWithin))
+	return e
+}
+
+// exportPause keeps the time between two looks well below the time in which a result can
+// be fetched, whatever is configured for removals.
+func exportPause(configured, within time.Duration) time.Duration {
+	if within > 0 {
+		return min(configured, within/4)
+	}
+	return configured
+}
+
+// afterExportPoll decides what a job's status means.
+func (p *policy) afterExportPoll(e store.Export, pg vendors.Progress, now time.Time) store.Export {
+	e.Attempts, e.Message = 0, "the vendor says: "+pg.Status
+	switch pg.Job {
+	case vendors.JobDone:
+		if e.DoneAt.IsZero() {
+			e.DoneAt = now
+		}
+		e.State, e.NextAt, e.Message = store.ExportReady, now, ""
+		return e
+	case vendors.JobFailed, vendors.JobLost:
+		if p.expired(&e, now) {
+			return endExport(e, ExportExpired, e.Message, now)
+		}
+		return again(e, now)
+	}
+	if p.GiveUpAfter > 0 && now.Sub(e.CreatedAt) > p.GiveUpAfter {
+		return endExport(e, ExportFailed, "not done after give_up_after; "+e.Message, now)
+	}
+	e.NextAt = now.Add(exportPause(p.PollEvery, p.exports.FetchWithin))
+	return e
+}
+
+// again asks for a new job in place of one that is lost, once.
+func again(e store.Export, now time.Time) store.Export {
+	if e.Lost++; e.Lost >= maxLost {
+		return endExport(e, ExportFailed, "a second job was lost: "+e.Message, now)
+	}
+	e.State, e.NextAt, e.DoneAt, e.Attempts = store.ExportCreating, now, time.Time{}, 0
+	return e
+}
+
+// expired reports whether the time in which a result can be fetched is over: a while after
+// the job was first seen done, or after it must have been, if nobody looked for so long.
+func (p *policy) expired(e *store.Export, now time.Time) bool {
+	within := p.exports.FetchWithin
+	switch {
+	case within <= 0 || e.CreatedAt.IsZero():
+		return false
+	case e.DoneAt.IsZero():
+		return now.Sub(e.CreatedAt) > p.LeadTime+within
+	}
+	return now.Sub(e.DoneAt) > within
+}
+
+// afterExportError decides what a call without a useful answer means. A job that was
+// accepted is asked about until give_up_after, and a result fetched until the vendor drops
+// it: no number of failures makes it less worth having.
+func (p *policy) afterExportError(e store.Export, err error, message string, now time.Time) store.Export {
+	refused := errors.Is(err, vendors.ErrRefused)
+	if counts(err) {
+		e.Attempts++
+	}
+	e.Message = message
+	switch {
+	case errors.Is(err, errRemoved), e.State == store.ExportCreating && (refused || e.Attempts >= p.maxAttempts):
+		return endExport(e, ExportFailed, message, now)
+	case !e.DoneAt.IsZero() && p.expired(&e, now):
+		return endExport(e, ExportExpired, message, now)
+	case e.State == store.ExportWaiting && p.GiveUpAfter > 0 && now.Sub(e.CreatedAt) > p.GiveUpAfter:
+		return endExport(e, ExportFailed, message, now)
+	case e.State == store.ExportReady && (refused || errors.Is(err, vendors.ErrUnreadable)):
+		e.State = store.ExportWaiting // what has become of it?
+	}
+	e.NextAt = now.Add(max(p.backoff(max(e.Attempts, 1), err), time.Second))
+	return e
+}
+
+// afterExportDamaged decides what a result means that is no zip.
+func (p *policy) afterExportDamaged(e store.Export, message string, now time.Time) store.Export {
+	e.Message = message
+	if e.Damaged++; e.Damaged >= maxDamaged {
+		return endExport(e, ExportFailed, "twice: "+e.Message, now)
+	}
+	e.State, e.NextAt = store.ExportWaiting, now.Add(max(p.backoff(1, nil), time.Second))
+	return e
+}
+
+// kept is the result of an export that is on disk, or known to hold nothing.
+type kept struct {
+	file   string // its name in the vault
+	bytes  int64  // of that file
+	sha256 string // of that file, in hexadecimal
+	files  int    // in the export
+	empty  bool
+}
+
+// afterExportKept is the export when its result is on disk.
+func afterExportKept(e store.Export, t *store.Task, k kept, now time.Time) store.Export {
+	// A job that had to be made again after the removal was submitted sees what the removal
+	// has left.
+	late := e.Lost+e.Damaged > 0 && submitted(t)
+	e.Message = ""
+	if late {
+		e.Message = "made after the removal was submitted"
+	}
+	if k.empty && late {
+		return endExport(e, ExportFailed, "empty, and "+e.Message+": that says nothing of what was held before", now)
+	}
+	e.NextAt, e.EndedAt, e.Attempts = time.Time{}, now, 0
+	if k.empty {
+		e.State = store.ExportEmpty
+		return e
+	}
+	e.State = store.ExportStored
+	e.File, e.Bytes, e.SHA256, e.Files = k.file, k.bytes, k.sha256, k.files
+	return e
+}
+
+// exportFailure is what a held task says of its export.
+func exportFailure(e *store.Export) string {
+	return strings.TrimSuffix(cmp.Or(e.Reason, string(ExportFailed))+": "+e.Message, ": ")
+}

@@ -1,0 +1,408 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"expunge/batch/exports"
+	"expunge/store"
+	"expunge/vendors"
+)
+
+// This file has the two kinds of a lane's work: tasks, and the exports of tasks.
+
+// tasks are a lane's tasks.
+type tasks struct {
+	lane      *Lane
+	cursor    store.Cursor
+	exhausted bool // no ready task is left; none becomes ready within a run
+}
+
+// claim takes the tasks that are due and those that are ready, the most urgent first.
+func (k *tasks) claim(ctx context.Context, now time.Time, limit int, claimed map[workKey]struct{}) ([]work, error) {
+	l := k.lane
+	var all []work
+	add := func(from []store.Work) error {
+		for i := range from {
+			w := &from[i]
+			_, task := claimed[workKey{task: w.ID}]
+			_, export := claimed[workKey{task: w.ID, export: true}]
+			if task || export || w.State > l.upTo() {
+				continue
+			}
+			t, err := l.target(w)
+			if err != nil {
+				return err
+			}
+			all = append(all, &taskWork{lane: l, task: w.Task, stored: w.State, target: t})
+		}
+		return nil
+	}
+	due, err := l.r.store.ClaimDue(ctx, l.id, now, l.upTo(), limit+len(claimed))
+	if err != nil {
+		return nil, err
+	}
+	if err := add(due); err != nil {
+		return nil, err
+	}
+	for len(all) < limit && !k.exhausted {
+		ready, err := l.r.store.ClaimReady(ctx, l.id, &k.cursor, limit)
+		if err != nil {
+			return nil, err
+		}
+		k.exhausted = len(ready) < limit
+		if err := add(ready); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func (k *tasks) nextAt(ctx context.Context, now time.Time) (time.Time, bool, error) {
+	return k.lane.r.store.NextAt(ctx, k.lane.id, now, k.lane.upTo())
+}
+
+// target is what a vendor is told of a claimed task.
+func (l *Lane) target(w *store.Work) (*vendors.Target, error) {
+	subject, err := vendors.ParseSubject(w.Plain)
+	if err != nil {
+		return nil, fmt.Errorf("task %d: %w", w.ID, err)
+	}
+	return &vendors.Target{Ref: vendors.Ref{Field: vendors.Field(w.Field), Nth: w.Nth}, Subject: subject}, nil
+}
+
+// taskWork is the work on one task.
+type taskWork struct {
+	lane   *Lane
+	task   store.Task
+	stored store.State // what the store has: behind task where that is not recorded
+	target *vendors.Target
+
+	intended bool      // the intent is on disk, and the call for it has not been made yet
+	before   time.Time // when the submission before this one was made
+}
+
+func (w *taskWork) key() workKey   { return workKey{task: w.task.ID} }
+func (w *taskWork) subject() int64 { return w.task.Subject() }
+func (w *taskWork) due() time.Time { return w.task.DueAt }
+
+func (w *taskWork) next(now time.Time) step {
+	if w.intended {
+		return stepSubmit
+	}
+	return w.lane.policy.next(&w.task, now)
+}
+
+func (w *taskWork) ask(ctx context.Context, s step) answer {
+	l := w.lane
+	w.target.Hint, w.target.Reference = w.task.Hint, w.task.Reference
+	switch s {
+	case stepResolve:
+		return answer{}
+	case stepPreview:
+		w.target.Reference = "" // of a job that is no more
+		if !l.policy.Remote {
+			// It asks nobody, and so says nothing of the vendor's health.
+			pv, err := l.Vendor.Preview(ctx, w.target)
+			return w.answered(answer{preview: pv}, err)
+		}
+		pv, err := call(ctx, l, w.target, l.Vendor.Preview)
+		return w.answered(answer{preview: pv}, err)
+	case stepVerify:
+		pv, err := call(ctx, l, w.target, l.Vendor.Preview)
+		return w.answered(answer{preview: pv}, err)
+	case stepPoll:
+		poller, ok := l.Vendor.(vendors.Poller)
+		if !ok {
+			l.r.fail(fmt.Errorf("vendor %s: its kind cannot be polled", l.Name))
+			return answer{err: errCut}
+		}
+		pg, err := call(ctx, l, w.target, poller.Poll)
+		pg.Status = vendorWords(pg.Status, w.target.Subject)
+		return w.answered(answer{progress: pg}, err)
+	case stepIntend:
+		export, err := w.exportFirst(ctx)
+		if err == nil && l.policy.afterExport(w.task, export, l.r.now()).State == store.Submitting {
+			err = l.canSubmit(ctx)
+		}
+		return answer{export: export, err: err}
+	case stepSubmit:
+		w.intended = false
+		rc, err := l.Vendor.Submit(ctx, w.target)
+		l.called(err)
+		return w.answered(answer{receipt: rc, before: w.before}, err)
+	}
+	l.r.fail(fmt.Errorf("task %d in state %v was claimed and has nothing to do", w.task.ID, w.task.State))
+	return answer{err: errCut}
+}
+
+func (w *taskWork) answered(a answer, err error) answer {
+	a.err, a.message = err, messageOf(err, w.target.Subject)
+	return a
+}
+
+func (w *taskWork) after(s step, a answer, now time.Time) then {
+	out := w.lane.policy.afterStep(s, w.task, a, now)
+	w.intended = s == stepIntend && out.to.State == store.Submitting
+	if w.intended {
+		w.before = w.task.SubmittedAt
+	}
+	w.task = out.to
+	return out.then
+}
+
+// record hands a change to the store. An intent is on disk before its call leaves, and what
+// carries a reference before anything else happens to the task; the rest rides with the
+// next commit.
+func (w *taskWork) record(onDisk func(error)) error {
+	w.lane.count(w.stored, &w.task)
+	ch := store.Change{From: w.stored, Task: w.task}
+	w.stored = w.task.State
+	if ch.State == store.Submitting || ch.From == store.Submitting && ch.Reference != "" {
+		err := w.lane.r.store.Apply(ch)
+		onDisk(err)
+		return err
+	}
+	w.lane.r.store.ApplyLater(ch, onDisk)
+	return nil
+}
+
+// exportFirst sees to the export that comes before a submission, and returns it; nil where
+// there is to be none.
+func (w *taskWork) exportFirst(ctx context.Context) (*store.Export, error) {
+	l := w.lane
+	if l.vault == nil || l.policy.exports.Mode == vendors.NoExport {
+		return nil, nil
+	}
+	e, ok, err := l.r.store.ExportOf(ctx, w.task.ID)
+	if err == nil && !ok {
+		// The intent is on disk before the vendor is asked.
+		e = store.Export{Task: w.task.ID, Vendor: l.id}
+		err = l.r.store.ApplyExport(store.ExportChange{New: true, Export: e})
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			l.r.fail(err)
+		}
+		return nil, errCut
+	}
+	if e.State != store.ExportCreating || !e.NextAt.IsZero() {
+		return &e, nil
+	}
+	x := &exportWork{lane: l, export: e, stored: e, task: w.task, target: w.target}
+	a := x.ask(ctx, stepCreateExport)
+	if x.after(stepCreateExport, a, l.r.now()) == putBack {
+		return nil, a.err
+	}
+	e = x.export
+	if e.State == store.ExportCreating {
+		x.export.NextAt = time.Time{} // it is this task that comes back
+	}
+	if err := x.record(l.failed); err != nil {
+		return nil, errCut
+	}
+	return &e, nil
+}
+
+// exportsOf are the exports of a lane's tasks.
+type exportsOf struct{ lane *Lane }
+
+// claim takes the exports that are due. One whose task is claimed waits for its turn: the
+// two decide by each other's state.
+func (k exportsOf) claim(ctx context.Context, now time.Time, limit int, claimed map[workKey]struct{}) ([]work, error) {
+	l := k.lane
+	due, err := l.r.store.ClaimExports(ctx, l.id, now, limit+len(claimed))
+	if err != nil {
+		return nil, err
+	}
+	var all []work
+	for i := range due {
+		d := &due[i]
+		_, task := claimed[workKey{task: d.Task}]
+		_, export := claimed[workKey{task: d.Task, export: true}]
+		if task || export {
+			continue
+		}
+		t, err := l.target(&d.Of)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, &exportWork{lane: l, export: d.Export, stored: d.Export, task: d.Of.Task, target: t})
+	}
+	return all, nil
+}
+
+func (k exportsOf) nextAt(ctx context.Context, now time.Time) (time.Time, bool, error) {
+	return k.lane.r.store.NextExportAt(ctx, k.lane.id, now)
+}
+
+// exportWork is the work on the export of one task. What a vendor hands out is fetched
+// once: it goes encrypted into the vault (package exports), and is looked for there before
+// it is ever fetched again.
+type exportWork struct {
+	lane   *Lane
+	export store.Export
+	stored store.Export // as the store has it
+	task   store.Task   // as it was when the export was claimed
+	target *vendors.Target
+}
+
+func (w *exportWork) key() workKey            { return workKey{task: w.task.ID, export: true} }
+func (w *exportWork) subject() int64          { return w.task.Subject() }
+func (w *exportWork) due() time.Time          { return w.task.DueAt }
+func (w *exportWork) next(now time.Time) step { return nextExport(&w.export) }
+
+func (w *exportWork) ask(ctx context.Context, s step) answer {
+	l := w.lane
+	x := l.Vendor.(vendors.Exporter) // openExports has looked
+	w.target.Hint, w.target.Reference = w.task.Hint, w.export.Reference
+	switch s {
+	case stepCreateExport:
+		if w.target.Identifier() == "" || w.task.State == store.Erased {
+			return answer{err: errRemoved, message: errRemoved.Error()}
+		}
+		rc, err := call(ctx, l, w.target, x.CreateExport)
+		return w.answered(answer{receipt: rc}, err)
+	case stepPollExport:
+		// A process that died with the whole result on disk has often not yet recorded that
+		// the job was done, and the vendor has forgotten it.
+		if _, ok, err := l.vault.Find(l.Name, w.export.Reference); ok && err == nil {
+			return answer{progress: vendors.Progress{Job: vendors.JobDone}}
+		}
+		pg, err := call(ctx, l, w.target, x.PollExport)
+		pg.Status = vendorWords(pg.Status, w.target.Subject)
+		return w.answered(answer{progress: pg}, err)
+	case stepFetchExport:
+		return w.fetch(ctx, x)
+	}
+	l.r.fail(fmt.Errorf("the export of task %d is %v and has nothing to do", w.export.Task, w.export.State))
+	return answer{err: errCut}
+}
+
+func (w *exportWork) answered(a answer, err error) answer {
+	a.err, a.message = err, messageOf(err, w.target.Subject)
+	return a
+}
+
+// fetch gets the result into the vault, unless it is there.
+func (w *exportWork) fetch(ctx context.Context, x vendors.Exporter) answer {
+	l, reference := w.lane, w.export.Reference
+	ours := func(err error) answer {
+		// The disk, or somebody who changed what is in the vault: not the vendor's fault.
+		l.log.Warn("an export cannot be kept", "vendor", l.Name, "task", w.export.Task, "error", err.Error())
+		return answer{err: err, message: clip("it cannot be kept: " + err.Error())}
+	}
+	k, ok, err := l.vault.Find(l.Name, reference)
+	if err != nil {
+		return ours(err)
+	}
+	if ok {
+		return answer{kept: keptOf(k)}
+	}
+	if ok, _ := l.breaker.allow(l.r.now()); !ok {
+		return answer{err: errParked}
+	}
+	in, err := l.vault.Receive(l.Name, reference)
+	if err != nil {
+		l.called(errCut) // the call that the breaker let through was not made
+		return ours(err)
+	}
+	err = x.FetchExport(ctx, w.target, in)
+	if own := in.Err(); own != nil {
+		l.called(nil) // the vendor did answer
+		in.Discard()
+		return ours(own)
+	}
+	l.called(err)
+	if err != nil {
+		in.Discard()
+		return w.answered(answer{}, err)
+	}
+	k, err = in.Keep()
+	switch {
+	case errors.Is(err, exports.ErrNotExport):
+		return answer{err: fmt.Errorf("%w: %w", errDamaged, err), message: clip(err.Error())}
+	case err != nil:
+		return ours(err)
+	}
+	return answer{kept: keptOf(k)}
+}
+
+func keptOf(k exports.Kept) kept {
+	return kept{file: k.File, bytes: k.Bytes, sha256: k.SHA256, files: k.Files, empty: k.Empty}
+}
+
+func (w *exportWork) after(s step, a answer, now time.Time) then {
+	out := w.lane.policy.afterExportStep(s, w.export, &w.task, a, now)
+	w.export = out.to
+	return out.then
+}
+
+// record hands a change to the store. What cannot be had a second time is on disk before it
+// returns: a job's reference, and that a result is ours.
+func (w *exportWork) record(onDisk func(error)) error {
+	l, from, to := w.lane, w.stored, w.export
+	w.stored = to
+	if to.State == store.ExportFailed {
+		l.log.Warn("export failed", "vendor", l.Name, "task", to.Task, "reason", to.Reason, "because", to.Message)
+	} else {
+		l.log.Debug("export", "task", to.Task, "from", from.State.String(), "state", to.State.String())
+	}
+	if from.Reference != "" && (to.State == store.ExportFailed || to.State == store.ExportCreating) {
+		// Of a job that is given up nothing unfinished stays behind.
+		if err := l.vault.Drop(l.Name, from.Reference); err != nil {
+			l.log.Warn("what is left of an export cannot be removed", "vendor", l.Name, "task", to.Task, "error", err.Error())
+		}
+	}
+	ch := store.ExportChange{From: from.State, Wake: to.State.Final() || from.State == store.ExportCreating && from.Lost+from.Damaged > 0, Export: to}
+	if to.State.Final() || to.Reference != from.Reference {
+		err := l.r.store.ApplyExport(ch)
+		onDisk(err)
+		return err
+	}
+	l.r.store.ApplyExportLater(ch, onDisk)
+	return nil
+}
+
+// ErrExportDir: exports are wanted and could not be kept. Nothing has been sent.
+var ErrExportDir = errors.New("exports cannot be kept")
+
+// openExports makes the lane ready for exports, if the configuration wants them or some
+// are open from a time when it did.
+func (l *Lane) openExports(ctx context.Context) error {
+	v, ok := l.Vendor.(vendors.Exporter)
+	if !ok || l.r.dryRun {
+		return nil
+	}
+	x := v.Exports()
+	if x.Mode == vendors.NoExport {
+		open, err := l.r.store.OpenExports(ctx, l.id)
+		if err != nil || open == 0 {
+			return err
+		}
+		if len(x.Recipients) == 0 {
+			l.log.Warn("exports are open and cannot be kept: the config has no export_recipients", "vendor", l.Name, "exports", open)
+			return nil
+		}
+	}
+	vault, err := exports.Open(x.Dir, x.Recipients, l.r.now)
+	if err != nil {
+		return fmt.Errorf("vendor %s: %w: %w", l.Name, ErrExportDir, err)
+	}
+	l.vault, l.policy.exports = vault, x
+	l.queues = append(l.queues, exportsOf{l})
+	return nil
+}
+
+// CheckExports finds out, without asking anybody, whether the lane's exports could be
+// kept; on is false where it is to make none.
+func (l *Lane) CheckExports() (dir string, on bool, err error) {
+	v, ok := l.Vendor.(vendors.Exporter)
+	if !ok || v.Exports().Mode == vendors.NoExport {
+		return "", false, nil
+	}
+	x := v.Exports()
+	return x.Dir, true, exports.Check(x.Dir, x.Recipients)
+}
