@@ -177,6 +177,9 @@ func approve(t store.Task, tr vendors.Traits, now time.Time) (store.Task, string
 	case vendors.NoAgent:
 		// Nobody can stand in for the agent: the config, or the row, has to name one.
 		return ready(t, store.Pending), "try again, with the agent that the config names by then"
+	case vendors.ControlRecord:
+		// Nor does an approval make the control record a person's: the config has to name another.
+		return ready(t, store.Pending), "look again, with the control record that the config names by then"
 	}
 	t.Approval = bound
 	if !tr.Remote {

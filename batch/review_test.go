@@ -42,6 +42,7 @@ func TestApprove(t *testing.T) {
 		{ApprovalRequired, byPerson, store.Task{}, store.Pending, "0:", ""},
 		{vendors.MalformedKey, byPoll, store.Task{}, store.Pending, "0:", ""},
 		{vendors.NoAgent, byPerson, store.Task{}, store.Pending, "", ""},
+		{vendors.ControlRecord, byPreview, store.Task{}, store.Pending, "", ""},
 		{UncertainSubmission, byPerson, store.Task{Uncertain: 1, SubmittedAt: reviewed}, store.Pending, "0:", "resubmission"},
 		{UnknownOutcome, byPreview, store.Task{SubmittedAt: reviewed, Records: store.Counted(1)}, store.Verifying, "", ""},
 		{UnknownOutcome, byPreview, store.Task{SubmittedAt: reviewed, Records: store.Counted(1), RecordRefs: "4", Uncertain: 3}, store.Pending, "1:4", ""},

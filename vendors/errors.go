@@ -11,16 +11,18 @@ import (
 // Kinds of failure of a call: every error that a Vendor returns matches exactly one of
 // them with errors.Is, or a context's error.
 var (
-	ErrNotSent     = errors.New("the request was not sent")           // it surely had no effect: not connected, or stopped before it left
-	ErrRateLimited = errors.New("the vendor asks us to slow down")    // 429: surely no effect
-	ErrAuth        = errors.New("the vendor refused our credentials") // 401, 403: surely no effect; stops the vendor for this run
-	ErrRefused     = errors.New("the vendor refused the request")     // for good: surely no effect, no use in trying again
-	ErrUnavailable = errors.New("the vendor did not answer")          // network, time-out, 408, 5xx: a change may have happened
-	ErrUnreadable  = errors.New("the answer cannot be understood")    // a change may have happened
+	ErrNotSent     = errors.New("the request was not sent")                        // it surely had no effect: not connected, or stopped before it left
+	ErrRateLimited = errors.New("the vendor asks us to slow down")                 // 429: surely no effect
+	ErrAuth        = errors.New("the vendor refused our credentials")              // 401, 403: surely no effect; Op "token" is about the account, any other may be about one person
+	ErrRefused     = errors.New("the vendor refused the request")                  // surely no effect
+	ErrAddress     = errors.New("the address does not answer as the vendor's API") // 404, 405, 410, 415, 501: surely no effect; says nothing of a person
+	ErrUnavailable = errors.New("the vendor did not answer")                       // network, time-out, 408, 409, 423, 425, 5xx: a change may have happened
+	ErrUnreadable  = errors.New("the answer cannot be understood")                 // a change may have happened
 )
 
 // Finer causes, matched beside a kind.
 var (
+	ErrControl  = errors.New("the control record is not there")
 	ErrTooLarge = errors.New("the answer is too large")
 	ErrTimeout  = errors.New("timed out")
 	ErrRedirect = errors.New("the vendor answered with a redirect, which is not followed")
@@ -51,6 +53,12 @@ type Error struct {
 	Status     int           // HTTP status, 0 without an answer
 	RetryAfter time.Duration // what the vendor asked for, 0 if nothing
 	Err        error         // finer cause, free of personal data; may be nil
+
+	// Form is, on the error of a preview whose answer may be the vendor's way to say "nothing
+	// held", what the answer looks like without the identifier that was asked for (FormOf).
+	// Two people of whom the vendor knows nothing get the same. "": it cannot be that. Never
+	// shown.
+	Form string `json:"-"`
 
 	// Message is the vendor's own text. It may quote an identifier, so it is not part of
 	// Error(): scrub it of the subject before it is kept or shown.
@@ -89,5 +97,5 @@ func (e *Error) Unwrap() []error {
 // vendor.
 func Harmless(err error) bool {
 	return errors.Is(err, ErrNotSent) || errors.Is(err, ErrRateLimited) ||
-		errors.Is(err, ErrAuth) || errors.Is(err, ErrRefused)
+		errors.Is(err, ErrAuth) || errors.Is(err, ErrRefused) || errors.Is(err, ErrAddress)
 }

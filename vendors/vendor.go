@@ -26,10 +26,9 @@ type Vendor interface {
 	Preview(ctx context.Context, t *Target) (Preview, error)
 
 	// Submit makes the one call that asks the vendor to anonymize or remove. It cannot be
-	// undone and is never repeated by the vendor itself. An error of kind ErrNotSent,
-	// ErrRateLimited, ErrAuth or ErrRefused says that the vendor did nothing; after any
-	// other error the call may or may not have had its effect, and Traits.Uncertain says
-	// what to do.
+	// undone and is never repeated by the vendor itself. An error that is Harmless says that
+	// the vendor did nothing; after any other the call may or may not have had its effect, and
+	// Traits.Uncertain says what to do.
 	Submit(ctx context.Context, t *Target) (Receipt, error)
 }
 
@@ -118,12 +117,23 @@ type Readier interface {
 	Ready(ctx context.Context) error
 }
 
+// Overhearer is a vendor on a bus that others use too, where a response does not say which
+// request it answers.
+type Overhearer interface {
+	// Unsolicited waits until no response has come for a short while after the last answer,
+	// or for the end of ctx, and returns how many responses came that nobody waited for since
+	// the vendor was opened. Where the number has grown, the references of all submissions
+	// that were answered from the given time on (by Options.Now) may be others'.
+	Unsolicited(ctx context.Context) (n uint64, since time.Time)
+}
+
 // Target is one subject at one vendor by one identifier, as a call needs it.
 type Target struct {
 	Ref       Ref     // which of the subject's values the task is about
 	Subject   Subject // everything the vendor needs (Traits.Fields), in clear
 	Hint      string  // what the last Preview returned as Hint
 	Reference string  // what Submit returned, for Poll
+	Control   bool    // this is Traits.Control itself: it is looked at and never submitted
 }
 
 // Identifier returns the clear value that the task is about.
@@ -131,7 +141,20 @@ func (t *Target) Identifier() string { return t.Subject.At(t.Ref) }
 
 // Traits are the fixed properties of a vendor.
 type Traits struct {
-	Kind       string     // customergauge, voyado, acqueon
+	Kind string // customergauge, voyado, acqueon
+
+	// Place is where the account is: the kind, the host, and what of the account is no secret
+	// (PlaceOf). Vendors with equal places are one account, unless SharedPlace: then nothing
+	// that is no secret tells accounts at this place apart.
+	Place       string
+	SharedPlace bool
+
+	Act Act // what a submission asks the vendor to do
+
+	// Control is the control record that the config names, to be looked up with Preview; nil:
+	// none, or the vendor cannot be asked.
+	Control *Target
+
 	Remote     bool       // Preview asks the vendor: the erasure can be verified
 	Completion Completion // what ends a submission that was accepted
 	Uncertain  Uncertain  // what a submission without an answer leads to
@@ -154,6 +177,30 @@ type Traits struct {
 	Anonymizes []string
 	Keeps      []string
 	HowKnown   string // one sentence: what "erased" rests on at this vendor
+}
+
+// Act is what a vendor does with what it holds of a person. It is a report's column, and
+// never says more than the vendor does.
+type Act string
+
+// The acts.
+const (
+	Anonymize    Act = "anonymize"    // values are replaced, the record stays
+	Remove       Act = "remove"       // the record goes
+	Pseudonymize Act = "pseudonymize" // values are masked in part: some of them stays
+)
+
+// Done says in words what became of a person's data when the act is done.
+func (a Act) Done() string {
+	switch a {
+	case Anonymize:
+		return "anonymized"
+	case Remove:
+		return "removed"
+	case Pseudonymize:
+		return "pseudonymized: masked in part"
+	}
+	return ""
 }
 
 // Completion says what ends a submission that the vendor accepted.

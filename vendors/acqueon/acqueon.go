@@ -31,6 +31,7 @@ import (
 type Vendor struct {
 	name   string
 	config Config
+	place  string
 	wire   wire
 	agents agents
 	turn   chan struct{} // holds a token while a message is under way
@@ -68,7 +69,7 @@ func (a *agents) pick() string {
 // Traits implements vendors.Vendor.
 func (v *Vendor) Traits() vendors.Traits {
 	t := vendors.Traits{
-		Kind:       kindName,
+		Kind: kindName, Place: v.place, Act: vendors.Pseudonymize,
 		Completion: vendors.ByPerson, Uncertain: vendors.HoldForPerson,
 		Fields: vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone,
 			vendors.AccountNumber, vendors.CallID, vendors.AgentID, vendors.CustomerName, vendors.Comments),

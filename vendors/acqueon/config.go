@@ -227,11 +227,16 @@ func (c *Config) Open(o vendors.Options) (vendors.Vendor, error) {
 	log = log.With("vendor", o.Name)
 	timeout := time.Duration(c.Timeout)
 	if c.Transport == transportBridge {
+		origin, err := url.Parse(c.WorkspaceOrigin)
+		if err != nil {
+			return nil, &vendors.KeyError{Key: "workspace_origin", Problem: "is not an origin"} // Validate has found it
+		}
 		b := &bridge{
 			name: o.Name, source: c.Source, register: c.BridgeRegister, origin: c.WorkspaceOrigin, transport: o.Transport,
 			timeout: timeout, patience: time.Duration(c.BridgeWait), box: newMailbox(log, timeout), log: log, tell: o.Tell,
 		}
 		v.wire = b
+		v.place = vendors.PlaceOf(kindName, origin, "")
 		if o.Tell == nil {
 			return v, nil // it serves nobody
 		}
@@ -244,6 +249,7 @@ func (c *Config) Open(o vendors.Options) (vendors.Vendor, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.place = vendors.PlaceOf(kindName, place, "")
 	header := http.Header{}
 	for name, value := range c.Headers {
 		header.Set(name, value.Reveal())

@@ -44,6 +44,10 @@ type Config struct {
 	MaxRecords     int              `yaml:"max_records"`     // more matching records than this are held
 	SegmentsAgreed bool             `yaml:"segments_agreed"` // the segment fields are agreed with the vendor
 
+	// Control is a record of the company's own in this account, which shows that "nothing
+	// held" is an answer of this account.
+	Control vendors.Control `yaml:"control"`
+
 	// TelephoneForms are the ways of writing in which the vendor may hold a telephone:
 	// as_given, e164, national, digits. Each is looked up on its own.
 	TelephoneForms []string `yaml:"telephone_forms"`
@@ -97,7 +101,7 @@ func (c *Config) Validate() error {
 	if _, _, err := c.places(); err != nil {
 		return err
 	}
-	return nil
+	return c.Control.Validate()
 }
 
 func (c *Config) validateCredentials(bad func(key, problem, hint string) error) error {
@@ -156,6 +160,7 @@ func (c *Config) Open(o vendors.Options) (vendors.Vendor, error) {
 	}
 	v := &Vendor{
 		name: o.Name, config: *c, transport: o.Transport, defaultRegion: o.DefaultRegion,
+		place:   vendors.PlaceOf(kindName, api, c.ClientID),
 		preview: api.JoinPath("/v4.1/anonymize.json"),
 	}
 	v.anonymize = v.preview

@@ -33,6 +33,7 @@ type Vendor struct {
 	name          string
 	config        Config
 	transport     vendors.Transport
+	place         string
 	auth          auth.Credentials
 	defaultRegion string
 	preview       *url.URL
@@ -47,7 +48,8 @@ var (
 // Traits implements vendors.Vendor.
 func (v *Vendor) Traits() vendors.Traits {
 	t := vendors.Traits{
-		Kind: kindName, Remote: true,
+		Kind: kindName, Place: v.place, SharedPlace: v.config.ClientID == "", Act: vendors.Anonymize,
+		Control: v.config.Control.Target(), Remote: true,
 		Completion: vendors.ByPreview, Uncertain: vendors.AskAgain,
 		Fields: vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone, vendors.Region),
 		// Whose record a telephone finds is told by the subject's emails: see owner.
@@ -123,6 +125,9 @@ func saysCountry(telephone string) bool { return strings.HasPrefix(strings.TrimS
 // a record that is found by several counts once. The Hint names the forms that are needed
 // to reach all of them.
 func (v *Vendor) Preview(ctx context.Context, t *vendors.Target) (vendors.Preview, error) {
+	if !t.Control && v.isControl(t.Subject) {
+		return vendors.Preview{Doubt: vendors.ControlRecord}, nil
+	}
 	forms, err := v.forms("preview", t, v.config.TelephoneForms)
 	if err != nil {
 		return vendors.Preview{}, err
@@ -168,6 +173,33 @@ func (v *Vendor) Preview(ctx context.Context, t *vendors.Target) (vendors.Previe
 	return p, nil
 }
 
+// errControl is the cause of a submission that does not leave.
+var errControl = errors.New("the identifier is the control record's, which is never erased")
+
+// isControl reports whether one of a subject's values leads to the control record: whichever
+// identifier the task is about, the subject's email would pass its records for the subject's.
+func (v *Vendor) isControl(s vendors.Subject) bool {
+	own := v.config.Control.Target()
+	if own == nil || v.config.Control.Covers(s) {
+		return own != nil
+	}
+	if own.Ref.Field != vendors.Telephone {
+		return false
+	}
+	forms := telephoneForms(own.Identifier(), v.defaultRegion, formNames)
+	for _, value := range s {
+		if class, _ := vendors.Normal(value.Field, ""); class != vendors.Telephone || value.Masked {
+			continue
+		}
+		for _, f := range telephoneForms(value.Text, v.defaultRegion, formNames) {
+			if slices.ContainsFunc(forms, func(own form) bool { return own.value == f.value }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // look makes one preview request.
 func (v *Vendor) look(ctx context.Context, field vendors.Field, value string) (listing, error) {
 	a, err := v.call(ctx, "preview", func(ctx context.Context) (*http.Request, error) {
@@ -189,6 +221,9 @@ var errPartly = errors.New("one form of the telephone was accepted, another was 
 // preview found (Target.Hint). Where one of them was accepted and a later one fails, the
 // error is never a harmless one: the vendor must be asked what is left.
 func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt, error) {
+	if v.isControl(t.Subject) { // whatever a person has approved
+		return vendors.Receipt{}, &vendors.Error{Vendor: v.name, Op: "submit", Kind: vendors.ErrRefused, Err: errControl}
+	}
 	names, ok := hintForms(t.Hint)
 	if !ok {
 		return vendors.Receipt{}, vendors.NotSent(v.name, "submit", vendors.ErrNoValue)

@@ -125,6 +125,8 @@ func TestConformance(t *testing.T) {
 		{"v4.1 by email", func(*Config) {}, byEmail()},
 		{"v4.1 by telephone", func(*Config) {}, byTelephone()},
 		{"v6", func(c *Config) { c.API = apiV6 }, byEmail()},
+		{"control", func(c *Config) { c.Control.Email = "control@example.com" }, byEmail()},
+		{"control by telephone", func(c *Config) { c.Control.Telephone = "+12025550177" }, byEmail()},
 		{"api key", func(c *Config) {
 			c.ClientID, c.ClientSecret, c.APIKey = "", vendors.Secret{}, vendors.NewSecret(secret)
 		}, byEmail()},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,7 +53,8 @@ func retryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 }
 
 // Fail is the usual meaning of an answer that is not 2xx: 401 and 403 ErrAuth, 429
-// ErrRateLimited, 408 and 5xx ErrUnavailable, the other 4xx ErrRefused. Anything else is
+// ErrRateLimited; 404, 405, 410, 415 and 501, which speak of the address, ErrAddress; 408,
+// 409, 423, 425 and the other 5xx ErrUnavailable; the other 4xx ErrRefused. Anything else is
 // ErrUnreadable. The vendor's own text is not taken over: the adapter knows where it
 // stands.
 func Fail(vendor, op string, a *vendors.Answer) *vendors.Error {
@@ -62,7 +64,9 @@ func Fail(vendor, op string, a *vendors.Answer) *vendors.Error {
 		e.Kind = vendors.ErrAuth
 	case a.Status == http.StatusTooManyRequests:
 		e.Kind = vendors.ErrRateLimited
-	case a.Status == http.StatusRequestTimeout, a.Status >= 500:
+	case slices.Contains(ofTheAddress, a.Status):
+		e.Kind = vendors.ErrAddress
+	case a.Status >= 500, slices.Contains(passing, a.Status):
 		e.Kind = vendors.ErrUnavailable
 	case a.Status >= 400:
 		e.Kind = vendors.ErrRefused
@@ -72,6 +76,16 @@ func Fail(vendor, op string, a *vendors.Answer) *vendors.Error {
 	e.RetryAfter, _ = retryAfter(a.Header, time.Now())
 	return e
 }
+
+var (
+	// ofTheAddress are the statuses that say that the API is not here, whoever is asked about.
+	ofTheAddress = []int{
+		http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusUnsupportedMediaType, http.StatusNotImplemented,
+	}
+
+	// passing are the 4xx statuses of a state that passes: nothing is wrong with the request.
+	passing = []int{http.StatusRequestTimeout, http.StatusConflict, http.StatusLocked, http.StatusTooEarly}
+)
 
 // DecodeJSON reads an answer's body into a value. The body must be one complete JSON value
 // in UTF-8, and not null; anything else (a page of HTML, a part of an answer, something

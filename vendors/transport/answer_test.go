@@ -62,7 +62,9 @@ func TestFail(t *testing.T) {
 	for status, want := range map[int]error{
 		401: vendors.ErrAuth, 403: vendors.ErrAuth, 429: vendors.ErrRateLimited,
 		408: vendors.ErrUnavailable, 500: vendors.ErrUnavailable, 503: vendors.ErrUnavailable, 599: vendors.ErrUnavailable,
-		400: vendors.ErrRefused, 404: vendors.ErrRefused, 409: vendors.ErrRefused, 422: vendors.ErrRefused,
+		409: vendors.ErrUnavailable, 423: vendors.ErrUnavailable, 425: vendors.ErrUnavailable, // a state that passes
+		404: vendors.ErrAddress, 405: vendors.ErrAddress, 410: vendors.ErrAddress, 415: vendors.ErrAddress, 501: vendors.ErrAddress,
+		400: vendors.ErrRefused, 402: vendors.ErrRefused, 406: vendors.ErrRefused, 422: vendors.ErrRefused,
 		200: vendors.ErrUnreadable, 302: vendors.ErrUnreadable,
 	} {
 		err := Fail("acme", "submit", &vendors.Answer{

@@ -82,7 +82,7 @@ func wantError(t *testing.T, err error, kinds ...error) {
 	n := 0
 	for _, kind := range []error{
 		vendors.ErrNotSent, vendors.ErrRateLimited, vendors.ErrAuth,
-		vendors.ErrRefused, vendors.ErrUnavailable, vendors.ErrUnreadable,
+		vendors.ErrRefused, vendors.ErrAddress, vendors.ErrUnavailable, vendors.ErrUnreadable,
 	} {
 		if errors.Is(err, kind) {
 			n++

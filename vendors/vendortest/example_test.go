@@ -30,6 +30,7 @@ type newsletterConfig struct {
 	vendors.Common `yaml:",inline"`
 
 	APIKey      vendors.Secret   `yaml:"api_key"`
+	Control     vendors.Control  `yaml:"control"`
 	VerifyAfter vendors.Duration `yaml:"verify_after"`
 }
 
@@ -37,6 +38,9 @@ type newsletterConfig struct {
 func (c *newsletterConfig) Validate() error {
 	if !vendors.PlainToken(c.APIKey.Reveal(), 200) {
 		return &vendors.KeyError{Key: "api_key", Problem: "is missing or holds characters that cannot stand in a header"}
+	}
+	if err := c.Control.Validate(); err != nil {
+		return err
 	}
 	_, err := c.place()
 	return err
@@ -75,7 +79,9 @@ var _ vendors.Vendor = (*newsletter)(nil)
 // open outcome is resolved by asking again.
 func (v *newsletter) Traits() vendors.Traits {
 	return vendors.Traits{
-		Kind: "newsletter", Remote: true, Completion: vendors.ByPreview, Uncertain: vendors.AskAgain,
+		Kind: "newsletter", Place: vendors.PlaceOf("newsletter", v.base, ""), SharedPlace: true, Act: vendors.Remove,
+		Control: v.config.Control.Target(),
+		Remote:  true, Completion: vendors.ByPreview, Uncertain: vendors.AskAgain,
 		Fields:      vendors.SetOf(vendors.Email),
 		VerifyAfter: time.Duration(v.config.VerifyAfter), VerifyPatience: 10 * time.Minute,
 		Anonymizes: []string{"the subscription and what was opened and clicked"},
@@ -94,6 +100,9 @@ func (v *newsletter) Identifiers(s vendors.Subject) ([]vendors.Ref, vendors.Reas
 
 // Preview implements vendors.Vendor. Records of somebody else are a doubt, for a person.
 func (v *newsletter) Preview(ctx context.Context, t *vendors.Target) (vendors.Preview, error) {
+	if !t.Control && v.config.Control.Covers(t.Subject) {
+		return vendors.Preview{Doubt: vendors.ControlRecord}, nil
+	}
 	var found struct {
 		Contacts *[]struct {
 			ID    vendors.Loose
@@ -118,6 +127,9 @@ func (v *newsletter) Preview(ctx context.Context, t *vendors.Target) (vendors.Pr
 
 // Submit implements vendors.Vendor: the one call that deletes.
 func (v *newsletter) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt, error) {
+	if v.config.Control.Covers(t.Subject) { // whatever a person has approved
+		return vendors.Receipt{}, &vendors.Error{Vendor: v.name, Op: "submit", Kind: vendors.ErrRefused}
+	}
 	var done struct{ Deleted *int }
 	if err := v.call(ctx, "submit", http.MethodDelete, t.Identifier(), &done); err != nil {
 		return vendors.Receipt{}, err
@@ -162,7 +174,7 @@ func TestNewsletter(t *testing.T) {
 	vendortest.Run(t, vendortest.Case{
 		Open: func(t testing.TB, base string, tr vendors.Transport) vendors.Vendor {
 			c := newsletterKind.New().(*newsletterConfig)
-			c.BaseURL, c.APIKey = base, vendors.NewSecret(key)
+			c.BaseURL, c.APIKey, c.Control.Email = base, vendors.NewSecret(key), "control@example.com"
 			v, err := c.Open(vendors.Options{Name: "vendor-under-test", Transport: tr})
 			if err != nil {
 				t.Fatal(err)

@@ -150,6 +150,7 @@ func Run(t *testing.T, c Case) {
 	t.Run("nothing to send", c.nothingToSend)
 	t.Run("at the same time", c.concurrent)
 	t.Run("check only reads", c.checkReads)
+	t.Run("the control record is never submitted", c.control)
 	t.Run("exports", c.exports)
 }
 
@@ -160,6 +161,14 @@ func (c Case) traits(t *testing.T) {
 	switch {
 	case tr.Kind == "":
 		t.Error("no Kind: the report cannot name the API")
+	case len(strings.Fields(tr.Place)) < 2 || strings.Fields(tr.Place)[0] != tr.Kind:
+		t.Errorf("Place %q does not name kind and host: a place that has changed would not be noticed", tr.Place)
+	case slices.ContainsFunc(c.Secrets, func(s string) bool { return strings.Contains(tr.Place, s) }):
+		t.Error("Place holds a secret: it is stored and shown")
+	case tr.Act.Done() == "":
+		t.Errorf("Act %q is none: the report could not say what the vendor does", tr.Act)
+	case tr.Control != nil && (!tr.Remote || !tr.Control.Control || tr.Control.Identifier() == ""):
+		t.Error("a Control that cannot be looked up")
 	case tr.Completion < vendors.ByPreview || tr.Completion > vendors.ByPerson:
 		t.Error("no Completion: nothing would end a submission")
 	case tr.Uncertain < vendors.AskAgain || tr.Uncertain > vendors.HoldForPerson:
@@ -461,8 +470,11 @@ func (c Case) reads(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			b.set(fault)
 			kinds := []error{vendors.ErrUnavailable, vendors.ErrUnreadable}
-			if what == "401" {
+			switch what {
+			case "401":
 				kinds = []error{vendors.ErrAuth}
+			case "404 of something in front":
+				kinds = []error{vendors.ErrAddress, vendors.ErrUnreadable}
 			}
 			if b.vendor.Traits().Remote {
 				p, err := b.vendor.Preview(t.Context(), c.target())
@@ -678,6 +690,35 @@ func (c Case) checkReads(t *testing.T) {
 	c.typed(t, err, vendors.ErrAuth)
 }
 
+// control: the control record can be looked at, and no task about it leads to a call.
+func (c Case) control(t *testing.T) {
+	b := c.bench(t, 0)
+	own := b.vendor.Traits().Control
+	if own == nil {
+		return
+	}
+	if _, err := b.vendor.Preview(t.Context(), own); err != nil {
+		t.Errorf("the control record cannot be looked up: %v", err)
+	}
+	calls := b.calls(t)
+	if len(calls) == 0 || slices.ContainsFunc(calls, Request.Changes) {
+		t.Errorf("looking up the control record sent %d requests: want some, and only reads", len(calls))
+	}
+	target := c.target()
+	target.Subject = append(target.Subject, own.Subject...) // a person with the record's identifier among others
+	for what, target := range map[string]*vendors.Target{"the record": own, "a person": target} {
+		if _, err := b.vendor.Submit(t.Context(), target); !errors.Is(err, vendors.ErrRefused) {
+			t.Errorf("%s was submitted: %v", what, err)
+		}
+	}
+	if p, err := b.vendor.Preview(t.Context(), target); err != nil || p.Doubt != vendors.ControlRecord || p.Records != 0 {
+		t.Errorf("Preview = %+v, %v: want it held as the control record", p, err)
+	}
+	if calls := b.calls(t); len(calls) != 0 {
+		t.Errorf("%d requests left about the control record as if it were a person", len(calls))
+	}
+}
+
 // typed checks an error: it matches exactly one kind, one of those wanted, and names
 // neither the person nor a secret.
 func (c Case) typed(t *testing.T, err error, want ...error) {
@@ -689,7 +730,7 @@ func (c Case) typed(t *testing.T, err error, want ...error) {
 	var kinds []error
 	for _, k := range []error{
 		vendors.ErrNotSent, vendors.ErrRateLimited, vendors.ErrAuth,
-		vendors.ErrRefused, vendors.ErrUnavailable, vendors.ErrUnreadable,
+		vendors.ErrRefused, vendors.ErrAddress, vendors.ErrUnavailable, vendors.ErrUnreadable,
 	} {
 		if errors.Is(err, k) {
 			kinds = append(kinds, k)

@@ -53,7 +53,8 @@ var (
 func (v *Vendor) Traits() vendors.Traits {
 	first := time.Duration(v.config.ArchiveAfter)
 	return vendors.Traits{
-		Kind:       kindName,
+		Kind: kindName, Place: vendors.PlaceOf(kindName, &url.URL{Scheme: v.place.Scheme, Host: v.place.Host}, strings.ToLower(v.config.Cluster)),
+		Act:        vendors.Remove,
 		Completion: vendors.ByPoll, Uncertain: vendors.SubmitAgain,
 		Fields:    vendors.SetOf(vendors.CustomerKey),
 		FirstPoll: first, PollEvery: time.Duration(v.config.PollEvery),
