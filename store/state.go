@@ -83,17 +83,19 @@ func MayFollow(from, to State) bool {
 	return false
 }
 
-// Evidence is what an erasure rests on.
+// Evidence is what an outcome rests on: an erasure, or that nothing was found.
 type Evidence uint8
 
 const (
-	NoEvidence Evidence = 0
-	Verified   Evidence = 1 // we looked again and it is gone, having seen it before
-	VendorDone Evidence = 2 // the vendor's job says so
-	Confirmed  Evidence = 3 // a person says so
+	NoEvidence  Evidence = 0
+	Verified    Evidence = 1 // erased: we looked again and it is gone, having seen it before
+	VendorDone  Evidence = 2 // erased: the vendor's job says so
+	Confirmed   Evidence = 3 // a person says so: that it is erased, or that the place is the right one
+	ControlSeen Evidence = 4 // not found: the control record was seen around that time
+	OthersSeen  Evidence = 5 // not found: only other people's records were
 )
 
-var evidenceNames = [...]string{"", "verified", "vendor_done", "confirmed"}
+var evidenceNames = [...]string{"", "verified", "vendor_done", "confirmed", "control", "others"}
 
 func (e Evidence) String() string {
 	if int(e) < len(evidenceNames) {
