@@ -15,11 +15,12 @@ import (
 // completeCommand plays Acqueon's admin.
 func completeCommand() *cobra.Command {
 	var base, vendor string
+	var declined []string
 	c := &cobra.Command{
 		Use:   "complete",
 		Short: "Let Acqueon's admin act on all requests, and print the confirmations for expunge",
-		Long: "Lets the simulated admin act on every request that was raised, and prints the CSV that\n" +
-			"`expunge confirm` takes in.",
+		Long: "Lets the simulated admin act on every request that was raised, but for those that are to be\n" +
+			"declined, and prints the CSV that `expunge confirm` takes in.",
 		Example: "  vendorsim complete --url http://127.0.0.1:8080 --vendor acqueon > confirmations.csv",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -29,13 +30,18 @@ func completeCommand() *cobra.Command {
 			}
 			client := &http.Client{Timeout: time.Minute}
 			defer client.CloseIdleConnections()
-			for _, call := range []struct {
+			type step struct {
 				method, path string
 				to           io.Writer
-			}{
-				{http.MethodPost, "/_sim/acqueon/complete", io.Discard},
-				{http.MethodGet, "/_sim/acqueon/confirmations.csv?vendor=" + url.QueryEscape(vendor), cmd.OutOrStdout()},
-			} {
+			}
+			var steps []step
+			for _, reference := range declined {
+				steps = append(steps, step{http.MethodPost, "/_sim/acqueon/decline?reference=" + url.QueryEscape(reference), io.Discard})
+			}
+			steps = append(steps,
+				step{http.MethodPost, "/_sim/acqueon/complete", io.Discard},
+				step{http.MethodGet, "/_sim/acqueon/confirmations.csv?vendor=" + url.QueryEscape(vendor), cmd.OutOrStdout()})
+			for _, call := range steps {
 				req, err := http.NewRequestWithContext(cmd.Context(), call.method, base+call.path, nil)
 				if err != nil {
 					return err
@@ -58,5 +64,6 @@ func completeCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&base, "url", "", "`URL` of the simulator")
 	c.Flags().StringVar(&vendor, "vendor", "acqueon", "`name` that the vendor has in expunge's config")
+	c.Flags().StringArrayVar(&declined, "decline", nil, "`reference` of a request that the admin declines (repeatable)")
 	return c
 }

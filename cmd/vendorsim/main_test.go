@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"expunge/vendors/sim"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -88,6 +91,50 @@ func TestServe(t *testing.T) {
 	cancel()
 	if code := <-done; code != exitOK || strings.TrimSpace(out.String()) != url {
 		t.Errorf("exit %d, stdout %q, stderr %q", code, out.String(), errs.String())
+	}
+}
+
+// TestControlAndDecline: the flags plant a control record and another account, and the admin
+// declines what is named.
+func TestControlAndDecline(t *testing.T) {
+	addr := filepath.Join(t.TempDir(), "addr")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan int, 1)
+	defer func() { cancel(); <-done }()
+	var out, errs bytes.Buffer
+	go func() {
+		done <- run(ctx, []string{"serve", "--generate", "1", "--control", "--other", "3", "--addr-file", addr}, &out, &errs)
+	}()
+	base := await(t, addr, done)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(base + "/_sim/records")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var held sim.Remaining
+	if err := json.NewDecoder(resp.Body).Decode(&held); err != nil {
+		t.Fatal(err)
+	}
+	for _, account := range []string{"customergauge", "other"} {
+		records := held.CustomerGauge[account]
+		if n := len(records); n < 2 || !records[n-1].Control || records[n-1].Email != sim.ControlEmail {
+			t.Errorf("%s: %+v", account, records)
+		}
+	}
+	for range 2 {
+		resp, err := client.Post(base+"/acqueon/lcm", "application/json", strings.NewReader(`{"channel":"LCM","topic":"WebService",`+
+			`"subtopic":"CreatePseudonymizationRequest","message":{"CustomerName":"","PhoneNumber":"1","OtherPhoneNumber":"","EmailID":"",`+
+			`"OtherEmailID":"","AgentComments":"","AccountNumber":"1|1","callid":"","AgentID":"","RequestType":"Pseudonymization","IsPseudonymize":true}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	var csv bytes.Buffer
+	if code := run(ctx, []string{"complete", "--url", base, "--decline", "10090"}, &csv, &errs); code != exitOK ||
+		!strings.Contains(csv.String(), "10089,") || !strings.Contains(csv.String(), ",declined\n") || strings.Count(csv.String(), ",done\n") != 1 {
+		t.Errorf("exit %d %s\n%s", code, errs.String(), csv.String())
 	}
 }
 

@@ -24,7 +24,8 @@ type serveFlags struct {
 	day, tokenTTL, limit       time.Duration
 	archiveDays, errorStatus   int
 	noMatch                    string
-	digits, noLedger           bool
+	digits, noLedger, control  bool
+	other                      int
 	faults                     []string
 }
 
@@ -36,9 +37,16 @@ func serveCommand() *cobra.Command {
 		Long: `Serve the three vendors on one loopback address until SIGTERM or until --for has passed.
 
 A fault is TARGET:NAME=VALUE,... with the target customergauge, voyado, acqueon or all,
-or one operation of them (voyado.create-removal), and a probability, a count (2x) or, for
-latency, a duration. Names: latency, 429, 5xx, down, cut, lost, garbage, truncated,
-token_expiry, job_error, job_lost, job_paused, job_stuck, wrong_jid, echo.`,
+one operation of them (voyado.create-removal) or one identifier (voyado[KEY]), and a
+probability, a count (2x) or, for latency, slow and clock, a duration.
+
+Before the effect: latency, 429, 5xx, down, cut, echo, token_expiry, nobody; any status from
+400 to 599; 404_empty, 404_message, 404_route, 404_html, 404_code, 405_code, 401_v6, 404_v6,
+422_v6, 403_html, maintenance, unavailable, unavailable_400.
+After it, or to it: lost, garbage, truncated, slow, empty_200, empty_202, empty_204,
+job_error, job_lost, job_paused, job_stuck, job_forgotten, repeated_id, wrong_jid.
+On Acqueon's bus: foreign, foreign_late, only_data, only_message, success_false, bus_error.
+Anywhere: clock. The package documentation of vendors/sim says what each does.`,
 		Example: `  vendorsim --generate 1000 --day 1s --addr-file sim.addr
   vendorsim --seed-file people.json --fault customergauge:429=0.05 --fault all:lost=0.03`,
 		Args: noArgs,
@@ -50,6 +58,8 @@ token_expiry, job_error, job_lost, job_paused, job_stuck, wrong_jid, echo.`,
 	fs.StringVar(&f.seedFile, "seed-file", "", "JSON file of accounts and people")
 	fs.IntVar(&f.generate, "generate", 0, "add this many generated people to the first account of each kind")
 	fs.Uint64Var(&f.seed, "seed", 1, "which generated people")
+	fs.BoolVar(&f.control, "control", false, "a control record ("+sim.ControlEmail+", "+sim.ControlTelephone+") in each account that can be asked")
+	fs.IntVar(&f.other, "other", -1, "a second account of each kind ("+sim.OtherClientID+", "+sim.OtherAPIKey+") with this many other people")
 	fs.DurationVar(&f.day, "day", 24*time.Hour, "how long a simulated day takes")
 	fs.IntVar(&f.archiveDays, "archive-days", 5, "days until Voyado has archived a day and begins its jobs")
 	fs.DurationVar(&f.tokenTTL, "token-ttl", time.Hour, "how long a CustomerGauge token is good for")
@@ -104,6 +114,12 @@ func serve(cmd *cobra.Command, f *serveFlags) error {
 		}
 	}
 	seed.Generate(f.generate, f.seed)
+	if f.other >= 0 {
+		seed.Other(f.other, f.seed)
+	}
+	if f.control {
+		seed.Control()
+	}
 
 	s := sim.New(sim.Options{
 		Seed: seed, RandSeed: f.faultSeed, Day: f.day, ArchiveDays: f.archiveDays, TokenTTL: f.tokenTTL,

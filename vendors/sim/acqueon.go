@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -37,6 +38,8 @@ type Ticket struct {
 	AgentID       string     `json:"agent_id"`
 	CreatedAt     time.Time  `json:"created_at"`
 	CompletedAt   *time.Time `json:"completed_at,omitempty"`
+	DeclinedAt    *time.Time `json:"declined_at,omitempty"`
+	Foreign       bool       `json:"foreign,omitempty"` // raised by somebody else
 }
 
 func newAcqueon(s *Sim, seeds []AcqueonAccount) *acqVendor {
@@ -79,15 +82,16 @@ type pseudonymization struct {
 	IsPseudonymize                                                     *bool
 }
 
-// read understands a request message in either dialect. The answer is given in the same one.
-func read(body []byte) (p pseudonymization, payload string, problem string) {
+// read understands a request message in either dialect, or where only is not "" in that one
+// alone. The answer is given in the same one.
+func read(body []byte, only string) (p pseudonymization, payload string, problem string) {
 	var m message
 	if err := json.Unmarshal(body, &m); err != nil {
 		return p, "", "not a JSON message"
 	}
 	payload = "message"
 	raw := m.Message
-	if raw == nil {
+	if only == "data" || only == "" && raw == nil {
 		payload, raw = "data", m.Data
 	}
 	switch {
@@ -98,7 +102,7 @@ func read(body []byte) (p pseudonymization, payload string, problem string) {
 	case m.Subtopic != "CreatePseudonymizationRequest":
 		return p, payload, "subtopic must be CreatePseudonymizationRequest"
 	case raw == nil:
-		return p, payload, "no payload under message or data"
+		return p, payload, "no payload under " + cmp.Or(only, "message or data")
 	}
 	if err := json.Unmarshal(raw, &p); err != nil {
 		return p, payload, "the payload has a field of the wrong type"
@@ -131,7 +135,7 @@ func read(body []byte) (p pseudonymization, payload string, problem string) {
 // messageCall is one request message, over either transport.
 func (v *acqVendor) messageCall(r *http.Request, body []byte) *call {
 	c := &call{Entry: Entry{Kind: Acqueon, Op: opRequest, Changes: true}}
-	p, payload, problem := read(body)
+	p, payload, problem := read(body, "")
 	if p.AccountNumber != nil {
 		c.AccountNumber = *p.AccountNumber
 	}
@@ -145,11 +149,32 @@ func (v *acqVendor) messageCall(r *http.Request, body []byte) *call {
 		c.Account = account.name
 	}
 	c.do = func() reply {
+		switch c.fault {
+		case OnlyData:
+			p, payload, problem = read(body, "data")
+		case OnlyMessage:
+			p, payload, problem = read(body, "message")
+		}
 		switch {
 		case account == nil:
 			return jsonReply(http.StatusForbidden, map[string]string{"error": "no such account"})
+		case c.fault == BusError:
+			return reply{status: http.StatusOK, header: map[string]string{"Content-Type": "application/json"}, body: busError()}
 		case problem != "":
 			return jsonReply(http.StatusBadRequest, map[string]string{"error": problem})
+		}
+		if c.fault == NoSuccess {
+			return v.answer(payload, map[string]any{"response": itoa(firstTicket + len(account.tickets)), "success": false})
+		}
+		var foreign reply
+		if c.fault == Foreign || c.fault == ForeignLate {
+			t := &Ticket{Reference: itoa(firstTicket + len(account.tickets)), CreatedAt: v.s.now().UTC(), Foreign: true}
+			account.tickets = append(account.tickets, t)
+			foreign = v.answer(payload, map[string]any{"response": t.Reference})
+		}
+		shown := ""
+		if n := len(account.tickets); c.fault == RepeatedID && n > 0 {
+			shown = account.tickets[n-1].Reference
 		}
 		t := &Ticket{
 			Reference:     itoa(firstTicket + len(account.tickets)),
@@ -158,14 +183,22 @@ func (v *acqVendor) messageCall(r *http.Request, body []byte) *call {
 			CreatedAt: v.s.now().UTC(),
 		}
 		account.tickets = append(account.tickets, t)
-		rep := jsonReply(http.StatusOK, map[string]any{
-			"channel": "LCM", "topic": "WebService", "subtopic": "SetPseudonymizationResponse",
-			payload: map[string]string{"response": t.Reference},
-		})
+		rep := v.answer(payload, map[string]any{"response": cmp.Or(shown, t.Reference)})
 		rep.effect, rep.reference = true, t.Reference
+		if c.fault == Foreign {
+			rep.before = foreign.body
+		} else {
+			rep.after = foreign.body
+		}
 		return rep
 	}
 	return c
+}
+
+func (v *acqVendor) answer(payload string, content map[string]any) reply {
+	return jsonReply(http.StatusOK, map[string]any{
+		"channel": "LCM", "topic": "WebService", "subtopic": "SetPseudonymizationResponse", payload: content,
+	})
 }
 
 // serveWS is the bus over a websocket: one message in, one message out, in order.
@@ -194,6 +227,9 @@ func (s *Sim) serveWS(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(rep.status)
 		_, _ = w.Write(rep.body) // a client that has left misses nothing
 		return
+	}
+	if date := rep.header["Date"]; date != "" {
+		w.Header().Set("Date", date)
 	}
 	conn, err := websocket.Accept(w, r, nil)
 	if err != nil {
@@ -227,8 +263,13 @@ func (s *Sim) serveWS(w http.ResponseWriter, r *http.Request) {
 			_ = conn.Close(websocket.StatusTryAgainLater, fmt.Sprintf("status %d", rep.status))
 			return
 		}
-		if err := conn.Write(ctx, kind, rep.body); err != nil {
-			return
+		for _, message := range [][]byte{rep.before, rep.body, rep.after} {
+			if message == nil {
+				continue
+			}
+			if err := conn.Write(ctx, kind, message); err != nil {
+				return
+			}
 		}
 	}
 }
@@ -236,6 +277,15 @@ func (s *Sim) serveWS(w http.ResponseWriter, r *http.Request) {
 // Complete makes the simulated admin finish open tickets: all of them, or those of one
 // account, or one by its reference. It returns how many.
 func (s *Sim) Complete(account, reference string) int {
+	return s.settle(account, reference, func(t *Ticket, now *time.Time) { t.CompletedAt = now })
+}
+
+// Decline makes the admin decline open tickets, chosen as with Complete.
+func (s *Sim) Decline(account, reference string) int {
+	return s.settle(account, reference, func(t *Ticket, now *time.Time) { t.DeclinedAt = now })
+}
+
+func (s *Sim) settle(account, reference string, act func(*Ticket, *time.Time)) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now().UTC()
@@ -245,8 +295,8 @@ func (s *Sim) Complete(account, reference string) int {
 			continue
 		}
 		for _, t := range a.tickets {
-			if t.CompletedAt == nil && (reference == "" || t.Reference == reference) {
-				t.CompletedAt = &now
+			if t.CompletedAt == nil && t.DeclinedAt == nil && !t.Foreign && (reference == "" || t.Reference == reference) {
+				act(t, &now)
 				n++
 			}
 		}

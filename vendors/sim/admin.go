@@ -48,6 +48,7 @@ func (s *Sim) Remaining() Remaining {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.voy.settle()
+	s.cg.settle()
 	r := Remaining{
 		SimDay: s.days(), MatchDigits: s.o.MatchDigits,
 		CustomerGauge: make(map[string][]HeldRecord), Voyado: make(map[string]HeldVoyado),
@@ -157,6 +158,10 @@ func (s *Sim) adminMux() *http.ServeMux {
 		q := r.URL.Query()
 		writeJSON(w, map[string]int{"completed": s.Complete(q.Get("account"), q.Get("reference"))})
 	})
+	m.HandleFunc("POST /_sim/acqueon/decline", func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		writeJSON(w, map[string]int{"declined": s.Decline(q.Get("account"), q.Get("reference"))})
+	})
 	m.HandleFunc("GET /_sim/acqueon/confirmations.csv", s.confirmations)
 	return m
 }
@@ -165,7 +170,8 @@ type faultList struct {
 	Faults []string `json:"faults"`
 }
 
-// confirmations is the file that `expunge confirm` takes in: every finished ticket.
+// confirmations is the file that `expunge confirm` takes in: every finished ticket. There is
+// a column of outcomes where some were declined.
 func (s *Sim) confirmations(w http.ResponseWriter, r *http.Request) {
 	vendor := r.FormValue("vendor")
 	if vendor == "" {
@@ -175,18 +181,27 @@ func (s *Sim) confirmations(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 	c := csv.NewWriter(w)
 	defer c.Flush() // a client that has left misses nothing
-	_ = c.Write([]string{"vendor", "reference", "completed_at"})
+	rows, declined := [][]string{{"vendor", "reference", "completed_at", "outcome"}}, false
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, a := range s.acq.accounts {
 		if account != "" && a.name != account {
 			continue
 		}
 		for _, t := range a.tickets {
-			if t.CompletedAt != nil {
-				_ = c.Write([]string{vendor, t.Reference, t.CompletedAt.Format(time.RFC3339)})
+			switch {
+			case t.CompletedAt != nil:
+				rows = append(rows, []string{vendor, t.Reference, t.CompletedAt.Format(time.RFC3339), "done"})
+			case t.DeclinedAt != nil:
+				rows, declined = append(rows, []string{vendor, t.Reference, t.DeclinedAt.Format(time.RFC3339), "declined"}), true
 			}
 		}
+	}
+	s.mu.Unlock()
+	for _, row := range rows {
+		if !declined {
+			row = row[:3]
+		}
+		_ = c.Write(row)
 	}
 }
 

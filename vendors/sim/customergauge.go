@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/mail"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,12 @@ type cgVendor struct {
 	accounts []*cgAccount
 	tokens   map[string]cgToken
 	sweep    time.Time // when expired tokens are dropped next
+	slow     []slowAct // acts that are still to come, of calls that were accepted
+}
+
+type slowAct struct {
+	at     time.Time
+	record *cgRecord
 }
 
 type cgToken struct {
@@ -32,6 +39,7 @@ type cgAccount struct {
 	records []cgRecord
 	byEmail map[string][]int // lower-cased email to indexes of records
 	byPhone map[string][]int // telephone (its digits with MatchDigits) to indexes
+	written map[string]bool  // identifiers for which an anonymize call has arrived
 }
 
 type cgRecord struct {
@@ -42,7 +50,7 @@ type cgRecord struct {
 func newCG(s *Sim, seeds []CGAccount) *cgVendor {
 	v := &cgVendor{s: s, tokens: make(map[string]cgToken)}
 	for _, seed := range seeds {
-		a := &cgAccount{CGAccount: seed, byEmail: make(map[string][]int), byPhone: make(map[string][]int)}
+		a := &cgAccount{CGAccount: seed, byEmail: make(map[string][]int), byPhone: make(map[string][]int), written: make(map[string]bool)}
 		a.CGAccount.Records = nil
 		a.records = make([]cgRecord, len(seed.Records))
 		for i, r := range seed.Records {
@@ -70,6 +78,7 @@ func (v *cgVendor) phoneKey(telephone string) string {
 
 // matching returns the indexes of the records that an email or a telephone finds now.
 func (v *cgVendor) matching(a *cgAccount, email, telephone string) []int {
+	v.settle()
 	found := a.byEmail[strings.ToLower(email)]
 	if telephone != "" {
 		found = a.byPhone[v.phoneKey(telephone)]
@@ -172,6 +181,11 @@ func (v *cgVendor) contactCall(r *http.Request, email, telephone string, change 
 	c.token = token
 	if account != nil {
 		c.Account = account.Name
+		who := strings.ToLower(email) + " " + telephone
+		if change {
+			account.written[who] = true
+		}
+		c.verify = !change && account.written[who]
 	}
 	c.do = func() reply {
 		// Asked again: a fault may have revoked the token since.
@@ -185,18 +199,41 @@ func (v *cgVendor) contactCall(r *http.Request, email, telephone string, change 
 			return cgError(v.s.o.CGErrorStatus, "Email is not valid")
 		}
 		found := v.matching(account, email, telephone)
+		if c.fault == Nobody {
+			found = nil
+		}
 		var taken []Record
 		if change {
 			for _, i := range found {
-				taken = append(taken, account.records[i].Record)
-				v.anonymize(&account.records[i])
+				r := &account.records[i]
+				taken = append(taken, r.Record)
+				if c.slow > 0 {
+					v.slow = append(v.slow, slowAct{v.s.now().Add(c.slow), r})
+				} else {
+					v.anonymize(r)
+				}
 			}
 		}
 		rep := v.answer(account, found)
 		rep.effect, rep.records = len(taken) > 0, taken
+		if !change && c.fault != Nobody {
+			rep.looked, rep.found = true, len(found)
+		}
 		return rep
 	}
 	return c
+}
+
+// settle lets the acts happen that were to come by now.
+func (v *cgVendor) settle() {
+	now := v.s.now()
+	v.slow = slices.DeleteFunc(v.slow, func(a slowAct) bool {
+		due := !a.at.After(now)
+		if due && !a.record.anonymized {
+			v.anonymize(a.record)
+		}
+		return due
+	})
 }
 
 // anonymize does what the vendor's guide lists for the fields that a preview shows. The

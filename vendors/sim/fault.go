@@ -29,19 +29,51 @@ const (
 	JobStuck    FaultKind = "job_stuck"
 	WrongJID    FaultKind = "wrong_jid"
 	Echo        FaultKind = "echo"
+
+	Nobody       FaultKind = "nobody"
+	JobForgotten FaultKind = "job_forgotten"
+	RepeatedID   FaultKind = "repeated_id"
+	Foreign      FaultKind = "foreign"
+	ForeignLate  FaultKind = "foreign_late"
+	OnlyData     FaultKind = "only_data"
+	OnlyMessage  FaultKind = "only_message"
+	NoSuccess    FaultKind = "success_false"
+	BusError     FaultKind = "bus_error"
 )
 
-const latency FaultKind = "latency" // has a duration instead of a probability
+// The faults that come beside others and have a duration instead of a probability.
+const (
+	latency  FaultKind = "latency"
+	slowness FaultKind = "slow"
+	skew     FaultKind = "clock"
+)
 
 var faultKinds = []FaultKind{
-	latency, RateLimited, ServerError, Down, Cut, Lost, Garbage, Truncated,
-	TokenExpiry, JobError, JobLost, JobPaused, JobStuck, WrongJID, Echo,
+	latency, slowness, skew, RateLimited, ServerError, Down, Cut, Lost, Garbage, Truncated,
+	TokenExpiry, JobError, JobLost, JobPaused, JobStuck, JobForgotten, WrongJID, Echo,
+	Nobody, RepeatedID, Foreign, ForeignLate, OnlyData, OnlyMessage, NoSuccess, BusError,
+}
+
+// known reports whether there is such a fault.
+func (k FaultKind) known() bool {
+	_, fixed := canned[k]
+	_, empty := k.empty()
+	_, status := k.status()
+	return fixed || empty || status || slices.Contains(faultKinds, k)
+}
+
+// status is the HTTP status that a fault named by one answers with.
+func (k FaultKind) status() (status int, ok bool) {
+	status, err := strconv.Atoi(string(k))
+	return status, err == nil && status >= 400 && status <= 599 && k != RateLimited
 }
 
 // Fault is what happens to one request. The zero value is none.
 type Fault struct {
 	Kind       FaultKind
 	Latency    time.Duration // waited before anything else, whatever the kind
+	Slow       time.Duration // an anonymize call takes this long to act, whatever the kind
+	Clock      time.Duration // the answer's Date is off by this much, whatever the kind
 	RetryAfter string        // with RateLimited, ServerError and Down: the header, "" for the default
 	Status     int           // with ServerError: 0 for 500, 502, 503 in turn
 }
@@ -53,6 +85,7 @@ type RequestInfo struct {
 	Account    string // "" when the credentials are wrong
 	Op         string
 	Changes    bool
+	Verify     bool   // a preview, about somebody for whom an anonymize call has arrived
 	Identifier string // the email, telephone, key, account number or job id that it names
 }
 
@@ -61,6 +94,7 @@ type rule struct {
 	text   string // as it was written
 	kind   string // a vendor kind, or "all"
 	op     string // or "" for all
+	who    string // the one identifier that it is for, or "" for all
 	fault  FaultKind
 	prob   float64
 	budget int // with times: how many are left
@@ -74,7 +108,11 @@ func parseFaults(text string) ([]rule, error) {
 	if !ok {
 		return nil, fmt.Errorf("fault %q: want TARGET:NAME=VALUE, such as all:lost=0.03", text)
 	}
-	kind, op, _ := strings.Cut(target, ".")
+	place, who, one := strings.Cut(target, "[")
+	if who, ok = strings.CutSuffix(who, "]"); one && (!ok || who == "") {
+		return nil, fmt.Errorf("fault %q: an identifier stands in brackets, such as voyado.create-removal[KEY]:403", text)
+	}
+	kind, op, _ := strings.Cut(place, ".")
 	if !slices.Contains([]string{"all", CustomerGauge, Voyado, Acqueon}, kind) {
 		return nil, fmt.Errorf("fault %q: the target must be customergauge, voyado, acqueon or all", text)
 	}
@@ -84,14 +122,14 @@ func parseFaults(text string) ([]rule, error) {
 	var rules []rule
 	for part := range strings.SplitSeq(list, ",") {
 		name, value, given := strings.Cut(strings.TrimSpace(part), "=")
-		r := rule{text: target + ":" + strings.TrimSpace(part), kind: kind, op: op, fault: FaultKind(name), prob: 1}
-		if !slices.Contains(faultKinds, r.fault) {
+		r := rule{text: target + ":" + strings.TrimSpace(part), kind: kind, op: op, who: who, fault: FaultKind(name), prob: 1}
+		if !r.fault.known() {
 			return nil, fmt.Errorf("fault %q: no fault is named %q", text, name)
 		}
 		count, isCount := strings.CutSuffix(value, "x")
 		var err error
 		switch {
-		case r.fault == latency:
+		case r.fault == latency || r.fault == slowness || r.fault == skew:
 			r.delay, err = time.ParseDuration(value)
 		case !given:
 		case isCount:
@@ -100,7 +138,7 @@ func parseFaults(text string) ([]rule, error) {
 		default:
 			r.prob, err = strconv.ParseFloat(value, 64)
 		}
-		if err != nil || r.delay < 0 || r.budget < 0 || !(r.prob >= 0 && r.prob <= 1) {
+		if err != nil || r.delay < 0 && r.fault != skew || r.budget < 0 || !(r.prob >= 0 && r.prob <= 1) {
 			return nil, fmt.Errorf("fault %q: %q is no probability, count (2x) or duration", text, value)
 		}
 		rules = append(rules, r)
@@ -131,21 +169,42 @@ func (k FaultKind) possible(kind, op string) bool {
 		return op == opStatus
 	case Echo:
 		return op != opToken && op != opConnect
+	case Nobody, slowness:
+		return kind == CustomerGauge && op != opToken
+	case JobForgotten:
+		return op == opRemoval
+	case RepeatedID:
+		return op == opRemoval || op == opExport || op == opRequest
+	case Foreign, ForeignLate, OnlyData, OnlyMessage, NoSuccess, BusError:
+		return op == opRequest
 	}
-	return true
+	if _, ok := k.empty(); ok {
+		return op == opAnonymize || op == opRemoval || op == opExport || op == opRequest
+	}
+	return canned[k].kind == "" || canned[k].kind == kind && op != opToken
 }
 
 // decide rolls the rules for one request: latencies add up, of the others the first that
 // hits wins.
-func decide(rules []rule, rng *rand.Rand, kind, op string) Fault {
+func decide(rules []rule, rng *rand.Rand, c *call) Fault {
 	var f Fault
 	for i := range rules {
 		r := &rules[i]
-		if r.kind != "all" && r.kind != kind || r.op != "" && r.op != op || !r.fault.possible(kind, op) {
+		if r.kind != "all" && r.kind != c.Kind || !r.fault.possible(c.Kind, c.Op) {
 			continue
 		}
-		if r.fault == latency {
+		if r.op != "" && r.op != c.Op && (r.op != opVerify || !c.verify) || r.who != "" && !slices.Contains(c.said(), r.who) {
+			continue
+		}
+		switch r.fault {
+		case latency:
 			f.Latency += r.delay
+			continue
+		case slowness:
+			f.Slow += r.delay
+			continue
+		case skew:
+			f.Clock += r.delay
 			continue
 		}
 		if f.Kind != NoFault {

@@ -17,9 +17,13 @@ const (
 	opRequest   = "request"
 	opConnect   = "connect" // a websocket was opened; no message yet
 	opUnknown   = "unknown" // a path or method that no vendor has
+
+	// A fault may also be for opVerify: those previews that are about somebody for whom an
+	// anonymize call has arrived before, whatever came of it.
+	opVerify = "verify"
 )
 
-var ops = []string{opToken, opPreview, opAnonymize, opRemoval, opExport, opStatus, opResult, opRequest, opConnect}
+var ops = []string{opToken, opPreview, opVerify, opAnonymize, opRemoval, opExport, opStatus, opResult, opRequest, opConnect}
 
 // Entry is one request in the ledger.
 type Entry struct {
@@ -42,6 +46,10 @@ type Entry struct {
 	Effect    bool      `json:"effect"`              // data really changed, or a job or ticket was made
 	Reference string    `json:"reference,omitempty"` // of that job or ticket
 	Records   []Record  `json:"records,omitempty"`   // what an anonymize call took, as it was before
+
+	// Of a preview that was answered, whole, with what the vendor holds:
+	Looked bool `json:"looked,omitempty"`
+	Found  int  `json:"found,omitempty"` // records
 }
 
 // Identifier returns what the request names the person or job by.

@@ -44,6 +44,7 @@ type Record struct {
 	LastName  string `json:"last_name"`
 	Email     string `json:"email"`
 	Telephone string `json:"telephone"`
+	Control   bool   `json:"control,omitempty"` // the company's own: nobody may ask for its erasure
 }
 
 // VoyadoAccount is one Voyado cluster.
@@ -70,6 +71,48 @@ func DefaultSeed() *Seed {
 	s := new(Seed)
 	s.complete()
 	return s
+}
+
+// What finds the control record that Control adds to an account.
+const (
+	ControlEmail     = "control@example.org"
+	ControlTelephone = "+18005550199"
+)
+
+// Control adds to each account that can be asked what it holds a record of the company's
+// own.
+func (s *Seed) Control() {
+	s.complete()
+	for i := range s.CustomerGauge {
+		a := &s.CustomerGauge[i]
+		a.Records = append(a.Records, Record{FirstName: "Control", LastName: "Record", Email: ControlEmail, Telephone: ControlTelephone, Control: true})
+	}
+	s.complete()
+}
+
+// Credentials of the accounts that Other adds.
+const (
+	OtherClientID = "other-client"
+	OtherAPIKey   = "other-api-key"
+)
+
+// firstOther is the first of the people whom the accounts of Other know. Nobody generates
+// so many for the first accounts.
+const firstOther = 50_000_000
+
+// Other adds a second account of each kind, which knows n other people and nobody of the
+// first: what a program sees whose credentials are another company's.
+func (s *Seed) Other(n int, seed uint64) {
+	s.complete()
+	cg := CGAccount{Name: "other", ClientID: OtherClientID, ClientSecret: DefaultClientSecret}
+	voy := VoyadoAccount{Name: "other", APIKey: OtherAPIKey}
+	for i := range n {
+		p := PersonAt(seed, firstOther+i)
+		cg.Records, voy.Keys = append(cg.Records, p.Records...), append(voy.Keys, p.Keys...)
+	}
+	s.CustomerGauge, s.Voyado = append(s.CustomerGauge, cg), append(s.Voyado, voy)
+	s.Acqueon = append(s.Acqueon, AcqueonAccount{Name: "other"})
+	s.complete()
 }
 
 // ReadSeed reads a seed file and fills in what it leaves out.

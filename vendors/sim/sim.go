@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -191,10 +192,12 @@ func (s *Sim) simTime(days float64) time.Time {
 // call is one request to a vendor, understood but not yet done.
 type call struct {
 	Entry
-	more  []string     // what else of a person it names, for the fault echo
-	token string       // the CustomerGauge token that it carries
-	do    func() reply // has its effect and makes the answer; under the lock
-	fault FaultKind    // for do: a job fault that is to befall the job it makes
+	more   []string      // what else of a person it names, for faults
+	token  string        // the CustomerGauge token that it carries
+	verify bool          // a preview, about somebody for whom an anonymize call has arrived
+	do     func() reply  // has its effect and makes the answer; under the lock
+	fault  FaultKind     // for do: what goes wrong with the effect itself
+	slow   time.Duration // for do: how much later the effect comes
 }
 
 // reply is an answer.
@@ -205,6 +208,10 @@ type reply struct {
 	effect    bool
 	reference string
 	records   []Record
+	looked    bool   // the answer says what the vendor holds
+	found     int    // records, then
+	before    []byte // on a bus: another message that arrives before the answer, and after it
+	after     []byte
 	delivered func() // called, under the lock, once the whole answer has been handed over
 	abort     bool   // no answer: the connection is cut
 }
@@ -298,7 +305,15 @@ func (s *Sim) serve(r *http.Request, understand func() *call) reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rep := s.suffer(c, f)
+	if f.Clock != 0 {
+		rep.header = maps.Clone(rep.header)
+		if rep.header == nil {
+			rep.header = map[string]string{}
+		}
+		rep.header["Date"] = s.now().Add(f.Clock).UTC().Format(http.TimeFormat)
+	}
 	entry.Effect, entry.Reference, entry.Records = rep.effect, rep.reference, rep.records
+	entry.Looked, entry.Found = rep.looked, rep.found
 	if !rep.abort {
 		entry.Status = rep.status
 	}
@@ -312,22 +327,28 @@ func (s *Sim) faultFor(c *call) Fault {
 	if s.script != nil {
 		return s.script(RequestInfo{
 			Seq: c.Seq, Kind: c.Kind, Account: c.Account, Op: c.Op,
-			Changes: c.Changes, Identifier: c.Identifier(),
+			Changes: c.Changes, Verify: c.verify, Identifier: c.Identifier(),
 		})
 	}
-	return decide(s.rules, s.rng, c.Kind, c.Op)
+	return decide(s.rules, s.rng, c)
 }
 
 // suffer does the call under a fault.
 func (s *Sim) suffer(c *call, f Fault) reply {
-	c.fault = f.Kind
+	c.fault, c.slow = f.Kind, f.Slow
+	if answer, ok := canned[f.Kind]; ok {
+		return answer.reply(c)
+	}
+	if status, ok := f.Kind.status(); ok {
+		return failure(status, f, "")
+	}
 	switch f.Kind {
 	case RateLimited:
 		s.turn429++
 		after := "1"
 		if s.turn429%2 == 0 {
 			// An HTTP date has whole seconds: round up, so that it is not already past.
-			after = s.now().Add(1999 * time.Millisecond).UTC().Format(http.TimeFormat)
+			after = s.now().Add(f.Clock + 1999*time.Millisecond).UTC().Format(http.TimeFormat)
 		}
 		return failure(http.StatusTooManyRequests, f, after)
 	case ServerError:
@@ -348,6 +369,10 @@ func (s *Sim) suffer(c *call, f Fault) reply {
 		return c.do()
 	}
 	rep := c.do()
+	if status, ok := f.Kind.empty(); ok {
+		rep.status, rep.header, rep.body = status, nil, nil
+		return rep
+	}
 	switch f.Kind {
 	case Lost:
 		rep.abort = true
@@ -359,7 +384,7 @@ func (s *Sim) suffer(c *call, f Fault) reply {
 	default:
 		return rep
 	}
-	rep.delivered = nil
+	rep.delivered, rep.looked, rep.found = nil, false, 0
 	return rep
 }
 

@@ -628,6 +628,7 @@ func TestJobFaults(t *testing.T) {
 		{"job_lost", []string{"started", "not_found", "not_found", "not_found"}, false},
 		{"job_paused", []string{"started", "waiting", "paused", "done"}, true},
 		{"job_stuck", []string{"started", "waiting", "running", "running"}, false},
+		{"job_forgotten", []string{"started", "waiting", "not_found", "not_found"}, true},
 		{"wrong_jid", []string{"done", "done", "done", "done"}, true},
 	}
 	for _, tt := range tests {
@@ -716,12 +717,14 @@ func TestCheckFaults(t *testing.T) {
 	for _, bad := range []string{
 		"lost=0.1", "nobody:lost", "all:lots", "all:lost=2", "all:lost=-1", "all:lost=x", "all:latency=5", "all:latency",
 		"voyado.nothing:lost", "all:lost=NaN", "all:", "all:lost=-2x",
+		"all:200", "all:399", "all:600", "all:40", "all:clock", "all:clock=5", "all:latency=-1s", "customergauge:slow=-1s",
+		"customergauge[:403", "customergauge[]:403", "customergauge.preview[a@example.com:403",
 	} {
 		if err := CheckFaults([]string{bad}); err == nil {
 			t.Errorf("%q is accepted", bad)
 		}
 	}
-	if err := CheckFaults([]string{"all:lost", "voyado:5xx=0.1,latency=20ms", "customergauge.token:429=2x"}); err != nil {
+	if err := CheckFaults([]string{"all:lost", "voyado:5xx=0.1,latency=20ms", "customergauge.token:429=2x", "all:409", "all:clock=-90m", "customergauge.verify[a@example.com]:404_route=2x"}); err != nil {
 		t.Error(err)
 	}
 }
@@ -731,7 +734,7 @@ func TestFaultShare(t *testing.T) {
 	roll := func() (lost int, seq []FaultKind) {
 		s := New(Options{Faults: []string{"all:lost=0.1"}, RandSeed: 7})
 		for range 2000 {
-			f := decide(s.rules, s.rng, Voyado, opRemoval)
+			f := decide(s.rules, s.rng, &call{Entry: Entry{Kind: Voyado, Op: opRemoval}})
 			seq = append(seq, f.Kind)
 			if f.Kind == Lost {
 				lost++

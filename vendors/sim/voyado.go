@@ -157,7 +157,7 @@ func (v *voyVendor) create(a *voyAccount, base, key string, export bool, fault F
 		j.word = "started"
 	}
 	switch fault {
-	case JobError, JobLost, JobPaused, JobStuck:
+	case JobError, JobLost, JobPaused, JobStuck, JobForgotten:
 		j.fault = fault
 	}
 	// It starts when the day it was created on has been archived, and runs some hours.
@@ -170,14 +170,22 @@ func (v *voyVendor) create(a *voyAccount, base, key string, export bool, fault F
 	if j.fault == JobPaused {
 		j.done++
 	}
+	shown := j.jid
+	if fault == RepeatedID {
+		for _, before := range a.made {
+			if before.export == export {
+				shown = before.jid
+			}
+		}
+	}
 	a.jobs[j.jid] = j
 	a.made = append(a.made, j)
-	if j.fault == NoFault || j.fault == JobPaused {
+	if j.fault == NoFault || j.fault == JobPaused || j.fault == JobForgotten {
 		seq := int(v.s.seq)
 		heap.Push(&v.events, jobEvent{at: j.begins, seq: seq, job: j})
 		heap.Push(&v.events, jobEvent{at: j.done, seq: seq, job: j, end: true})
 	}
-	rep := jsonReply(http.StatusOK, jobAnswer{j.jid, j.word})
+	rep := jsonReply(http.StatusOK, jobAnswer{shown, j.word})
 	rep.effect, rep.reference = true, j.jid
 	return rep
 }
@@ -229,6 +237,7 @@ func (v *voyVendor) status(j *voyJob) string {
 	now := v.s.days()
 	switch {
 	case j.fault == JobLost && now >= math.Floor(j.created)+1,
+		j.fault == JobForgotten && now >= j.done,
 		j.downloaded,
 		j.export && now >= j.done+resultDays:
 		return "not_found"
