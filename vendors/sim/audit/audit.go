@@ -10,8 +10,11 @@
 //     reference is a job or ticket for that very identifier, done is done.
 //   - Every effect at a vendor is told by a row that owns up to it. One that no row tells
 //     of is lost.
+//   - An outcome rests on an answer: not_found and verified on a look that the simulator
+//     answered with what it holds, and evidence control or others on a record that the same
+//     account showed around that time.
 //   - Nothing was taken from anybody who did not ask, nor by an identifier that somebody
-//     else shares: that is harm.
+//     else shares: that is harm. So is any call that would change a control record.
 //   - No ticket was raised twice. A removal job made twice is harmless and only counted.
 //
 // It is no part of expunge and never runs against a real vendor. Its output shows subject

@@ -48,6 +48,7 @@ func newWorld(t *testing.T) *world {
 		CustomerGauge: []sim.CGAccount{{APIKey: "legacy", Records: []sim.Record{
 			{Email: "Ada@example.com", Telephone: "+12025550111"}, {Email: emailOne},
 			{Email: "stranger@example.com", Telephone: phoneOne},
+			{Email: sim.ControlEmail, Telephone: sim.ControlTelephone, Control: true},
 		}}},
 		Voyado: []sim.VoyadoAccount{{APIKey: "key", Keys: []sim.VoyadoKey{{Key: "key-1a", Events: 1}}}},
 	}})}
@@ -72,6 +73,10 @@ func (w *world) call(method, target, body string, header ...string) string {
 func (w *world) anonymize(param, value string) {
 	w.call("POST", "/v4.1/anonymize.json", url.Values{param: {value}}.Encode(),
 		"Authorization", "api_key legacy", "Content-Type", "application/x-www-form-urlencoded")
+}
+
+func (w *world) look(email string) {
+	w.call("GET", "/v4.1/anonymize.json?email="+email, "", "Authorization", "api_key legacy")
 }
 
 func (w *world) remove(key string) string {
@@ -106,7 +111,11 @@ func task(subject, line, vendor string, f vendors.Field, value, state string, mo
 
 // honest does the whole job by hand and returns the report that tells the truth of it.
 func honest(w *world) []cells {
+	for _, email := range []string{emailOne, "ben@example.com", sim.ControlEmail} {
+		w.look(email)
+	}
 	w.anonymize("email", emailOne)
+	w.look(emailOne)
 	jid1, jid2 := w.remove("key-1a"), w.remove("key-2a")
 	w.sim.Advance(7)
 	t1 := w.ticket(accountOne)
@@ -117,7 +126,7 @@ func honest(w *world) []cells {
 		task("R1", "2", "customergauge", vendors.Telephone, phoneOne, "held", "reason", "somebody_else"),
 		task("R1", "2", "voyado", vendors.CustomerKey, "key-1a", "erased", "evidence", "vendor_done", "reference", jid1),
 		task("R1", "2", "acqueon", vendors.AccountNumber, accountOne, "erased", "evidence", "confirmed", "reference", t1),
-		task("R2", "3", "customergauge", vendors.Email, "ben@example.com", "not_found"),
+		task("R2", "3", "customergauge", vendors.Email, "ben@example.com", "not_found", "evidence", "control"),
 		task("R2", "3", "voyado", vendors.CustomerKey, "key-2a", "waiting", "reference", jid2),
 		task("R2", "3", "acqueon", vendors.AccountNumber, "key-2b", "waiting", "reference", t2),
 		task("R3", "4", "", vendors.Email, "", "invalid", "reason", "bad_email"),
@@ -211,6 +220,31 @@ func TestEachRule(t *testing.T) {
 		{"held as uncertain", set(0, "state", "held", "evidence", "", "reason", "unknown_outcome"), "", ""},
 		{"still present is owned up to", set(0, "state", "failed", "evidence", "", "reason", "still_present"), "", ""},
 		{"a retry is scheduled", set(0, "state", "pending", "evidence", "", "reason", "retrying"), "", ""},
+		{"not_found on others", set(4, "evidence", "others"), "", ""},
+		{"not_found on a person's word", set(4, "evidence", "confirmed"), "", ""},
+		{"not_found, verified", set(4, "evidence", "verified"), "R2", "does not give"},
+		{"proved and not", set(4, "reason", "unproved"), "R2", "nothing is proved"},
+		{"the control record erased", func(w *world, rows []cells) []cells { w.anonymize("email", sim.ControlEmail); return rows }, "", "control record of account"},
+		{"the control record to be erased", func(w *world, rows []cells) []cells {
+			w.sim.Script(func(sim.RequestInfo) sim.Fault { return sim.Fault{Kind: "unavailable"} })
+			w.anonymize("telephone", sim.ControlTelephone)
+			return rows
+		}, "", "would change the control record"},
+		{"answers that may be mixed up", func(_ *world, rows []cells) []cells {
+			rows[6]["state"], rows[6]["reason"], rows[6]["reference"] = "held", "reference_in_doubt", rows[3]["reference"]
+			return rows
+		}, "", ""},
+		{"declined", func(w *world, rows []cells) []cells {
+			w.sim.Decline("", rows[6]["reference"])
+			rows[6]["state"], rows[6]["reason"] = "failed", "declined"
+			return rows
+		}, "", ""},
+		{"declined, and was not", set(6, "state", "failed", "reason", "declined"), "R2", "its ticket is not"},
+		{"confirmed, and was declined", func(w *world, rows []cells) []cells {
+			w.sim.Decline("", rows[6]["reference"])
+			rows[6]["state"], rows[6]["evidence"] = "erased", "confirmed"
+			return rows
+		}, "R2", "not completed"},
 		{"a record more than previewed", set(0, "record_refs", "10001"), "R1", "harm: record 10002"},
 		{"job of another key", func(_ *world, rows []cells) []cells {
 			rows[2]["reference"] = rows[5]["reference"]
@@ -280,6 +314,56 @@ func TestEachRule(t *testing.T) {
 	}
 }
 
+// TestProof: what an outcome rests on has been seen at the vendor, by the look that shows
+// nothing and by the record that proves the place.
+func TestProof(t *testing.T) {
+	const ben = "ben@example.com"
+	for _, tt := range []struct {
+		name     string
+		do       func(w *world, faults func(...string))
+		evidence string
+		want     string
+	}{
+		{"nobody looked", func(*world, func(...string)) {}, "control", "no look was answered with nothing"},
+		{"an account that shows nobody", func(w *world, faults func(...string)) {
+			w.look(sim.ControlEmail)
+			faults("customergauge:nobody")
+			w.look(ben)
+		}, "control", "no look was answered with nothing"},
+		{"the control record was never shown", func(w *world, _ func(...string)) { w.look(ben); w.look(emailOne) }, "control", "control record was not shown"},
+		{"only the control record was shown", func(w *world, _ func(...string)) { w.look(ben); w.look(sim.ControlEmail) }, "others", "nobody else's record was shown"},
+		{"somebody else was shown", func(w *world, _ func(...string)) { w.look(ben); w.look(emailOne) }, "others", ""},
+		{"the control record was shown", func(w *world, _ func(...string)) { w.look(sim.ControlEmail); w.look(ben) }, "control", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			tt.do(w, func(texts ...string) {
+				if err := w.sim.SetFaults(texts...); err != nil {
+					t.Fatal(err)
+				}
+			})
+			r := verdict(t, w, []cells{task("R2", "3", "customergauge", vendors.Email, ben, "not_found", "evidence", tt.evidence)})
+			about := slices.DeleteFunc(r.Problems, func(p Problem) bool { return p.Subject != "R2" || p.Vendor != "customergauge" })
+			if tt.want == "" && len(about) > 0 || tt.want != "" && (len(about) != 1 || !strings.Contains(about[0].What, tt.want)) {
+				t.Errorf("%+v, want %q", about, tt.want)
+			}
+		})
+	}
+
+	// Gone, and nobody has seen that it is.
+	w := newWorld(t)
+	w.look(emailOne)
+	w.anonymize("email", emailOne)
+	if err := w.sim.SetFaults("customergauge.verify:maintenance"); err != nil {
+		t.Fatal(err)
+	}
+	w.look(emailOne)
+	r := verdict(t, w, []cells{task("R1", "2", "customergauge", vendors.Email, emailOne, "erased", "evidence", "verified", "record_refs", "10001;10002")})
+	if !slices.ContainsFunc(r.Problems, func(p Problem) bool { return strings.Contains(p.What, "no look after the change") }) {
+		t.Errorf("%+v", r.Problems)
+	}
+}
+
 // TestLostReplies: an effect whose reply was cut is still an effect that a row must own up to,
 // and a repeated job is counted, not blamed.
 func TestLostReplies(t *testing.T) {
@@ -346,7 +430,7 @@ func TestFetch(t *testing.T) {
 	srv := httptest.NewServer(w.sim)
 	t.Cleanup(srv.Close)
 	f, err := Fetch(t.Context(), srv.Client(), srv.URL+"/")
-	if err != nil || len(f.Ledger) != 5 || len(f.Remaining.CustomerGauge["customergauge"]) != 3 ||
+	if err != nil || len(f.Ledger) != 9 || len(f.Remaining.CustomerGauge["customergauge"]) != 4 ||
 		len(f.Remaining.Voyado["voyado"].Jobs) != 2 || len(f.Remaining.Acqueon["acqueon"]) != 2 {
 		t.Errorf("%+v %v", f, err)
 	}

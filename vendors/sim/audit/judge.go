@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"expunge/vendors"
 	"expunge/vendors/sim"
@@ -70,6 +71,10 @@ type judge struct {
 	effects  map[key][]*sim.Entry
 	taken    map[key][]takenRecord
 	live     map[key][]heldRecord
+	looks    map[key][]*sim.Entry       // previews that were answered with what the vendor holds
+	control  map[key]bool               // what finds a control record
+	controls map[string][]sight         // by account: when the control record was shown
+	sights   map[string][]sight         // and when somebody else's was
 	jobs     map[[2]string]*sim.HeldJob // account, jid
 	tickets  map[[2]string]*sim.Ticket  // account, reference
 }
@@ -80,6 +85,19 @@ type takenRecord struct {
 }
 
 type heldRecord = takenRecord
+
+// sight is a record that an account showed.
+type sight struct {
+	at time.Time
+	of key
+}
+
+// How long around a look that finds nothing a sight proves the place (DESIGN.md, What is
+// believed): the control record's for an hour before or after, other people's for longer.
+const (
+	controlHolds = time.Hour
+	othersHold   = 7 * 24 * time.Hour
+)
 
 // Judge compares. named says that the vendors were named by the caller, so that each of
 // them must be in the report.
@@ -93,6 +111,10 @@ func Judge(facts Facts, files *Files, vs []Vendor, named bool) *Result {
 		effects:  make(map[key][]*sim.Entry),
 		taken:    make(map[key][]takenRecord),
 		live:     make(map[key][]heldRecord),
+		looks:    make(map[key][]*sim.Entry),
+		control:  make(map[key]bool),
+		controls: make(map[string][]sight),
+		sights:   make(map[string][]sight),
 		jobs:     make(map[[2]string]*sim.HeldJob),
 		tickets:  make(map[[2]string]*sim.Ticket),
 	}
@@ -148,14 +170,40 @@ func identifierOf(e *sim.Entry) (vendors.Field, string) {
 func isEffect(e *sim.Entry) bool { return e.Effect && e.Op != "create-export" }
 
 func (j *judge) indexFacts() {
+	for account, records := range j.facts.Remaining.CustomerGauge {
+		for _, rec := range records {
+			switch {
+			case !rec.Control:
+			case rec.Anonymized:
+				j.problem("", sim.CustomerGauge, "harm: the control record of account %s was anonymized", account)
+			default:
+				j.control[keyOf(sim.CustomerGauge, vendors.Email, rec.Email)] = true
+				j.control[keyOf(sim.CustomerGauge, vendors.Telephone, rec.Telephone)] = true
+			}
+		}
+	}
 	for i := range j.facts.Ledger {
 		e := &j.facts.Ledger[i]
+		f, v := identifierOf(e)
+		k := keyOf(e.Kind, f, v)
+		if e.Looked {
+			j.looks[k] = append(j.looks[k], e)
+			if e.Found > 0 {
+				s := sight{e.At, k}
+				if j.control[k] {
+					j.controls[e.Account] = append(j.controls[e.Account], s)
+				} else {
+					j.sights[e.Account] = append(j.sights[e.Account], s)
+				}
+			}
+		}
+		if e.Changes && j.control[k] {
+			j.problem("", e.Kind, "harm: request %d would change the control record", e.Seq)
+		}
 		if !isEffect(e) {
 			continue
 		}
 		j.Effects++
-		f, v := identifierOf(e)
-		k := keyOf(e.Kind, f, v)
 		j.effects[k] = append(j.effects[k], e)
 		for _, rec := range e.Records {
 			addRecord(j.taken, rec, e.Account)
@@ -387,6 +435,9 @@ func (j *judge) claim(r *row) {
 	if r.value == "" {
 		return // told already, or skipped
 	}
+	if r.reason == "unproved" && (r.state == "erased" || r.state == "not_found" || r.state == "failed") {
+		j.against(r, "%s, though it says that nothing is proved", r.state)
+	}
 	switch r.kind {
 	case sim.CustomerGauge:
 		j.claimCG(r)
@@ -403,6 +454,7 @@ func (j *judge) claimCG(r *row) {
 		if n := j.matching(r, j.live, false); n > 0 {
 			j.against(r, "reported not_found, but %d records match", n)
 		}
+		j.proved(r)
 	case "erased":
 		if r.evidence == "confirmed" {
 			return // a person's word
@@ -416,6 +468,13 @@ func (j *judge) claimCG(r *row) {
 		if j.matching(r, j.taken, true) == 0 {
 			j.against(r, "reported erased, but nothing was ever anonymized for it")
 		}
+		last := int64(0)
+		for _, e := range j.effectsOn(r) {
+			last = e.Seq
+		}
+		if !slices.ContainsFunc(j.emptyLooks(r), func(e *sim.Entry) bool { return e.Seq > last }) {
+			j.against(r, "reported verified, but no look after the change was answered with nothing")
+		}
 		if len(r.numbers) == 0 {
 			return
 		}
@@ -426,6 +485,52 @@ func (j *judge) claimCG(r *row) {
 				}
 			}
 		}
+	}
+}
+
+// emptyLooks are the previews by a row's identifier that were answered with nothing.
+func (j *judge) emptyLooks(r *row) []*sim.Entry {
+	var found []*sim.Entry
+	k := keyOf(r.kind, r.field, r.value)
+	for _, e := range j.looks[k] {
+		if _, v := identifierOf(e); e.Found == 0 && r.at(e.Account) && sameValue(k.class, v, r.value) {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// proved checks what a not_found rests on.
+func (j *judge) proved(r *row) {
+	looks := j.emptyLooks(r)
+	if r.evidence == "confirmed" {
+		return // a person's word
+	}
+	if len(looks) == 0 {
+		j.against(r, "reported not_found, but no look was answered with nothing")
+		return
+	}
+	own := keyOf(r.kind, r.field, r.value)
+	shown := func(all map[string][]sight, before time.Duration) bool {
+		return slices.ContainsFunc(looks, func(e *sim.Entry) bool {
+			return slices.ContainsFunc(all[e.Account], func(s sight) bool {
+				d := e.At.Sub(s.at)
+				return s.of != own && d <= before && d >= -controlHolds
+			})
+		})
+	}
+	switch r.evidence {
+	case "control":
+		if !shown(j.controls, controlHolds) {
+			j.against(r, "not_found on evidence control, but the control record was not shown within an hour")
+		}
+	case "others":
+		if !shown(j.sights, othersHold) {
+			j.against(r, "not_found on evidence others, but nobody else's record was shown")
+		}
+	case "":
+	default:
+		j.against(r, "not_found on evidence %q, which this vendor does not give", r.evidence)
 	}
 }
 
@@ -462,6 +567,14 @@ func (j *judge) claimVoyado(r *row) {
 }
 
 func (j *judge) claimAcqueon(r *row) {
+	if r.state == "failed" && r.reason == "declined" {
+		for _, ref := range r.references {
+			if t := find(j.tickets, r, j.facts.Remaining.Names[sim.Acqueon], ref); t == nil || t.DeclinedAt == nil {
+				j.against(r, "reported declined, but its ticket is not")
+			}
+		}
+		return
+	}
 	if r.state != "waiting" && r.state != "erased" {
 		return
 	}
@@ -512,7 +625,7 @@ func (r *row) ownsUp(e *sim.Entry) bool {
 		return false
 	}
 	switch r.reason {
-	case "uncertain_submission", "unknown_outcome", "still_present":
+	case "uncertain_submission", "unknown_outcome", "still_present", "reference_in_doubt":
 		return true
 	case "retrying":
 		return r.state == "pending"
