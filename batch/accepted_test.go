@@ -56,7 +56,7 @@ func TestAccepted(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		r.work(WorkOptions{})
 		r.want("2 waiting")
-		got, err := r.job.Confirm(context.Background(), strings.NewReader("vendor,reference,completed_at\nacqueon,acqueon-1,"+time.Now().Format(time.RFC3339)+"\n"), "kim")
+		got, err := r.confirm("vendor,reference,completed_at\nacqueon,acqueon-1," + time.Now().Format(time.RFC3339) + "\n")
 		if diff := cmp.Diff([]ConfirmResult{{2, "", false}}, got); diff != "" || err != nil {
 			t.Error(diff, err)
 		}

@@ -1,19 +1,14 @@
 package batch
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/gocarina/gocsv"
 
 	"expunge/batch/intake"
 	"expunge/store"
@@ -27,6 +22,21 @@ type confirmation struct {
 	Note        string `csv:"note"`
 }
 
+// confirmations is the table of what people finished by hand.
+var confirmations = intake.Table{Columns: []string{"vendor", "reference", "completed_at", "note"}, Row: &confirmation{}, Needs: []intake.Need{
+	{Columns: []string{"vendor"}, Problem: "there is no column vendor", Hint: confirmationHint},
+	{Columns: []string{"reference"}, Problem: "there is no column reference", Hint: confirmationHint},
+	{Columns: []string{"completed_at"}, Problem: "there is no column completed_at", Hint: confirmationHint},
+}}
+
+const confirmationHint = "the columns are vendor,reference,completed_at and, if you like, note"
+
+// OpenConfirmations opens the file for Confirm, or standard input for "-".
+func OpenConfirmations(path string, stdin io.Reader, o intake.Options) (*intake.File, error) {
+	o.Columns = nil // they are those of people's files
+	return intake.OpenFile(path, stdin, &confirmations, o)
+}
+
 // ConfirmResult is what became of one line.
 type ConfirmResult struct {
 	Line    int
@@ -37,12 +47,12 @@ type ConfirmResult struct {
 // Confirm takes in what people finished by hand: lines of vendor, reference, completed_at
 // and an optional note. It is safe to repeat. A line that names nothing that we submitted
 // is refused and the others are taken.
-func (j *Job) Confirm(ctx context.Context, r io.Reader, who string) ([]ConfirmResult, error) {
+func (j *Job) Confirm(ctx context.Context, f *intake.File, who string) ([]ConfirmResult, error) {
 	known, err := j.Store.Vendors(ctx)
 	if err != nil {
 		return nil, err
 	}
-	lines, results, err := readConfirmations(r, known, j.Now())
+	lines, results, err := readConfirmations(f, known, j.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -135,102 +145,68 @@ func byVendor(lines []confirmLine) map[string][]string {
 // maxConfirmations bounds one file: it is the work of people.
 const maxConfirmations = 1_000_000
 
-// ErrConfirmations: the file as a whole cannot be read.
-var ErrConfirmations = errors.New("the confirmations cannot be read")
+// ErrManyConfirmations: the file has more lines than people finish by hand.
+var ErrManyConfirmations = fmt.Errorf("the file has more than %d lines", maxConfirmations)
 
-// confirmColumns are the columns of a confirmation, by intake.NormalHeader.
-var confirmColumns = map[string]string{"vendor": "vendor", "reference": "reference", "completedat": "completed_at", "note": "note"}
-
-func readConfirmations(r io.Reader, known map[string]store.Vendor, now time.Time) ([]confirmLine, []ConfirmResult, error) {
-	text := bufio.NewReaderSize(io.LimitReader(r, 256<<20), 64<<10)
-	if bom, _ := text.Peek(3); string(bom) == "\ufeff" {
-		text.Discard(3)
-	}
-	peeked, _ := text.Peek(text.Size())
-	first, _, _ := bytes.Cut(peeked, []byte("\n"))
-	cr := csv.NewReader(text)
-	cr.TrimLeadingSpace = true
-	for _, comma := range ";\t" { // as the spreadsheets of half of Europe write it
-		if !bytes.ContainsRune(first, ',') && bytes.ContainsRune(first, comma) {
-			cr.Comma, cr.TrimLeadingSpace = comma, comma != '\t'
-		}
-	}
-	un, err := gocsv.NewUnmarshaller(cr, confirmation{})
-	if errors.Is(err, io.EOF) {
-		err = errors.New("line 1: the file is empty")
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrConfirmations, err)
-	}
-	have := map[string]bool{}
-	if err := un.RenormalizeHeaders(func(headers []string) []string {
-		names := slices.Clone(headers)
-		for i, h := range headers {
-			if column := confirmColumns[intake.NormalHeader(h)]; column != "" && !have[column] {
-				names[i], have[column] = column, true
-			} else {
-				names[i] = "-" // none of ours, or there a second time
-			}
-		}
-		return names
-	}); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrConfirmations, err)
-	}
-	for _, need := range []string{"vendor", "reference", "completed_at"} {
-		if !have[need] {
-			return nil, nil, fmt.Errorf("%w: line 1: there is no column %s", ErrConfirmations, need)
-		}
-	}
+func readConfirmations(f *intake.File, known map[string]store.Vendor, now time.Time) ([]confirmLine, []ConfirmResult, error) {
 	var lines []confirmLine
 	var refused []ConfirmResult
 	for {
-		rec, err := un.Read()
+		row, reject, err := f.Next()
 		if errors.Is(err, io.EOF) {
 			return lines, refused, nil
 		}
-		line := 0
-		refuse := func(why string) { refused = append(refused, ConfirmResult{Line: line, Problem: why}) }
 		if err != nil {
-			var pe *csv.ParseError
-			if !errors.As(err, &pe) || !errors.Is(pe.Err, csv.ErrFieldCount) {
-				return nil, nil, fmt.Errorf("%w: %w", ErrConfirmations, err)
-			}
-			line = pe.StartLine
-			refuse("more or fewer cells than the header")
+			return nil, nil, err
+		}
+		if reject != nil {
+			refused = append(refused, ConfirmResult{Line: reject.Line, Problem: reject.Message})
 			continue
 		}
-		line, _ = cr.FieldPos(0)
-		c := confirmLine{confirmation: rec.(confirmation), line: line}
-		for _, cell := range []*string{&c.Vendor, &c.Reference, &c.CompletedAt} {
-			*cell = strings.TrimSpace(*cell)
+		rec, ok := row.(*confirmation)
+		if !ok {
+			return nil, nil, fmt.Errorf("gocsv gave a %T", row)
 		}
-		if _, ok := known[c.Vendor]; !ok {
-			refuse("unknown vendor")
-			continue
-		}
-		if c.Reference == "" {
-			refuse("no reference")
-			continue
-		}
-		if c.at, err = time.Parse(time.RFC3339, c.CompletedAt); err != nil {
-			if c.at, err = time.Parse(time.DateOnly, c.CompletedAt); err != nil {
-				refuse("completed_at is neither RFC 3339 nor YYYY-MM-DD")
-				continue
-			}
-			// A day means its end: the request was raised on it at the latest. It is one of
-			// the calendar of whoever wrote it, where it may begin and end hours away from UTC.
-			begins := c.at
-			c.at, c.slack = begins.Add(24*time.Hour-time.Second), farthestWest
-			if c.at.After(now) && !begins.After(now.Add(farthestEast)) {
-				c.at = now
-			}
-		}
-		if c.at.After(now.Add(time.Minute)) {
-			refuse("completed_at is in the future")
+		c := confirmLine{confirmation: *rec, line: f.Line()}
+		if problem := c.check(known, now); problem != "" {
+			refused = append(refused, ConfirmResult{Line: c.line, Problem: problem})
 			continue
 		}
 		if lines = append(lines, c); len(lines) > maxConfirmations {
-			return nil, nil, fmt.Errorf("%w: more than %d lines", ErrConfirmations, maxConfirmations)
+			return nil, nil, ErrManyConfirmations
 		}
 	}
+}
+
+// check finds out what a line says, or returns why it says nothing.
+func (c *confirmLine) check(known map[string]store.Vendor, now time.Time) (problem string) {
+	for _, cell := range []*string{&c.Vendor, &c.Reference, &c.CompletedAt} {
+		*cell = strings.TrimSpace(*cell)
+	}
+	if _, ok := known[c.Vendor]; !ok {
+		c.Vendor = strings.ToLower(c.Vendor)
+	}
+	if _, ok := known[c.Vendor]; !ok {
+		return "unknown vendor"
+	}
+	if c.Reference == "" {
+		return "no reference"
+	}
+	var err error
+	if c.at, err = time.Parse(time.RFC3339, c.CompletedAt); err != nil {
+		if c.at, err = time.Parse(time.DateOnly, c.CompletedAt); err != nil {
+			return "completed_at is neither RFC 3339 nor YYYY-MM-DD"
+		}
+		// A day means its end: the request was raised on it at the latest. It is one of
+		// the calendar of whoever wrote it, where it may begin and end hours away from UTC.
+		begins := c.at
+		c.at, c.slack = begins.Add(24*time.Hour-time.Second), farthestWest
+		if c.at.After(now) && !begins.After(now.Add(farthestEast)) {
+			c.at = now
+		}
+	}
+	if c.at.After(now.Add(time.Minute)) {
+		return "completed_at is in the future"
+	}
+	return ""
 }

@@ -1,8 +1,6 @@
 package batch
 
 import (
-	"context"
-	"strings"
 	"testing"
 	"time"
 )
@@ -31,7 +29,7 @@ func TestConfirmDayOfAnyZone(t *testing.T) {
 			r.work(WorkOptions{})
 			submitted := r.tasks()[0].SubmittedAt
 			time.Sleep(time.Minute)
-			got, err := r.job.Confirm(context.Background(), strings.NewReader("vendor,reference,completed_at\nacqueon,acqueon-1,"+tt.day+"\n"), "kim")
+			got, err := r.confirm("vendor,reference,completed_at\nacqueon,acqueon-1," + tt.day + "\n")
 			if err != nil || len(got) != 1 || (got[0].Problem == "") != tt.ok {
 				t.Fatalf("%s: %+v %v", tt.name, got, err)
 			}

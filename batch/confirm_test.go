@@ -1,14 +1,20 @@
 package batch
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 
+	"expunge/batch/intake"
 	"expunge/store"
 	"expunge/vendors"
 )
@@ -25,7 +31,7 @@ func TestConfirm(t *testing.T) {
 		r.work(WorkOptions{})
 		time.Sleep(10*24*time.Hour + 3*time.Hour) // 15:00 of the 12th
 		confirm := func(file string) ([]ConfirmResult, error) {
-			return r.job.Confirm(context.Background(), strings.NewReader(file), "kim")
+			return r.confirm(file)
 		}
 		const header = "vendor,reference,completed_at,note\n"
 		file := "\ufeff" + header +
@@ -45,7 +51,8 @@ func TestConfirm(t *testing.T) {
 			"acqueon,acqueon-5,2000-01-01,before it was asked for\n" +
 			"acqueon,acqueon-5,2000-01-02T11:59:59Z,before it was asked for\n" +
 			"acqueon,acqueon-5\n" +
-			"acqueon,acqueon-5,2000-01-05,a,b\n"
+			"acqueon,acqueon-5,2000-01-05,a,b\n" +
+			"acqueon,acqueon-5,2000-01-05,a\"b\n"
 		got, err := confirm(file)
 		if err != nil {
 			t.Fatal(err)
@@ -57,7 +64,8 @@ func TestConfirm(t *testing.T) {
 			{9, "this vendor never gave us this reference", false}, {10, "unknown vendor", false}, {11, "no reference", false},
 			{12, "completed_at is neither RFC 3339 nor YYYY-MM-DD", false}, {13, "completed_at is in the future", false},
 			{14, "completed_at is in the future", false}, {15, early, false}, {16, early, false},
-			{17, "more or fewer cells than the header", false}, {18, "more or fewer cells than the header", false},
+			{17, "the row has 2 cells, the header 4", false}, {18, "the row has 5 cells, the header 4", false},
+			{19, "a quote stands inside a cell: put the cell in quotes and double the quotes in it", false},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
@@ -138,7 +146,7 @@ func TestConfirmStates(t *testing.T) {
 		for _, ref := range refs {
 			file += time.Now().Format(time.RFC3339) + "," + ref + ",acqueon\n"
 		}
-		got, err := r.job.Confirm(context.Background(), strings.NewReader(file), "kim")
+		got, err := r.confirm(file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -151,7 +159,7 @@ func TestConfirmStates(t *testing.T) {
 		pending := set(r.tasks()[1], store.Held, store.Pending)
 		pending.Reference = "acqueon-old"
 		set(pending, store.Pending, store.Pending)
-		got, err = r.job.Confirm(context.Background(), strings.NewReader("vendor,reference,completed_at\nacqueon,acqueon-old,"+time.Now().Format(time.RFC3339)+"\n"), "kim")
+		got, err = r.confirm("vendor,reference,completed_at\nacqueon,acqueon-old," + time.Now().Format(time.RFC3339) + "\n")
 		if diff := cmp.Diff([]ConfirmResult{{2, "the task with this reference is pending", false}}, got); diff != "" || err != nil {
 			t.Error(diff, err)
 		}
@@ -191,7 +199,7 @@ func TestConfirmSharedReference(t *testing.T) {
 			{"2000-01-05", ConfirmResult{2, "", true}, "3 erased"},
 		} {
 			file := "vendor,reference,completed_at,note\nacqueon,10089," + tt.day + ",done for Anna and CARL at example\n"
-			got, err := r.job.Confirm(context.Background(), strings.NewReader(file), "kim")
+			got, err := r.confirm(file)
 			if diff := cmp.Diff([]ConfirmResult{tt.want}, got); diff != "" || err != nil {
 				t.Error(tt.day, diff, err)
 			}
@@ -206,6 +214,22 @@ func TestConfirmSharedReference(t *testing.T) {
 	})
 }
 
+func utf16le(text string) string {
+	var b []byte
+	for _, u := range utf16.Encode([]rune(text)) {
+		b = binary.LittleEndian.AppendUint16(b, u)
+	}
+	return string(b)
+}
+
+func gzipped(text string) string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	io.WriteString(z, text)
+	z.Close()
+	return b.String()
+}
+
 // TestConfirmSpellings: what spreadsheets make of the header is understood, as in the input.
 func TestConfirmSpellings(t *testing.T) {
 	for name, file := range map[string]string{
@@ -213,15 +237,25 @@ func TestConfirmSpellings(t *testing.T) {
 		"semicolons":   "vendor;reference;completed_at;note\r\nacqueon;10089;2026-11-01;by hand\r\n",
 		"tabs":         "vendor\treference\tcompleted_at\tnote\nacqueon\t10089\t2026-11-01\tby hand\n",
 		"BOM, letters": "\ufeffVendor,Reference,Completed At,NOTE\nacqueon,10089,2026-11-01,by hand\n",
-		"more columns": "ticket;Reference;vendor;Completed-At;vendor;Note\n1;10089;acqueon;2026-11-01;other;by hand\n",
+		"other order":  "Reference;vendor;Completed-At;Note\n10089;acqueon;2026-11-01;by hand\n",
 		"no end":       "vendor;reference;completed_at;note\nacqueon;10089;2026-11-01;by hand",
+		"sep=":         "sep=;\r\nvendor;reference;completed_at;note\r\nacqueon;10089;2026-11-01;by hand\r\n",
+		"empty rows":   "vendor;reference;completed_at;note\r\nacqueon;10089;2026-11-01;by hand\r\n;;;\r\n;\r\n\"\"; ;;\u00a0\r\n   \r\n",
+		"UTF-16":       utf16le("\ufeffvendor\treference\tcompleted_at\tnote\r\nacqueon\t10089\t2026-11-01\tby hand\r\n"),
+		"packed":       gzipped("vendor,reference,completed_at,note\nacqueon,10089,2026-11-01,by hand\n"),
+		"capitals":     "vendor,reference,completed_at,note\nAcqueon,10089,2026-11-01,by hand\n",
 	} {
-		lines, refused, err := readConfirmations(strings.NewReader(file), map[string]store.Vendor{"acqueon": {}}, time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC))
+		f, err := OpenConfirmations("-", strings.NewReader(file), intake.Options{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		lines, refused, err := readConfirmations(f, map[string]store.Vendor{"acqueon": {}}, time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC))
 		if err != nil || len(refused) > 0 || len(lines) != 1 {
 			t.Errorf("%s: %+v %+v %v", name, lines, refused, err)
 			continue
 		}
-		if c := lines[0].confirmation; c != (confirmation{"acqueon", "10089", "2026-11-01", "by hand"}) || lines[0].line != 2 {
+		if c := lines[0].confirmation; c != (confirmation{"acqueon", "10089", "2026-11-01", "by hand"}) || name != "sep=" && lines[0].line != 2 {
 			t.Errorf("%s: %+v", name, lines[0])
 		}
 	}
@@ -237,17 +271,16 @@ func TestConfirmBadFiles(t *testing.T) {
 			"no reference":     "vendor,completed_at\nx,2000-01-01\n",
 			"no date":          "vendor,reference\nx,y\n",
 			"other delimiter":  "vendor|reference|completed_at\nx|y|2000-01-01\n",
-			"quote at first":   "vendor,reference,completed_at\na\"b,y,2000-01-01\n",
 			"quote not closed": "vendor,reference,completed_at\n\"acqueon,y,2000-01-01\n",
 		} {
-			if got, err := r.job.Confirm(context.Background(), strings.NewReader(file), "kim"); !errors.Is(err, ErrConfirmations) {
+			if got, err := r.confirm(file); !errors.As(err, new(*intake.HeaderError)) && !errors.As(err, new(*intake.BrokenFileError)) {
 				t.Errorf("%s: %v %v", name, got, err)
 			}
 		}
-		if _, err := r.job.Confirm(context.Background(), readerFunc(func([]byte) (int, error) { return 0, errDown }), "kim"); !errors.Is(err, ErrConfirmations) {
+		if _, err := r.confirmFrom(readerFunc(func([]byte) (int, error) { return 0, errDown })); !errors.Is(err, errDown) {
 			t.Errorf("a file that cannot be read: %v", err)
 		}
-		if got, err := r.job.Confirm(context.Background(), strings.NewReader("vendor,reference,completed_at\n"), "kim"); err != nil || len(got) != 0 {
+		if got, err := r.confirm("vendor,reference,completed_at\n"); err != nil || len(got) != 0 {
 			t.Errorf("no lines: %v %v", got, err)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -125,6 +126,19 @@ func (r *rig) take(text string) store.Batch {
 	}
 	r.batch = b
 	return b
+}
+
+// confirm takes in confirmations.
+func (r *rig) confirm(text string) ([]ConfirmResult, error) {
+	return r.confirmFrom(strings.NewReader(text))
+}
+
+func (r *rig) confirmFrom(from io.Reader) ([]ConfirmResult, error) {
+	f, err := OpenConfirmations("-", from, intake.Options{Now: time.Now})
+	if err != nil {
+		return nil, err
+	}
+	return r.job.Confirm(context.Background(), f, "kim")
 }
 
 // people takes in n people with an email each.

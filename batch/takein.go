@@ -76,7 +76,7 @@ func taken(ctx context.Context, st *store.Store, path string) (b store.Batch, ag
 		return store.Batch{}, false, err
 	}
 	if len(all) == 0 {
-		return store.Batch{}, false, intake.CheckRegular(path)
+		return store.Batch{}, false, nil
 	}
 	digest, err := intake.Digest(path)
 	if err != nil {

@@ -73,17 +73,27 @@ var synonyms = map[string][]string{
 	"vendors":         {"vendor"},
 }
 
-// knownHeaders maps every known header, in the form of NormalHeader, to our column.
-var knownHeaders = func() map[string]string {
+// identifierColumns are those by which a vendor can know a person.
+func identifierColumns() (all []string) {
+	for _, f := range vendors.Fields() {
+		if vendors.Identifiers.Has(f) {
+			all = append(all, f.String())
+		}
+	}
+	return all
+}
+
+// headers maps every header that is known, in the form of NormalHeader, to our column.
+func (t *Table) headers() map[string]string {
 	known := map[string]string{}
-	for _, column := range Columns() {
+	for _, column := range t.Columns {
 		known[NormalHeader(column)] = column
-		for _, s := range synonyms[column] {
+		for _, s := range t.Synonyms[column] {
 			known[s] = column
 		}
 	}
 	return known
-}()
+}
 
 // NormalHeader is the form in which two spellings of a header are equal: without case,
 // white space, hyphens, dashes and underscores.
@@ -98,19 +108,20 @@ func NormalHeader(header string) string {
 
 // header is what the first record of a file says.
 type header struct {
-	line    int      // where it begins
-	names   []string // as in the file
-	columns []string // for each name our column, or "" where it is not one of ours
-	unknown []int    // the columns that are ignored, in order
+	known   map[string]string // see Table.headers
+	line    int               // where it begins
+	names   []string          // as in the file
+	columns []string          // for each name our column, or "" where it is not one of ours
+	unknown []int             // the columns that are ignored, in order
 }
 
 // resolve finds our column for each name. configured maps our columns to headers and goes
 // before the known names.
-func (h *header) resolve(file string, configured map[string]string) error {
+func (h *header) resolve(file string, t *Table, configured map[string]string) error {
 	fail := func(column int, problem, hint string) error {
 		return &HeaderError{File: file, Line: h.line, Column: column, Problem: problem, Hint: hint}
 	}
-	byHeader, err := byHeader(file, configured)
+	byHeader, err := byHeader(file, t, configured)
 	if err != nil {
 		return err
 	}
@@ -136,7 +147,7 @@ func (h *header) resolve(file string, configured map[string]string) error {
 		if h.columns[i] != "" {
 			continue
 		}
-		column := knownHeaders[NormalHeader(name)]
+		column := h.known[NormalHeader(name)]
 		if _, ok := fromConfig[column]; ok {
 			column = "" // the config says that it is another header
 		}
@@ -146,37 +157,28 @@ func (h *header) resolve(file string, configured map[string]string) error {
 			return err
 		}
 	}
-	for _, column := range Columns() { // in order, for the same error every time
+	for _, column := range t.Columns { // in order, for the same error every time
 		wanted := configured[column]
 		if _, ok := taken[column]; wanted != "" && !ok {
 			return fail(0, fmt.Sprintf("there is no column %q, which the config names as %s", wanted, column),
 				"mend columns: in the config, or the header")
 		}
 	}
-	if _, ok := taken[colSubjectID]; !ok {
-		return fail(0, "there is no subject_id column: it holds the number of each request",
-			cmp.Or(h.nearMiss(colSubjectID), "the first line must be the header; name the column subject_id, or map it with columns: in the config"))
-	}
-	var identifiers []string
-	for _, f := range vendors.Fields() {
-		if vendors.Identifiers.Has(f) {
-			identifiers = append(identifiers, f.String())
+	for _, need := range t.Needs {
+		if !slices.ContainsFunc(need.Columns, func(c string) bool { _, ok := taken[c]; return ok }) {
+			return fail(0, need.Problem, cmp.Or(h.nearMiss(need.Columns...), need.Hint))
 		}
-	}
-	if !slices.ContainsFunc(identifiers, func(c string) bool { _, ok := taken[c]; return ok }) {
-		return fail(0, "there is no column by which a vendor could know a person: "+strings.Join(identifiers, ", "),
-			cmp.Or(h.nearMiss(identifiers...), "name one of them so, or map it with columns: in the config"))
 	}
 	return nil
 }
 
 // byHeader turns the config's columns round, in the form of NormalHeader.
-func byHeader(file string, configured map[string]string) (map[string]string, error) {
+func byHeader(file string, t *Table, configured map[string]string) (map[string]string, error) {
 	byHeader := map[string]string{}
 	for column, name := range configured {
-		if !slices.Contains(Columns(), column) {
+		if !slices.Contains(t.Columns, column) {
 			return nil, &HeaderError{File: file, Problem: fmt.Sprintf("columns: in the config names %q, which is not a column", column),
-				Hint: "the columns are " + strings.Join(Columns(), ", ")}
+				Hint: "the columns are " + strings.Join(t.Columns, ", ")}
 		}
 		n := NormalHeader(name)
 		if n == "" {
@@ -200,7 +202,7 @@ func (h *header) warning() string {
 	var names []string
 	for _, i := range h.unknown[:min(len(h.unknown), most)] {
 		name := h.show(i)
-		if column := nearest(h.names[i]); column != "" {
+		if column := nearest(h.names[i], h.known); column != "" {
 			name += fmt.Sprintf(" (looks like %s: map it with columns: in the config if it is)", column)
 		}
 		names = append(names, name)
@@ -214,7 +216,7 @@ func (h *header) warning() string {
 // nearMiss is a hint that names an ignored header which looks like one of columns, or "".
 func (h *header) nearMiss(columns ...string) string {
 	for _, i := range h.unknown {
-		if column := nearest(h.names[i]); column != "" && slices.Contains(columns, column) {
+		if column := nearest(h.names[i], h.known); column != "" && slices.Contains(columns, column) {
 			return fmt.Sprintf("%s looks like %s; map it with columns: in the config", h.show(i), column)
 		}
 	}
@@ -238,23 +240,23 @@ func (h *header) show(i int) string {
 }
 
 // nearest returns the column whose name or synonym is a slip of the pen away from name, or "".
-func nearest(name string) string {
+func nearest(name string, known map[string]string) string {
 	n := NormalHeader(name)
 	if len(n) > 64 {
 		return ""
 	}
 	best, column := 3, ""
-	for known, c := range knownHeaders {
+	for other, c := range known {
 		// Short names are near to everything.
 		allowed := 2
-		if len(known) < 8 {
+		if len(other) < 8 {
 			allowed = 1
 		}
-		if len(known) < 4 {
+		if len(other) < 4 {
 			continue
 		}
 		// Two columns that are equally near: the first by name, whatever the map's order.
-		if d := strict.Distance(n, known); d <= allowed && (d < best || d == best && c < column) {
+		if d := strict.Distance(n, other); d <= allowed && (d < best || d == best && c < column) {
 			best, column = d, c
 		}
 	}
@@ -264,7 +266,8 @@ func nearest(name string) string {
 // sniff finds the delimiter of a file from its first bytes: the one under which the header
 // has the most known columns, then the most columns. ok is false where no delimiter gives
 // a complete header.
-func sniff(peeked []byte, whole bool, configured map[string]string) (comma rune, h header, ok bool) {
+func sniff(peeked []byte, whole bool, t *Table, configured map[string]string) (comma rune, h header, ok bool) {
+	known := t.headers()
 	wanted := map[string]bool{}
 	for _, name := range configured {
 		wanted[NormalHeader(name)] = true
@@ -279,13 +282,13 @@ func sniff(peeked []byte, whole bool, configured map[string]string) (comma rune,
 		}
 		score := len(names)
 		for _, name := range names {
-			if n := NormalHeader(name); wanted[n] || knownHeaders[n] != "" {
+			if n := NormalHeader(name); wanted[n] || known[n] != "" {
 				score += 1 << 20
 			}
 		}
 		if score > best {
 			line, _ := cr.FieldPos(0)
-			best, comma, h, ok = score, c, header{line: line, names: names}, true
+			best, comma, h, ok = score, c, header{known: known, line: line, names: names}, true
 		}
 	}
 	return comma, h, ok
@@ -308,21 +311,20 @@ func unreadable(file string, peeked []byte, whole bool, err error) error {
 	return &HeaderError{File: file, Line: 1, Problem: "the file is empty", Hint: "the first line must be the header"}
 }
 
-// foreign recognises files that are not UTF-8 CSV by their first bytes.
+// foreign recognises what is no CSV by its first bytes.
 func foreign(file string, peeked []byte) error {
 	fail := func(problem, hint string) error {
 		return &HeaderError{File: file, Line: 1, Problem: problem, Hint: hint}
 	}
 	line, _, _ := bytes.Cut(peeked, []byte("\n"))
 	switch {
-	case bytes.HasPrefix(peeked, []byte("\xff\xfe")), bytes.HasPrefix(peeked, []byte("\xfe\xff")):
-		return fail("the file is UTF-16", "save it as CSV UTF-8")
 	case bytes.HasPrefix(peeked, []byte("PK\x03\x04")):
 		return fail("the file is a workbook or a zip archive", "save the sheet as CSV UTF-8")
 	case bytes.HasPrefix(peeked, []byte("\xd0\xcf\x11\xe0")):
 		return fail("the file is an old workbook", "save the sheet as CSV UTF-8")
 	case slices.Contains(line, 0):
-		return fail("the file holds zero bytes: it is binary or UTF-16", "save it as CSV UTF-8")
+		return fail("the file holds zero bytes: it is binary, or UTF-16 without a byte order mark",
+			"save it as CSV UTF-8, or write encoding: utf-16le in the config, or --encoding utf-16le")
 	case slices.Contains(bytes.TrimSuffix(line, []byte("\r")), '\r'):
 		// All rows would be one header, and be named as its unknown columns.
 		return fail("its lines end in carriage returns alone", "save it as CSV UTF-8 with the line ends of Windows or Unix")

@@ -383,8 +383,7 @@ func TestBadRowThenGood(t *testing.T) {
 	}{
 		{"short", "DSR-1,a@example.com\n", RaggedRow, []string{"DSR-1", "a@example.com"}},
 		{"long", "DSR-1,a@example.com,x,y\n", RaggedRow, []string{"DSR-1", "a@example.com", "x", "y"}},
-		{"white space", "   \n", RaggedRow, []string{"   "}},
-		{"only delimiters", ",,\n", MissingSubjectID, []string{"", "", ""}},
+		{"only quotes", ",\"\"\"\",\n", MissingSubjectID, []string{"", `"`, ""}},
 		{"Latin-1", "DSR-1,a@example.com,\xe5sa\n", NotUTF8, []string{"DSR-1", "a@example.com", "\xe5sa"}},
 		{"Latin-1 and short", "DSR-1,\xe5sa\n", NotUTF8, []string{"DSR-1", "\xe5sa"}},
 		{"Latin-1 id", "\xe5,a@example.com,\n", NotUTF8, []string{"\xe5", "a@example.com", ""}},
@@ -413,6 +412,113 @@ func TestBadRowThenGood(t *testing.T) {
 				t.Error(d)
 			}
 		})
+	}
+}
+
+// Rows without any cell filled, as spreadsheets leave them below the last one, are no rows.
+func TestEmptyRows(t *testing.T) {
+	var log bytes.Buffer
+	o := testOptions()
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	r, err := New(strings.NewReader("subject_id;email;comments\r\n;;\r\nDSR-1;a@example.com;\r\n   \r\n;\r\n\"\"; ;\u00a0\r\n;;;;\r\n\t\r\nDSR-2;b@example.com;\r\n;;\r\n"), "people.csv", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, rejects, err := drain(t, r)
+	if err != nil || len(rejects) > 0 || len(rows) != 2 || r.Rows() != 2 || rows[1].Line != 9 {
+		t.Errorf("%+v %+v %v", rows, rejects, err)
+	}
+	if !strings.Contains(log.String(), "passed over") || !strings.Contains(log.String(), "rows=7") {
+		t.Errorf("%s", log.String())
+	}
+}
+
+// A header without rows is worth a word: the export may have found nobody, or been cut off.
+func TestNoRows(t *testing.T) {
+	var log bytes.Buffer
+	o := testOptions()
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	for _, text := range []string{"subject_id,email", "subject_id,email\n", "subject_id,email\n,\n"} {
+		log.Reset()
+		if rows, rejects, err := readAll(t, text, o); len(rows)+len(rejects) > 0 || err != nil {
+			t.Errorf("%q: %v %v %v", text, rows, rejects, err)
+		}
+		if n := strings.Count(log.String(), "has a header and no rows"); n != 1 {
+			t.Errorf("%q: %s", text, log.String())
+		}
+	}
+}
+
+// A file whose last row may be half written, or which is not any more what it was, is
+// refused as a whole: half of an address can be somebody else's.
+func TestCutOffFiles(t *testing.T) {
+	const text = "subject_id,email\nDSR-1,a@example.com\nDSR-2,b@example.co"
+	for _, c := range []struct {
+		name, text string
+		age        time.Duration
+		during     func(path string) error // while it is read
+		want       error
+	}{
+		{"no line end, old", text, time.Hour, nil, nil},
+		{"no line end, young", text, 30 * time.Second, nil, errCutOff},
+		{"no line end, from the future", text, -30 * time.Second, nil, errCutOff},
+		{"line end, young", text + "\n", 0, nil, nil},
+		{"header only, young", "subject_id,email", 0, nil, errCutOff},
+		{"grows", text + "\n", time.Hour, func(path string) error {
+			f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+			if err == nil {
+				_, err = f.WriteString("DSR-3,c@example.com\n")
+				f.Close()
+			}
+			return err
+		}, errChanged},
+		{"shrinks", text + "\n", time.Hour, func(path string) error { return os.Truncate(path, 30) }, errChanged},
+		{"is written over", text + "\n", time.Hour, func(path string) error { return os.Chtimes(path, testNow, testNow) }, errChanged},
+		{"is replaced", text + "\n", time.Hour, os.Remove, nil}, // what was opened is whole
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "people.csv")
+			if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(path, testNow.Add(-c.age), testNow.Add(-c.age)); err != nil {
+				t.Fatal(err)
+			}
+			r, err := Open(path, nil, testOptions())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if c.during != nil {
+				if err := c.during(path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, _, err = drain(t, r)
+			var broken *BrokenFileError
+			if !errors.Is(err, c.want) || err != nil && (!errors.As(err, &broken) || broken.Hint == "" || r.Digest() != [32]byte{}) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+		})
+	}
+	// A pipe has no age, and a packed file says itself where it ends.
+	var log bytes.Buffer
+	o := testOptions()
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	if _, _, err := readAll(t, text, o); err != nil || !strings.Contains(log.String(), "no line end") {
+		t.Errorf("pipe: %v %s", err, log.String())
+	}
+	path := filepath.Join(t.TempDir(), "people.csv.gz")
+	if err := errors.Join(os.WriteFile(path, pack(t, text), 0o600), os.Chtimes(path, testNow, testNow)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(path, nil, testOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if rows, _, err := drain(t, r); err != nil || len(rows) != 2 {
+		t.Errorf("packed: %d rows, %v", len(rows), err)
 	}
 }
 

@@ -3,10 +3,10 @@ package intake
 import (
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
-	"os"
+
+	"expunge/store/atomicfile"
 )
 
 // MaxRow is how many bytes may pass without the end of a row. encoding/csv holds a whole
@@ -36,6 +36,8 @@ type window struct {
 	base int64 // offset of buf[0]
 	mark int64 // where the row that is being read begins
 	err  error // the first error: bufio forgets one after it has reported it
+
+	unended bool // what was read last does not end a line
 }
 
 func (w *window) Read(p []byte) (int, error) {
@@ -44,6 +46,9 @@ func (w *window) Read(p []byte) (int, error) {
 	}
 	n, err := w.r.Read(p)
 	w.err = err
+	if n > 0 {
+		w.unended = p[n-1] != '\n'
+	}
 	if done := w.mark - w.base; done > 0 {
 		w.buf = append(w.buf[:0], w.buf[done:]...)
 		w.base = w.mark
@@ -75,22 +80,9 @@ func (w *window) failed() error {
 	return w.err
 }
 
-// CheckRegular returns an error for what is not a file that can be read more than once.
-func CheckRegular(path string) error {
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", path)
-	}
-	return err
-}
-
-// Digest returns the SHA-256 of a regular file's bytes: what Reader.Digest returns for it
-// at its end.
+// Digest returns the SHA-256 of a file's bytes: what File.Digest returns for it at its end.
 func Digest(path string) (sum [32]byte, err error) {
-	if err := CheckRegular(path); err != nil {
-		return sum, err
-	}
-	f, err := os.Open(path)
+	f, _, err := atomicfile.OpenRegular(path)
 	if err != nil {
 		return sum, err
 	}

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
+	"os"
 	"os/user"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"expunge/batch"
-	"expunge/store/atomicfile"
 )
 
 func (a *app) confirmCommand() *cobra.Command {
@@ -25,26 +24,27 @@ func (a *app) confirmCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
-			r := a.input(ctx)
 			if args[0] != "-" {
-				f, _, err := atomicfile.OpenRegular(args[0])
-				if err != nil {
+				if _, err := os.Stat(args[0]); err != nil {
 					return usage(fmt.Errorf("confirmations: %w", err), "name the CSV file, or - for standard input")
 				}
-				defer f.Close()
-				r = f
 			}
-			return a.withStore(ctx, false, func(s *session) error { return a.confirm(ctx, s, r, args[0], who) })
+			return a.withStore(ctx, false, func(s *session) error { return a.confirm(ctx, s, args[0], who) })
 		},
 	}
 	c.Flags().StringVar(&who, "by", "", "`who` confirms (default: the login name)")
 	return c
 }
 
-func (a *app) confirm(ctx context.Context, s *session, r io.Reader, name, who string) error {
-	results, err := s.job.Confirm(ctx, r, a.who(who))
-	if errors.Is(err, batch.ErrConfirmations) {
-		return usage(fmt.Errorf("%s: %w", name, err), "the columns are vendor,reference,completed_at and, if you like, note")
+func (a *app) confirm(ctx context.Context, s *session, path, who string) error {
+	f, err := batch.OpenConfirmations(path, a.input(ctx), s.reading())
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	results, err := s.job.Confirm(ctx, f, a.who(who))
+	if errors.Is(err, batch.ErrManyConfirmations) {
+		return usage(fmt.Errorf("%s: %w", path, err), "hand them in in several files")
 	}
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func (a *app) confirm(ctx context.Context, s *session, r io.Reader, name, who st
 		switch {
 		case res.Problem != "":
 			refused++
-			a.note(slog.LevelWarn, "", "%s:%d: %s", name, res.Line, res.Problem)
+			a.note(slog.LevelWarn, "", "%s:%d: %s", path, res.Line, res.Problem)
 		case res.Again:
 			again++
 		default:

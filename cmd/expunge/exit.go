@@ -134,7 +134,7 @@ func classify(err error) (int, string) {
 	case errors.As(err, &header):
 		return exitUsage, cmp.Or(header.Hint, "`expunge init` writes an example of an input file; `columns:` in the config maps headers that are not ours")
 	case errors.As(err, &broken):
-		return exitUsage, "nothing of this file was taken in: mend it and run again"
+		return exitUsage, cmp.Or(broken.Hint, "nothing of this file was taken in: mend it and run again")
 	case errors.Is(err, batch.ErrTooMany):
 		return exitUsage, "if this file is meant to be so large, run again with --allow-large"
 	case errors.Is(err, batch.ErrExportDir):
