@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"os/user"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"expunge/batch"
+	"expunge/store/atomicfile"
 )
 
 func (a *app) confirmCommand() *cobra.Command {
@@ -25,9 +25,11 @@ func (a *app) confirmCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
 			if args[0] != "-" {
-				if _, err := os.Stat(args[0]); err != nil {
+				f, _, err := atomicfile.OpenRegular(args[0]) // before the store is opened, which takes its lock
+				if err != nil {
 					return usage(fmt.Errorf("confirmations: %w", err), "name the CSV file, or - for standard input")
 				}
+				f.Close()
 			}
 			return a.withStore(ctx, false, func(s *session) error { return a.confirm(ctx, s, args[0], who) })
 		},
