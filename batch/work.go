@@ -180,7 +180,7 @@ func (w *taskWork) exportFirst(ctx context.Context) (*store.Export, error) {
 	if err == nil && !ok {
 		// The intent is on disk before the vendor is asked.
 		e = store.Export{Task: w.task.ID, Vendor: l.id}
-		err = l.r.store.ApplyExport(store.ExportChange{New: true, Export: e})
+		err = l.r.store.Apply(store.ExportChange{New: true, Export: e})
 	}
 	if err != nil {
 		if ctx.Err() == nil {
@@ -358,11 +358,11 @@ func (w *exportWork) record(onDisk func(error)) error {
 	}
 	ch := store.ExportChange{From: from.State, Wake: to.State.Final() || from.State == store.ExportCreating && from.Lost+from.Damaged > 0, Export: to}
 	if to.State.Final() || to.Reference != from.Reference {
-		err := l.r.store.ApplyExport(ch)
+		err := l.r.store.Apply(ch)
 		onDisk(err)
 		return err
 	}
-	l.r.store.ApplyExportLater(ch, onDisk)
+	l.r.store.ApplyLater(ch, onDisk)
 	return nil
 }
 

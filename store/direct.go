@@ -19,8 +19,7 @@ type query struct {
 	row   []driver.Value
 }
 
-// prepare prepares a statement whose rows have the given number of columns.
-func prepare(c driver.Conn, text string, columns int) (*query, error) {
+func prepare(c driver.Conn, text string) (*query, error) {
 	st, err := c.Prepare(text)
 	if err != nil {
 		return nil, err
@@ -30,7 +29,7 @@ func prepare(c driver.Conn, text string, columns int) (*query, error) {
 		st.Close()
 		return nil, fmt.Errorf("store: the driver's %T cannot be queried", st)
 	}
-	return &query{st: st, run: run, row: make([]driver.Value, columns)}, nil
+	return &query{st: st, run: run}, nil
 }
 
 // each runs the statement and calls fn, which may be nil, for every row; its values are
@@ -44,6 +43,9 @@ func (q *query) each(fn func(row []driver.Value) error, args ...driver.Value) (n
 	rows, err := q.run.QueryContext(context.Background(), q.named)
 	if err != nil {
 		return 0, err
+	}
+	if q.row == nil {
+		q.row = make([]driver.Value, len(rows.Columns()))
 	}
 	for err == nil {
 		if err = rows.Next(q.row); err != nil {

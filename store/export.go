@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -88,25 +87,11 @@ type ExportChange struct {
 	Export
 }
 
-// ApplyExport makes the change and returns when it is on disk; see Apply.
-func (s *Store) ApplyExport(ch ExportChange) error {
-	done := make(chan error, 1)
-	s.exportOp(ch, true, func(err error) { done <- err })
-	return <-done
-}
-
-// ApplyExportLater queues the change to ride with the next commit; see ApplyLater.
-func (s *Store) ApplyExportLater(ch ExportChange, done func(error)) { s.exportOp(ch, false, done) }
-
-func (s *Store) exportOp(ch ExportChange, wait bool, done func(error)) {
-	switch {
-	case s.write == nil:
-		done(errors.New("store: opened read-only"))
-	case !ch.New && !mayExport(ch.From, ch.State):
-		done(fmt.Errorf("%w: export of task %d from %v to %v", ErrTransition, ch.Task, ch.From, ch.State))
-	default:
-		s.ops <- &op{change: &Change{export: &ch}, wait: wait, done: done}
+func (ch ExportChange) check() error {
+	if !ch.New && !mayExport(ch.From, ch.State) {
+		return fmt.Errorf("%w: export of task %d from %v to %v", ErrTransition, ch.Task, ch.From, ch.State)
 	}
+	return nil
 }
 
 func mayExport(from, to ExportState) bool {
@@ -135,22 +120,22 @@ const (
 // list of package batch.
 const exportUnmade = "export_failed"
 
-// applyExport makes one change inside the open transaction.
-func (w *writer) applyExport(ch *ExportChange) error {
+// apply makes the change inside the open transaction.
+func (ch ExportChange) apply(w *writer) error {
 	e, now := &ch.Export, w.s.o.Now().Unix()
 	if ch.New {
 		w.s.exported.Store(true)
-		_, err := w.st.exportNew.each(nil, e.Task, e.Vendor, int64(e.State))
+		_, err := w.each(sqlExportNew, nil, e.Task, e.Vendor, int64(e.State))
 		return err
 	}
-	if _, err := w.st.exportFormer.each(nil, now, e.Task, int64(ch.From), nullText(e.Reference)); err != nil {
+	if _, err := w.each(sqlExportFormer, nil, now, e.Task, int64(ch.From), nullText(e.Reference)); err != nil {
 		return err
 	}
 	var bytes, files any
 	if e.State == ExportStored {
 		bytes, files = e.Bytes, int64(e.Files)
 	}
-	n, err := w.st.exportMove.each(nil, int64(e.State), nullMillis(e.NextAt), int64(e.Attempts), int64(e.Lost), int64(e.Damaged),
+	n, err := w.each(sqlExportMove, nil, int64(e.State), nullMillis(e.NextAt), int64(e.Attempts), int64(e.Lost), int64(e.Damaged),
 		nullText(e.Reference), nullSecs(e.CreatedAt), nullSecs(e.DoneAt), nullSecs(e.EndedAt), nullText(e.File), bytes,
 		nullText(e.SHA256), files, nullText(e.Reason), nullText(e.Message), e.Task, int64(ch.From))
 	if err != nil {
@@ -160,7 +145,7 @@ func (w *writer) applyExport(ch *ExportChange) error {
 		return fmt.Errorf("%w: the export of task %d is not %v", ErrConflict, e.Task, ch.From)
 	}
 	if ch.Wake {
-		_, err = w.st.exportWake.each(nil, w.s.o.Now().UnixMilli(), e.Task)
+		_, err = w.each(sqlExportWake, nil, w.s.o.Now().UnixMilli(), e.Task)
 	}
 	return err
 }

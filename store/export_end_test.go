@@ -38,12 +38,12 @@ func TestExportOfItsOwnStays(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		e, s, w, x := newExport(t)
 		x = exportAt(x, ExportWaiting, e.now)
-		if err := s.ApplyExport(ExportChange{From: ExportCreating, Export: x}); err != nil {
+		if err := s.Apply(ExportChange{From: ExportCreating, Export: x}); err != nil {
 			t.Fatal(err)
 		}
 		if again {
 			x.State, x.Lost, x.NextAt = ExportCreating, 1, e.now.Add(time.Minute)
-			if err := s.ApplyExport(ExportChange{From: ExportWaiting, Export: x}); err != nil {
+			if err := s.Apply(ExportChange{From: ExportWaiting, Export: x}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -35,7 +35,7 @@ func newExport(t *testing.T) (*env, *Store, Work, Export) {
 	t.Helper()
 	e, s, w := oneTask(t)
 	x := Export{Task: w.ID, Vendor: w.Vendor}
-	if err := s.ApplyExport(ExportChange{New: true, Export: x}); err != nil {
+	if err := s.Apply(ExportChange{New: true, Export: x}); err != nil {
 		t.Fatal(err)
 	}
 	return e, s, w, x
@@ -52,7 +52,7 @@ func TestExportRoundTrip(t *testing.T) {
 		from := x.State
 		x = exportAt(x, state, e.now.UTC())
 		x.Attempts, x.Lost, x.Damaged, x.Message = 3, 1, 1, "the vendor says: done"
-		if err := s.ApplyExport(ExportChange{From: from, Export: x}); err != nil {
+		if err := s.Apply(ExportChange{From: from, Export: x}); err != nil {
 			t.Fatal(err)
 		}
 		s.close(t)
@@ -80,11 +80,11 @@ func TestExportSteps(t *testing.T) {
 			for _, step := range path[from] {
 				was := at.State
 				at = exportAt(at, step, now)
-				if err := s.ApplyExport(ExportChange{From: was, Export: at}); err != nil {
+				if err := s.Apply(ExportChange{From: was, Export: at}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			err := s.ApplyExport(ExportChange{From: from, Export: exportAt(x, state, now)})
+			err := s.Apply(ExportChange{From: from, Export: exportAt(x, state, now)})
 			if mayExport(from, state) != (err == nil) || err != nil && !errors.Is(err, ErrTransition) {
 				t.Errorf("%v to %v: %v", from, state, err)
 			}
@@ -104,7 +104,7 @@ func TestExportSteps(t *testing.T) {
 // An export that has moved on is not overwritten.
 func TestExportConflict(t *testing.T) {
 	e, s, _, x := newExport(t)
-	if err := s.ApplyExport(ExportChange{From: ExportReady, Export: exportAt(x, ExportStored, e.now)}); !errors.Is(err, ErrConflict) {
+	if err := s.Apply(ExportChange{From: ExportReady, Export: exportAt(x, ExportStored, e.now)}); !errors.Is(err, ErrConflict) {
 		t.Errorf("%v", err)
 	}
 	if got, _, _ := s.ExportOf(ctx, x.Task); got.State != ExportCreating {
@@ -132,7 +132,7 @@ func TestClaimExports(t *testing.T) {
 		t.Errorf("an export that its task's work makes was claimed")
 	}
 	x = exportAt(x, ExportWaiting, e.now)
-	if err := s.ApplyExport(ExportChange{From: ExportCreating, Export: x}); err != nil {
+	if err := s.Apply(ExportChange{From: ExportCreating, Export: x}); err != nil {
 		t.Fatal(err)
 	}
 	next, ok, err := s.NextExportAt(ctx, w.Vendor, e.now)
@@ -144,7 +144,7 @@ func TestClaimExports(t *testing.T) {
 	}
 	y := x
 	y.Reference = "job-2"
-	if err := s.ApplyExport(ExportChange{From: ExportWaiting, Export: y}); err != nil {
+	if err := s.Apply(ExportChange{From: ExportWaiting, Export: y}); err != nil {
 		t.Fatal(err)
 	}
 	if ref := scalar[string](t, raw(t, e.path), `SELECT reference FROM former_exports`); ref != "job-1" {
@@ -175,7 +175,7 @@ func TestExportWakes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := s.ApplyExport(ExportChange{From: ExportCreating, Wake: true, Export: exportAt(x, ExportFailed, e.now)}); err != nil {
+		if err := s.Apply(ExportChange{From: ExportCreating, Wake: true, Export: exportAt(x, ExportFailed, e.now)}); err != nil {
 			t.Fatal(err)
 		}
 		due, err := s.ClaimDue(ctx, w.Vendor, e.now, Verifying, 10)
@@ -190,7 +190,7 @@ func TestExportWakes(t *testing.T) {
 func TestExportOutlivesItsTask(t *testing.T) {
 	e, s, w, x := newExport(t)
 	x = exportAt(x, ExportWaiting, e.now)
-	if err := s.ApplyExport(ExportChange{From: ExportCreating, Export: x}); err != nil {
+	if err := s.Apply(ExportChange{From: ExportCreating, Export: x}); err != nil {
 		t.Fatal(err)
 	}
 	other, err := s.TaskByID(ctx, w.ID+1)
@@ -233,7 +233,7 @@ func TestExportOutlivesItsTask(t *testing.T) {
 		ref := x.Reference
 		x = exportAt(x, state, e.now)
 		x.Reference = ref
-		if err := s.ApplyExport(ExportChange{From: from, Export: x}); err != nil {
+		if err := s.Apply(ExportChange{From: from, Export: x}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -432,7 +432,7 @@ func insertSubjects(c driver.Conn, batch int64, rows []subjectRow) (err error) {
 	for group := range slices.Chunk(rows, perInsert) {
 		if len(group) != prepared {
 			insert.close()
-			if insert, err = prepare(c, `INSERT INTO subjects VALUES `+one+strings.Repeat(","+one, len(group)-1), 0); err != nil {
+			if insert, err = prepare(c, `INSERT INTO subjects VALUES `+one+strings.Repeat(","+one, len(group)-1)); err != nil {
 				return err
 			}
 			prepared = len(group)
@@ -458,7 +458,7 @@ func fanOut(c driver.Conn, subjects []subjectRow, now int64) error {
 	q, err := prepare(c, `INSERT INTO tasks (id, vendor, identifier, state, due_at, next_at, reason, completed_at)
  SELECT s.id*1000 + h.n, h.vendor, h.identifier, h.state, s.due_at, CASE WHEN h.state = 0 THEN 0 END, h.reason,
  CASE WHEN h.state >= 6 THEN ? END
- FROM subjects s CROSS JOIN shapes h ON h.shape = s.shape WHERE s.id BETWEEN ? AND ?`, 0)
+ FROM subjects s CROSS JOIN shapes h ON h.shape = s.shape WHERE s.id BETWEEN ? AND ?`)
 	if err != nil {
 		return err
 	}

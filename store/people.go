@@ -172,7 +172,7 @@ func (s *Store) Decide(ctx context.Context, ch Change, d Decision) error {
 // nothing. A task that has moved on (ErrConflict) stops it.
 func (s *Store) DecideAll(ctx context.Context, changes []Change, d Decision) error {
 	for i := range changes {
-		if err := s.checkChange(&changes[i]); err != nil {
+		if err := changes[i].check(); err != nil {
 			return err
 		}
 	}
@@ -185,7 +185,7 @@ func (s *Store) DecideAll(ctx context.Context, changes []Change, d Decision) err
 				secs(d.At), d.Who, d.Action, ch.Subject(), nullText(d.Note), ch.ID); err != nil {
 				return err
 			}
-			if err := c.Raw(func(any) error { return s.w.apply(ch) }); err != nil {
+			if err := c.Raw(func(any) error { return ch.apply(s.w) }); err != nil {
 				return err
 			}
 		}

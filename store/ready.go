@@ -70,7 +70,7 @@ func (s *Store) ClaimReady(ctx context.Context, vendor int64, c *Cursor, limit i
 
 // listReady lists the blocks of new tasks.
 func listReady(c driver.Conn, blocks map[readyBlock]int64) error {
-	q, err := prepare(c, sqlList, 0)
+	q, err := prepare(c, sqlList)
 	if err != nil {
 		return err
 	}

@@ -71,8 +71,6 @@ type Work struct {
 type Change struct {
 	From State
 	Task
-
-	export *ExportChange // instead of all the above
 }
 
 const taskColumns = `t.id, t.vendor, t.identifier, t.due_at, t.follows, t.state, t.reason, t.evidence, t.next_at, t.records, t.records_after,
@@ -147,15 +145,6 @@ func (v *taskScan) finish(t *Task) error {
 	return t.setMore(v.more)
 }
 
-// statements are the writer's prepared statements.
-type statements struct {
-	begin, commit, rollback                         *query
-	moveReady, move, moveReplaced, former           *query
-	follow, followers, subject, open, reseal        *query
-	exportNew, exportMove, exportFormer, exportWake *query
-	exportEnd                                       *query
-}
-
 const (
 	sqlSet = `UPDATE tasks SET state=?1, reason=?2, evidence=?3, records=?4, records_after=?5, record_refs=?6, reference=?7, more=?8,
  previewed_at=?9, submitted_at=?10, completed_at=?11, verified_at=?12`
@@ -180,64 +169,7 @@ const (
 	sqlReseal = `UPDATE subjects SET sealed = ? WHERE id = ?`
 )
 
-func (st *statements) prepare(c *sql.Conn) error {
-	return c.Raw(func(dc any) error {
-		conn, ok := dc.(driver.Conn)
-		if !ok {
-			return fmt.Errorf("store: the driver's connection is a %T", dc)
-		}
-		for _, p := range []struct {
-			into    **query
-			text    string
-			columns int
-		}{
-			{&st.begin, "BEGIN IMMEDIATE", 0}, {&st.commit, "COMMIT", 0}, {&st.rollback, "ROLLBACK", 0},
-			{&st.moveReady, sqlMoveReady, 1}, {&st.move, sqlMove, 1}, {&st.moveReplaced, sqlMoveReplaced, 1}, {&st.former, sqlFormer, 0}, {&st.follow, sqlFollow, 0}, {&st.followers, sqlFollowers, 1},
-			{&st.subject, sqlSubject, 1}, {&st.open, sqlOpen, 1}, {&st.reseal, sqlReseal, 0},
-			{&st.exportNew, sqlExportNew, 0}, {&st.exportMove, sqlExportMove, 1}, {&st.exportFormer, sqlExportFormer, 0}, {&st.exportWake, sqlExportWake, 0}, {&st.exportEnd, sqlExportEnd, 0},
-		} {
-			var err error
-			if *p.into, err = prepare(conn, p.text, p.columns); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func (st *statements) close() {
-	for _, q := range []*query{st.begin, st.commit, st.rollback, st.moveReady, st.move, st.moveReplaced, st.former, st.follow, st.followers, st.subject, st.open, st.reseal,
-		st.exportNew, st.exportMove, st.exportFormer, st.exportWake, st.exportEnd} {
-		q.close()
-	}
-}
-
-// Apply makes the change and returns when it is on disk. ErrConflict says that the task
-// was not in state From; nothing has changed then. ErrTransition says that the table has
-// no such step. Apply is not cut short by a context: what it records has happened.
-func (s *Store) Apply(ch Change) error {
-	if err := s.checkChange(&ch); err != nil {
-		return err
-	}
-	done := make(chan error, 1)
-	s.ops <- &op{change: &ch, wait: true, done: func(err error) { done <- err }}
-	return <-done
-}
-
-// ApplyLater queues the change to ride with the next commit. done is called after that
-// commit, from the writer's goroutine, and must not block.
-func (s *Store) ApplyLater(ch Change, done func(error)) {
-	if err := s.checkChange(&ch); err != nil {
-		done(err)
-		return
-	}
-	s.ops <- &op{change: &ch, done: done}
-}
-
-func (s *Store) checkChange(ch *Change) error {
-	if s.write == nil {
-		return fmt.Errorf("store: opened read-only")
-	}
+func (ch Change) check() error {
 	if !MayFollow(ch.From, ch.State) {
 		return fmt.Errorf("%w: task %d from %v to %v", ErrTransition, ch.ID, ch.From, ch.State)
 	}
@@ -268,13 +200,10 @@ func (t *Task) nextAt() any {
 	return t.NextAt.UnixMilli()
 }
 
-// apply makes one change inside the open transaction.
-func (w *writer) apply(ch *Change) error {
-	if ch.export != nil {
-		return w.applyExport(ch.export)
-	}
+// apply makes the change inside the open transaction.
+func (ch Change) apply(w *writer) error {
 	t := &ch.Task
-	n, err := w.move(ch)
+	n, err := w.move(&ch)
 	if err != nil {
 		return err
 	}
@@ -293,7 +222,7 @@ func (w *writer) apply(ch *Change) error {
 		return nil
 	}
 	if w.s.exported.Load() {
-		if _, err := w.st.exportEnd.each(nil, w.s.o.Now().Unix(), t.ID); err != nil {
+		if _, err := w.each(sqlExportEnd, nil, w.s.o.Now().Unix(), t.ID); err != nil {
 			return err
 		}
 	}
@@ -322,27 +251,27 @@ func (w *writer) move(ch *Change) (n int, err error) {
 	// Most changes are from ready to ready. A statement that does not name next_at leaves
 	// the indexes alone: a quarter of the time of a change.
 	if t.Ready {
-		if n, err = w.st.moveReady.each(nil, args[:14]...); n != 0 || err != nil {
+		if n, err = w.each(sqlMoveReady, nil, args[:14]...); n != 0 || err != nil {
 			return n, err
 		}
 	}
-	if n, err = w.st.move.each(nil, args...); n != 0 || err != nil {
+	if n, err = w.each(sqlMove, nil, args...); n != 0 || err != nil {
 		return n, err
 	}
 	// It has moved on, or has a reference that another one is about to replace.
-	if _, err := w.st.former.each(nil, w.s.o.Now().Unix(), t.ID, int64(ch.From), packReference(t.Reference)); err != nil {
+	if _, err := w.each(sqlFormer, nil, w.s.o.Now().Unix(), t.ID, int64(ch.From), packReference(t.Reference)); err != nil {
 		return 0, err
 	}
-	return w.st.moveReplaced.each(nil, args...)
+	return w.each(sqlMoveReplaced, nil, args...)
 }
 
 // follow copies the task's outcome to the tasks that follow it and returns their subjects.
 func (w *writer) follow(lead int64) ([]int64, error) {
-	if _, err := w.st.follow.each(nil, lead); err != nil {
+	if _, err := w.each(sqlFollow, nil, lead); err != nil {
 		return nil, err
 	}
 	var subjects []int64
-	_, err := w.st.followers.each(func(row []driver.Value) error {
+	_, err := w.each(sqlFollowers, func(row []driver.Value) error {
 		id, ok := row[0].(int64)
 		if !ok {
 			return errForm
@@ -359,7 +288,7 @@ var errForm = errors.New("a column of the store has another type than it was wri
 // forget drops from the subject's sealed data what no open task of it needs.
 func (w *writer) forget(subject int64) error {
 	var keep uint32
-	_, err := w.st.open.each(func(row []driver.Value) error {
+	_, err := w.each(sqlOpen, func(row []driver.Value) error {
 		fields, ok := row[0].(int64)
 		if !ok {
 			return errForm
@@ -372,7 +301,7 @@ func (w *writer) forget(subject int64) error {
 	}
 	var plain []byte
 	place := seal.Place{Table: "subjects", Row: subject}
-	if _, err := w.st.subject.each(func(row []driver.Value) (err error) {
+	if _, err := w.each(sqlSubject, func(row []driver.Value) (err error) {
 		sealed, ok := row[0].([]byte)
 		if !ok {
 			return errForm
@@ -386,7 +315,7 @@ func (w *writer) forget(subject int64) error {
 	if err != nil || string(less) == string(plain) {
 		return err
 	}
-	_, err = w.st.reseal.each(nil, w.s.box.Seal(nil, less, place), subject)
+	_, err = w.each(sqlReseal, nil, w.s.box.Seal(nil, less, place), subject)
 	return err
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"time"
@@ -11,10 +12,40 @@ import (
 // maxGroup bounds how many changes share a commit.
 const maxGroup = 512
 
-// op is one unit of work for the writer: changes of a task that share a commit with others
+// Applier is a change that Apply can make: a Change of a task or an ExportChange.
+type Applier interface {
+	check() error          // whether the table of states has such a step
+	apply(w *writer) error // inside the open transaction
+}
+
+// Apply makes the change and returns when it is on disk. ErrConflict says that the task, or
+// the export, was not in state From; nothing has changed then. ErrTransition says that the
+// table of states has no such step. Apply is not cut short by a context: what it records
+// has happened.
+func (s *Store) Apply(ch Applier) error {
+	done := make(chan error, 1)
+	s.queue(ch, true, func(err error) { done <- err })
+	return <-done
+}
+
+// ApplyLater queues the change to share the next commit. done is called after that commit,
+// from the writer's goroutine, and must not block.
+func (s *Store) ApplyLater(ch Applier, done func(error)) { s.queue(ch, false, done) }
+
+func (s *Store) queue(ch Applier, wait bool, done func(error)) {
+	if s.write == nil {
+		done(errors.New("store: opened read-only"))
+	} else if err := ch.check(); err != nil {
+		done(err)
+	} else {
+		s.ops <- &op{change: ch, wait: wait, done: done}
+	}
+}
+
+// op is one unit of work for the writer: a change that shares a commit with others
 // (change), a transaction of its own (own), or a statement that must not be in one (bare).
 type op struct {
-	change *Change
+	change Applier
 	own    func(c *sql.Conn) error
 	bare   func(c *sql.Conn) error
 	wait   bool        // somebody waits for it, so that the commit should not
@@ -25,8 +56,9 @@ type op struct {
 type writer struct {
 	s    *Store
 	conn *sql.Conn
-	st   statements
-	next *op // taken from the queue, not yet done
+	raw  driver.Conn       // what conn is of the driver
+	made map[string]*query // the statements that were prepared, by their text
+	next *op               // taken from the queue, not yet done
 }
 
 func newWriter(ctx context.Context, s *Store) (*writer, error) {
@@ -34,9 +66,14 @@ func newWriter(ctx context.Context, s *Store) (*writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", explain(err))
 	}
-	w := &writer{s: s, conn: conn}
-	if err := w.st.prepare(conn); err != nil {
-		w.st.close()
+	w := &writer{s: s, conn: conn, made: map[string]*query{}}
+	if err := conn.Raw(func(dc any) (err error) {
+		var ok bool
+		if w.raw, ok = dc.(driver.Conn); !ok {
+			err = fmt.Errorf("the driver's connection is a %T", dc)
+		}
+		return err
+	}); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("store: %w", explain(err))
 	}
@@ -45,7 +82,11 @@ func newWriter(ctx context.Context, s *Store) (*writer, error) {
 
 func (w *writer) loop() {
 	defer w.conn.Close()
-	defer w.st.close()
+	defer func() {
+		for _, q := range w.made {
+			q.close()
+		}
+	}()
 	for {
 		first := w.next
 		w.next = nil
@@ -104,7 +145,7 @@ func (w *writer) group(first *op) {
 			waiting++
 		}
 		if err == nil {
-			o.err = w.apply(o.change)
+			o.err = o.change.apply(w)
 			if o.err != nil && !errors.Is(o.err, ErrConflict) {
 				err = o.err
 			}
@@ -167,16 +208,30 @@ collect:
 	}
 }
 
+// each runs a statement on the writer's connection, see query.each. It is prepared when it
+// is run first, and kept.
+func (w *writer) each(text string, fn func(row []driver.Value) error, args ...driver.Value) (int, error) {
+	q := w.made[text]
+	if q == nil {
+		var err error
+		if q, err = prepare(w.raw, text); err != nil {
+			return 0, err
+		}
+		w.made[text] = q
+	}
+	return q.each(fn, args...)
+}
+
 func (w *writer) begin() error {
-	_, err := w.st.begin.each(nil)
+	_, err := w.each("BEGIN IMMEDIATE", nil)
 	return err
 }
 
-func (w *writer) rollback() { w.st.rollback.each(nil) }
+func (w *writer) rollback() { w.each("ROLLBACK", nil) }
 
 // commit makes the transaction durable. The file is looked at before anybody is told.
 func (w *writer) commit() error {
-	if _, err := w.st.commit.each(nil); err != nil {
+	if _, err := w.each("COMMIT", nil); err != nil {
 		w.rollback()
 		return err
 	}
