@@ -19,10 +19,12 @@ func TestExportEndsWithItsTask(t *testing.T) {
 	s.close(t)
 	s = e.open(t) // the next run knows of the export too
 	failed := to(w.Task, Failed, e.now)
-	failed.Reason = "rejected"
-	if err := s.Apply(Change{From: Held, Task: failed}); err != nil {
-		t.Fatal(err)
+	mustApply(t, s, Held, failed)
+	if x, _, _ := s.ExportOf(ctx, w.ID); x.State != ExportCreating {
+		t.Errorf("ended with a task that may be retried: %+v", x)
 	}
+	failed.ClosedAt = e.now
+	mustApply(t, s, Failed, failed)
 	x, ok, err := s.ExportOf(ctx, w.ID)
 	if err != nil || !ok || x.State != ExportFailed || x.Reason != exportUnmade || x.Message == "" || !x.EndedAt.Equal(e.now) {
 		t.Errorf("%+v %v %v", x, ok, err)

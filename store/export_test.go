@@ -198,7 +198,9 @@ func TestExportOutlivesItsTask(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, task := range []Task{w.Task, other.Task} {
-		mustApply(t, s, Pending, to(task, Failed, e.now))
+		failed := to(task, Failed, e.now)
+		failed.ClosedAt = e.now
+		mustApply(t, s, Pending, failed)
 	}
 	batches, err := s.Batches(ctx)
 	if err != nil {

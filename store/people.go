@@ -18,21 +18,26 @@ var ErrUnknown = errors.New("not known to the store")
 type Decision struct {
 	At     time.Time
 	Who    string
-	Action string // approve, reject, confirm, extend
+	Action string // approve, reject, confirm, decline, extend, retry, close, prove, moved
 	Note   string // the person's words
 }
 
-// HeldFilter narrows which held tasks are meant. The zero value means all.
+// HeldFilter narrows which tasks are meant that wait for a person. The zero value means all
+// held ones.
 type HeldFilter struct {
+	Failed bool   // those that failed and that nobody has closed, instead of the held ones
 	Batch  int64  // 0: all
 	Vendor int64  // 0: all
 	Reason string // "": all
 }
 
-// heldWhere is the condition on tasks t and its arguments. A follower is not held by itself:
-// what is decided of the task that it follows is decided of it.
+// heldWhere is the condition on tasks t and its arguments. A follower does not wait by
+// itself: what is decided of the task that it follows is decided of it.
 func (s *Store) heldWhere(ctx context.Context, f HeldFilter) (string, []any, error) {
 	where, args := `t.state = 5 AND t.follows IS NULL`, []any(nil)
+	if f.Failed {
+		where = `t.state = 9 AND t.closed_at IS NULL AND t.follows IS NULL`
+	}
 	if f.Vendor != 0 {
 		where, args = where+` AND t.vendor = ?`, append(args, f.Vendor)
 	}
@@ -52,7 +57,7 @@ func (s *Store) heldWhere(ctx context.Context, f HeldFilter) (string, []any, err
 	return where, args, nil
 }
 
-// Held returns the limit most urgent held tasks, with their subjects.
+// Held returns the limit most urgent tasks that wait for a person, with their subjects.
 func (s *Store) Held(ctx context.Context, f HeldFilter, limit int) ([]Work, error) {
 	where, args, err := s.heldWhere(ctx, f)
 	if err != nil {
@@ -64,8 +69,8 @@ func (s *Store) Held(ctx context.Context, f HeldFilter, limit int) ([]Work, erro
  CROSS JOIN tasks t ON t.id = h.id JOIN subjects s ON s.id = t.id/1000 ORDER BY t.due_at, t.id`, append(args, limit)...)
 }
 
-// HeldAfter returns up to limit held tasks with ids above after, in the order of ids: the
-// way to go through all of them, however many there are.
+// HeldAfter returns up to limit tasks that wait for a person, with ids above after, in the
+// order of ids: the way to go through all of them, however many there are.
 func (s *Store) HeldAfter(ctx context.Context, f HeldFilter, after int64, limit int) ([]Work, error) {
 	where, args, err := s.heldWhere(ctx, f)
 	if err != nil {
@@ -74,7 +79,7 @@ func (s *Store) HeldAfter(ctx context.Context, f HeldFilter, after int64, limit 
 	return s.claim(ctx, sqlClaim+where+` AND t.id > ? ORDER BY t.id LIMIT ?`, append(args, after, limit)...)
 }
 
-// HeldCount is how many tasks of a vendor are held for a reason.
+// HeldCount is how many tasks of a vendor are held, or failed, for a reason.
 type HeldCount struct {
 	Vendor string
 	Reason string
@@ -83,7 +88,7 @@ type HeldCount struct {
 	DueAt  time.Time // the earliest
 }
 
-// CountHeld counts the held tasks by vendor and reason.
+// CountHeld counts the tasks that wait for a person, by vendor and reason.
 func (s *Store) CountHeld(ctx context.Context, f HeldFilter) ([]HeldCount, error) {
 	where, args, err := s.heldWhere(ctx, f)
 	if err != nil {
@@ -199,12 +204,12 @@ type Extension struct {
 	ReceivedAt time.Time
 	Former     time.Time // the due date before; zero where it is not known any more
 	Until      time.Time
-	Open       int64 // tasks that are not final
+	Open       int64 // tasks that are not settled
 	Decision
 }
 
 var (
-	// ErrNothingOpen: all tasks of the subject are final.
+	// ErrNothingOpen: all tasks of the subject are settled.
 	ErrNothingOpen = errors.New("nothing is open")
 	// ErrNotLater: the new due date is no later than the one before.
 	ErrNotLater = errors.New("an extension must be later")
@@ -230,15 +235,15 @@ func (s *Store) Plain(ctx context.Context, subjectID string) ([]byte, error) {
 	return plain, nil
 }
 
-// sqlRedate sets the due dates of open tasks, by which they are worked on, from those of
+// sqlRedate sets the due dates of unsettled tasks, by which they are worked on, from those of
 // their subjects and of the subjects whose tasks follow them.
 const sqlRedate = `UPDATE tasks SET due_at = (SELECT min(s.due_at) FROM subjects s WHERE s.id IN
- (SELECT tasks.id/1000 UNION ALL SELECT f.id/1000 FROM tasks f WHERE f.follows = tasks.id)) WHERE state < 6 AND `
+ (SELECT tasks.id/1000 UNION ALL SELECT f.id/1000 FROM tasks f WHERE f.follows = tasks.id)) WHERE ` + sqlUnsettled + ` AND `
 
 // sqlDue is when a task's own request is due: see sqlRedate.
-const sqlDue = `CASE WHEN state < 6 AND more IS NOT NULL AND more ->> 'leads' THEN (SELECT s.due_at FROM subjects s WHERE s.id = tasks.id/1000) ELSE due_at END`
+const sqlDue = `CASE WHEN ` + sqlUnsettled + ` AND more IS NOT NULL AND more ->> 'leads' THEN (SELECT s.due_at FROM subjects s WHERE s.id = tasks.id/1000) ELSE due_at END`
 
-// Extend gives a subject and its open tasks a later due date and records it. Errors:
+// Extend gives a subject and its unsettled tasks a later due date and records it. Errors:
 // ErrUnknown, ErrNothingOpen, ErrNotLater.
 func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d Decision) (Extension, error) {
 	d.Action = "extend"
@@ -286,7 +291,7 @@ func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d
 // most limit.
 func (s *Store) Extensions(ctx context.Context, limit int) ([]Extension, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT s.subject_id, s.received_at, d.until, d.at, d.who, coalesce(d.note, ''),
- (SELECT count(*) FROM tasks t WHERE t.id BETWEEN s.id*1000 AND s.id*1000+999 AND t.state < 6) AS open
+ (SELECT count(*) FROM tasks t WHERE t.id BETWEEN s.id*1000 AND s.id*1000+999 AND `+sqlUnsettled+`) AS open
  FROM decisions d JOIN subjects s ON s.id = d.subject WHERE d.action = 'extend' AND d.until = s.due_at AND open > 0
  ORDER BY d.id DESC LIMIT ?`, limit)
 	if err != nil {

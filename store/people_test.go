@@ -266,6 +266,14 @@ func TestQuota(t *testing.T) {
 	grab(100, 50)
 	e.now = next.Add(-25 * time.Hour) // a clock that is set back makes nothing free
 	grab(1, 0)
+	if err := q.Return(ctx, 10); err != nil {
+		t.Fatal(err)
+	}
+	grab(100, 10)
+	e.now = next.Add(-25*time.Hour).AddDate(-1, 0, 0) // nor does it hold for longer than a day
+	grab(1, 0)
+	e.now = e.now.Add(24*time.Hour + 2*quotaSlot)
+	grab(1000, 100)
 	e.now = next.Add(100 * time.Hour)
 	grab(1000, 100)
 	if err := q.Return(ctx, 1000); err != nil { // more than there is
@@ -336,7 +344,8 @@ func TestVendors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]Vendor{"alpha": {alpha, "alpha", "x", until}, "beta": {beta, "beta", "y", time.Time{}}, "gamma": {beta + 1, "gamma", "z", time.Time{}}}
+	want := map[string]Vendor{"alpha": {ID: alpha, Name: "alpha", Kind: "x", PausedUntil: until},
+		"beta": {ID: beta, Name: "beta", Kind: "y"}, "gamma": {ID: beta + 1, Name: "gamma", Kind: "z"}}
 	if diff := cmp.Diff(want, known); diff != "" {
 		t.Error(diff)
 	}

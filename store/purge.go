@@ -12,7 +12,7 @@ import (
 // PurgeFilter says which finished subjects are meant.
 type PurgeFilter struct {
 	Before time.Time // the last of the subject's tasks was completed before this
-	Failed bool      // also subjects with a failed task: requests that were never answered
+	Failed bool      // also subjects with a failed task that nobody has closed
 }
 
 // Purged counts what a purge drops, or would drop.
@@ -20,15 +20,15 @@ type Purged struct {
 	Subjects int64
 	Tasks    int64
 	Rejects  int64 // refused rows, of batches without any subject left
-	Failed   int64 // subjects that stay because a task of them failed
+	Failed   int64 // subjects that stay because a task of them failed and nobody has closed it
 }
 
-// A subject may go when it is finished: every task final, none of them too young, and every
-// export ended (exports go with their tasks, by foreign key). $failed
-// lets failed ones go too. Batches that are being loaded have subjects without tasks.
+// A subject may go when it is finished: every task settled, none of them too young, and every
+// export ended (exports go with their tasks, by foreign key). $failed lets those go too whose
+// tasks failed and that nobody has closed. Batches that are being loaded have subjects without tasks.
 const purgeable = `NOT EXISTS (SELECT 1 FROM batches b WHERE b.id = s.batch AND b.loading)
  AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id BETWEEN s.id*1000 AND s.id*1000+999
-  AND (t.state < 6 OR t.completed_at >= $before OR (t.state = 9 AND NOT $failed)))
+  AND (t.state < 6 OR max(t.completed_at, coalesce(t.closed_at, 0)) >= $before OR (t.state = 9 AND t.closed_at IS NULL AND NOT $failed)))
  AND NOT EXISTS (SELECT 1 FROM exports e WHERE e.task BETWEEN s.id*1000 AND s.id*1000+999 AND e.state < 3)`
 
 // Batches whose refused rows may go: all of their subjects are gone, and they are old.

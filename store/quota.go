@@ -13,8 +13,9 @@ const (
 
 // Quota keeps how many requests went to a vendor, for a limit per rolling 24 hours that
 // holds across restarts. It counts in slots of ten minutes, and a slot counts for one slot
-// longer than 24 hours, since what is reserved may leave a little later: never too few. It
-// implements transport.Quota.
+// longer than 24 hours, since what is reserved may leave a little later: never too few. What
+// was counted under a clock that was ahead counts from now on, so that it neither gives more
+// than the limit nor holds for longer than a day. It implements transport.Quota.
 type Quota struct {
 	S      *Store
 	Vendor int64
@@ -30,6 +31,13 @@ func (q Quota) Take(ctx context.Context, n int64) (granted int64, next time.Time
 	err = q.S.inTx(ctx, func(c *sql.Conn) error {
 		bg := context.Background()
 		if _, err := c.ExecContext(bg, `DELETE FROM quota WHERE vendor=? AND slot<?`, q.Vendor, first); err != nil {
+			return err
+		}
+		if _, err := c.ExecContext(bg, `INSERT INTO quota SELECT vendor, ?2, sum(used) FROM quota WHERE vendor=?1 AND slot>?2 GROUP BY vendor
+ ON CONFLICT DO UPDATE SET used = used + excluded.used`, q.Vendor, slot); err != nil {
+			return err
+		}
+		if _, err := c.ExecContext(bg, `DELETE FROM quota WHERE vendor=? AND slot>?`, q.Vendor, slot); err != nil {
 			return err
 		}
 		var used int64

@@ -191,7 +191,8 @@ func (p *rejectPager) peek(ctx context.Context) (*Reject, error) {
 type Tally struct {
 	State   State
 	Tasks   int64
-	Overdue int64 // due before now
+	Closed  int64 // of the failed ones, those that a person has closed
+	Overdue int64 // not settled, and due before now
 }
 
 // Tally counts tasks per state, of all batches or of one. A batch that is being
@@ -205,8 +206,8 @@ func (s *Store) Tally(ctx context.Context, batch int64, now time.Time) ([]Tally,
 		}
 		first, last = all[0].First*TasksPerSubject, (all[0].Last+1)*TasksPerSubject
 	}
-	rows, err := s.read.QueryContext(ctx, `SELECT state, count(*), sum(due_at < ?3 AND state < 6)
- FROM (SELECT state, `+sqlDue+` AS due_at FROM tasks
+	rows, err := s.read.QueryContext(ctx, `SELECT state, count(*), count(closed_at), sum(due_at < ?3 AND `+sqlUnsettled+`)
+ FROM (SELECT state, closed_at, `+sqlDue+` AS due_at FROM tasks
   WHERE id >= ?1 AND id < min(?2, (SELECT coalesce(min(first_subject)*1000, ?2) FROM batches WHERE loading)))
  GROUP BY state ORDER BY state`,
 		first, last, now.Unix())
@@ -217,7 +218,7 @@ func (s *Store) Tally(ctx context.Context, batch int64, now time.Time) ([]Tally,
 	var all []Tally
 	for rows.Next() {
 		var t Tally
-		if err := rows.Scan(&t.State, &t.Tasks, &t.Overdue); err != nil {
+		if err := rows.Scan(&t.State, &t.Tasks, &t.Closed, &t.Overdue); err != nil {
 			return nil, explain(err)
 		}
 		all = append(all, t)
@@ -245,9 +246,9 @@ func (s *Store) Count(ctx context.Context, b Batch) (BatchCount, error) {
 	return c, explain(err)
 }
 
-// OpenBatches returns the settled batches with a task that is not final or an export that
+// OpenBatches returns the settled batches with a task that is not settled or an export that
 // has not ended. It notes those without, so that no run looks through ten million finished
-// tasks to find nothing: what is final stays so.
+// tasks to find nothing: what is settled stays so.
 func (s *Store) OpenBatches(ctx context.Context) ([]Batch, error) {
 	all, err := s.batches(ctx, `WHERE NOT loading AND NOT done`)
 	if err != nil {
@@ -276,11 +277,11 @@ func (s *Store) OpenBatches(ctx context.Context) ([]Batch, error) {
 	return open, nil
 }
 
-// HasOpen reports whether any task of the batch is not final, or any export not ended. Work
+// HasOpen reports whether any task of the batch is not settled, or any export not ended. Work
 // is done from the front, so that what is open is soon found from the back.
 func (s *Store) HasOpen(ctx context.Context, b Batch) (bool, error) {
 	var open bool
-	err := s.read.QueryRowContext(ctx, `SELECT (SELECT 1 FROM tasks WHERE id BETWEEN ?1 AND ?2 AND state < 6 ORDER BY id DESC LIMIT 1) IS NOT NULL
+	err := s.read.QueryRowContext(ctx, `SELECT (SELECT 1 FROM tasks WHERE id BETWEEN ?1 AND ?2 AND `+sqlUnsettled+` ORDER BY id DESC LIMIT 1) IS NOT NULL
  OR EXISTS (SELECT 1 FROM exports WHERE task BETWEEN ?1 AND ?2 AND state < 3)`,
 		b.First*TasksPerSubject, b.Last*TasksPerSubject+TasksPerSubject-1).Scan(&open)
 	return open, explain(err)

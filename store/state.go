@@ -31,7 +31,8 @@ const (
 	NotFound State = 7
 	// Skipped: the subject has no identifier for this vendor.
 	Skipped State = 8
-	// Failed: the vendor refused for good, or all attempts are used up.
+	// Failed: the vendor refused for good, or all attempts are used up. Out: a person retries
+	// it, closes it (see Task.Settled), or says that it was finished by hand.
 	Failed State = 9
 )
 
@@ -54,15 +55,22 @@ func (s State) String() string {
 	return fmt.Sprintf("state(%d)", uint8(s))
 }
 
-// Final reports whether a task in this state is finished.
+// Final reports whether nothing more happens to a task in this state by itself.
 func (s State) Final() bool { return s >= Erased }
+
+// Settled reports whether nothing is to be done about the task any more: it is final, and,
+// if it failed, a person has closed it.
+func (t *Task) Settled() bool { return t.State.Final() && (t.State != Failed || !t.ClosedAt.IsZero()) }
+
+// sqlUnsettled is the condition that a row of tasks is not settled.
+const sqlUnsettled = `(state < 6 OR state = 9 AND closed_at IS NULL)`
 
 // transitions is the one table of what may follow what. A pair with equal ends is a step
 // that leaves the state as it is (a retry scheduled, a poll that found the job open).
 // The store's trigger holds the same table (migrations, tested to be equal).
 //
-// Skipped is entered only at intake. A final state is left only by Confirm, where a
-// person says that a failed erasure was finished by hand.
+// Skipped is entered only at intake. A failed task is left only by a person's word: retried,
+// closed, or finished by hand. No other final state is left.
 var transitions = map[State][]State{
 	Pending:    {Pending, Previewed, Submitting, Erased, NotFound, Held, Failed},
 	Previewed:  {Previewed, Pending, Submitting, Erased, NotFound, Held, Failed},
@@ -70,7 +78,7 @@ var transitions = map[State][]State{
 	Waiting:    {Waiting, Pending, Verifying, Held, Erased, Failed},
 	Verifying:  {Verifying, Pending, Held, Erased, Failed},
 	Held:       {Pending, Waiting, Verifying, Erased, Failed},
-	Failed:     {Erased},
+	Failed:     {Failed, Pending, Held, Erased},
 }
 
 // MayFollow reports whether a task may go from one state to the other.

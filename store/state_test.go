@@ -80,7 +80,11 @@ func TestSchemaRefuses(t *testing.T) {
 		{"held and scheduled", update(`state = 5`)},
 		{"erased without evidence", update(`state = 6, next_at = NULL, completed_at = 1`)},
 		{"evidence without erased", update(`evidence = 2`)},
-		{"evidence beyond the list", update(`state = 6, next_at = NULL, completed_at = 1, evidence = 4`)},
+		{"evidence beyond the list", update(`state = 7, next_at = NULL, completed_at = 1, evidence = 6`)},
+		{"erased because others were seen", update(`state = 6, next_at = NULL, completed_at = 1, evidence = 5`)},
+		{"not found because a job is done", update(`state = 7, next_at = NULL, completed_at = 1, evidence = 2`)},
+		{"failed with evidence", update(`state = 9, next_at = NULL, completed_at = 1, evidence = 3`)},
+		{"closed and not failed", update(`closed_at = 1`)},
 		{"verified without a look", update(`state = 6, next_at = NULL, completed_at = 1, evidence = 1`)},
 		{"following and scheduled", update(`follows = 1`)},
 		{"submitting without a time", update(`state = 2`)},
@@ -91,6 +95,9 @@ func TestSchemaRefuses(t *testing.T) {
 		{"a subject without a batch", `UPDATE subjects SET batch = 99 WHERE ? IS NOT NULL`},
 		{"a reject of an unknown kind", `INSERT INTO rejects SELECT id, ?, '', 'other', 'r', 'm' FROM batches`},
 		{"a decision of an unknown kind", `INSERT INTO decisions (at, who, action, subject) VALUES (1, 'w', 'guess', ?)`},
+		{"a decision about nobody", `INSERT INTO decisions (at, who, action) SELECT 1, 'w', 'close' WHERE ? IS NOT NULL`},
+		{"a decision about a vendor that names none", `INSERT INTO decisions (at, who, action) SELECT 1, 'w', 'prove' WHERE ? IS NOT NULL`},
+		{"a decision about a subject that names a vendor", `INSERT INTO decisions (at, who, action, subject, vendor) VALUES (1, 'w', 'close', ?, 1)`},
 		{"a second task with the same id", `INSERT INTO tasks SELECT * FROM tasks WHERE id = ?`},
 	} {
 		before := dump(t, e.path)
@@ -113,7 +120,7 @@ func TestStateNames(t *testing.T) {
 	if State(77).String() != "state(77)" || Evidence(9).String() != "evidence(9)" {
 		t.Error("a number beyond the list has no name")
 	}
-	for e, want := range map[Evidence]string{NoEvidence: "", Verified: "verified", VendorDone: "vendor_done", Confirmed: "confirmed"} {
+	for e, want := range map[Evidence]string{NoEvidence: "", Verified: "verified", VendorDone: "vendor_done", Confirmed: "confirmed", ControlSeen: "control", OthersSeen: "others"} {
 		if e.String() != want {
 			t.Errorf("%d: %s", e, e)
 		}

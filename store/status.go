@@ -19,18 +19,19 @@ type Standing struct {
 	Day         time.Time // when the day begins
 	Tasks       int64
 	Own         int64     // of them, those that follow no other task: each needs its own calls
-	DueAt       time.Time // the earliest
+	DueAt       time.Time // the earliest, closed ones left out
 	NextAt      time.Time // the earliest of those scheduled
-	Overdue     int64     // open, and due before now
+	Closed      int64     // of the failed ones, those that a person has closed
+	Overdue     int64     // not settled, and due before now
 	Unconfirmed int64     // waiting on people, and submitted before the time given
 }
 
 // Standing counts all tasks that count (those of a batch that is still being taken in do
 // not), in one reading.
 func (s *Store) Standing(ctx context.Context, now, submittedBefore time.Time) ([]Standing, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT vendor, state, due_at/?1 AS day, count(*), count(*) - count(follows), min(due_at), min(nullif(next_at, 0)),
- sum(state < 6 AND due_at < ?2), sum(state = 3 AND next_at IS NULL AND follows IS NULL AND submitted_at <= ?3)
- FROM (SELECT vendor, state, follows, next_at, submitted_at, `+sqlDue+` AS due_at FROM tasks WHERE id < coalesce((SELECT min(first_subject)*1000 FROM batches WHERE loading), 9223372036854775807))
+	rows, err := s.read.QueryContext(ctx, `SELECT vendor, state, due_at/?1 AS day, count(*), count(*) - count(follows), min(CASE WHEN closed_at IS NULL THEN due_at END), min(nullif(next_at, 0)), count(closed_at),
+ sum(`+sqlUnsettled+` AND due_at < ?2), sum(state = 3 AND next_at IS NULL AND follows IS NULL AND submitted_at <= ?3)
+ FROM (SELECT vendor, state, follows, next_at, submitted_at, closed_at, `+sqlDue+` AS due_at FROM tasks WHERE id < coalesce((SELECT min(first_subject)*1000 FROM batches WHERE loading), 9223372036854775807))
  GROUP BY vendor, state, day ORDER BY vendor, state, day`, int64(day/time.Second), now.Unix(), submittedBefore.Unix())
 	if err != nil {
 		return nil, explain(err)
@@ -41,7 +42,7 @@ func (s *Store) Standing(ctx context.Context, now, submittedBefore time.Time) ([
 		var st Standing
 		var days int64
 		var due, next sql.NullInt64
-		if err := rows.Scan(&st.Vendor, &st.State, &days, &st.Tasks, &st.Own, &due, &next, &st.Overdue, &st.Unconfirmed); err != nil {
+		if err := rows.Scan(&st.Vendor, &st.State, &days, &st.Tasks, &st.Own, &due, &next, &st.Closed, &st.Overdue, &st.Unconfirmed); err != nil {
 			return nil, explain(err)
 		}
 		st.Day = time.Unix(days*int64(day/time.Second), 0).UTC()
@@ -59,12 +60,12 @@ type Request struct {
 	DueAt      time.Time
 }
 
-// OpenRequest returns a request with an open task that is due at the given time; ok is
+// OpenRequest returns a request with an unsettled task that is due at the given time; ok is
 // false when there is none.
 func (s *Store) OpenRequest(ctx context.Context, due time.Time) (r Request, ok bool, err error) {
 	var received, at int64
 	err = s.read.QueryRowContext(ctx, `SELECT s.subject_id, s.batch, s.received_at, s.due_at FROM tasks t JOIN subjects s ON s.id = t.id/1000
- WHERE t.state < 6 AND t.due_at = ? AND s.due_at = t.due_at LIMIT 1`, due.Unix()).Scan(&r.SubjectID, &r.Batch, &received, &at)
+ WHERE `+sqlUnsettled+` AND t.due_at = ? AND s.due_at = t.due_at LIMIT 1`, due.Unix()).Scan(&r.SubjectID, &r.Batch, &received, &at)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Request{}, false, nil
 	}

@@ -46,6 +46,7 @@ type Task struct {
 	SubmittedAt  time.Time
 	CompletedAt  time.Time
 	VerifiedAt   time.Time
+	ClosedAt     time.Time // of a failed task: when a person said that nothing more is to be done
 }
 
 // Subject is the id of the task's subject.
@@ -74,7 +75,7 @@ type Change struct {
 }
 
 const taskColumns = `t.id, t.vendor, t.identifier, t.due_at, t.follows, t.state, t.reason, t.evidence, t.next_at, t.records, t.records_after,
- t.record_refs, t.reference, t.more, t.previewed_at, t.submitted_at, t.completed_at, t.verified_at`
+ t.record_refs, t.reference, t.more, t.previewed_at, t.submitted_at, t.completed_at, t.verified_at, t.closed_at`
 
 // more is the stored form of what few tasks have.
 type more struct {
@@ -120,7 +121,7 @@ func identifier(field, nth int) int64 { return int64(field + perField*nth) }
 type taskScan struct {
 	due, identifier                                          int64
 	follows, next, previewed, submitted, completed, verified sql.NullInt64
-	records, after                                           sql.NullInt64
+	records, after, closed                                   sql.NullInt64
 	reason                                                   sql.NullString
 	refs, reference                                          reference
 	more                                                     sql.RawBytes
@@ -128,7 +129,7 @@ type taskScan struct {
 
 func (v *taskScan) into(t *Task) []any {
 	return []any{&t.ID, &t.Vendor, &v.identifier, &v.due, &v.follows, &t.State, &v.reason, &t.Evidence, &v.next, &v.records, &v.after,
-		&v.refs, &v.reference, &v.more, &v.previewed, &v.submitted, &v.completed, &v.verified}
+		&v.refs, &v.reference, &v.more, &v.previewed, &v.submitted, &v.completed, &v.verified, &v.closed}
 }
 
 func (v *taskScan) finish(t *Task) error {
@@ -141,31 +142,31 @@ func (v *taskScan) finish(t *Task) error {
 	t.RecordsAfter = Count{int(v.after.Int64), v.after.Valid}
 	t.RecordRefs, t.Reference = string(v.refs), string(v.reference)
 	t.PreviewedAt, t.SubmittedAt = fromSecs(v.previewed), fromSecs(v.submitted)
-	t.CompletedAt, t.VerifiedAt = fromSecs(v.completed), fromSecs(v.verified)
+	t.CompletedAt, t.VerifiedAt, t.ClosedAt = fromSecs(v.completed), fromSecs(v.verified), fromSecs(v.closed)
 	return t.setMore(v.more)
 }
 
 const (
 	sqlSet = `UPDATE tasks SET state=?1, reason=?2, evidence=?3, records=?4, records_after=?5, record_refs=?6, reference=?7, more=?8,
- previewed_at=?9, submitted_at=?10, completed_at=?11, verified_at=?12`
-	sqlCompare      = ` WHERE id=?13 AND state=?14`
+ previewed_at=?9, submitted_at=?10, completed_at=?11, verified_at=?12, closed_at=?13`
+	sqlCompare      = ` WHERE id=?14 AND state=?15`
 	sqlSameRef      = ` AND (reference IS NULL OR reference=?7)`
 	sqlMoveReady    = sqlSet + sqlCompare + sqlSameRef + ` AND next_at=0 RETURNING 1`
-	sqlMove         = sqlSet + `, next_at=?15` + sqlCompare + sqlSameRef + ` RETURNING 1`
-	sqlMoveReplaced = sqlSet + `, next_at=?15` + sqlCompare + ` RETURNING 1`
+	sqlMove         = sqlSet + `, next_at=?16` + sqlCompare + sqlSameRef + ` RETURNING 1`
+	sqlMoveReplaced = sqlSet + `, next_at=?16` + sqlCompare + ` RETURNING 1`
 	// The reference that is about to be replaced is kept.
 	sqlFormer = `INSERT OR IGNORE INTO former_references SELECT id, reference, ? FROM tasks
  WHERE id=? AND state=? AND reference IS NOT NULL AND reference IS NOT ?`
 	// Tasks with the same identifier report what happens to the one that they follow.
 	sqlFollow = `UPDATE tasks SET (state, reason, evidence, records, records_after, record_refs, reference, more, previewed_at, submitted_at,
- completed_at, verified_at) =
+ completed_at, verified_at, closed_at) =
  (SELECT state, reason, evidence, records, records_after, record_refs, reference, nullif(json_remove(more, '$.leads', '$.approval'), '{}'),
- previewed_at, submitted_at, completed_at, verified_at FROM tasks l WHERE l.id = tasks.follows)
+ previewed_at, submitted_at, completed_at, verified_at, closed_at FROM tasks l WHERE l.id = tasks.follows)
  WHERE follows = ?`
 	sqlFollowers = `SELECT id FROM tasks WHERE follows = ?`
 	sqlSubject   = `SELECT sealed FROM subjects WHERE id = ?`
-	// The fields that the subject's open tasks still need: one row per open task.
-	sqlOpen   = `SELECT v.fields FROM tasks t JOIN vendors v ON v.id = t.vendor WHERE t.id BETWEEN ? AND ? AND t.state < 6`
+	// The fields that the subject's tasks still need: one row per task that is not settled.
+	sqlOpen   = `SELECT v.fields FROM tasks t JOIN vendors v ON v.id = t.vendor WHERE t.id BETWEEN ? AND ? AND ` + sqlUnsettled
 	sqlReseal = `UPDATE subjects SET sealed = ? WHERE id = ?`
 )
 
@@ -218,7 +219,7 @@ func (ch Change) apply(w *writer) error {
 		}
 		subjects = append(subjects, more...)
 	}
-	if !t.State.Final() || ch.From.Final() {
+	if !t.Settled() {
 		return nil
 	}
 	if w.s.exported.Load() {
@@ -237,8 +238,8 @@ func (ch Change) apply(w *writer) error {
 // move is the compare-and-swap. It returns how many tasks it changed.
 func (w *writer) move(ch *Change) (n int, err error) {
 	t := &ch.Task
-	var previewed any // what a final task was seen with before is in its counts
-	if !t.State.Final() {
+	var previewed any // what a settled task was seen with before is in its counts
+	if !t.Settled() {
 		previewed = nullSecs(t.PreviewedAt)
 	}
 	more, err := t.more()
@@ -247,11 +248,11 @@ func (w *writer) move(ch *Change) (n int, err error) {
 	}
 	args := []driver.Value{int64(t.State), nullText(t.Reason), int64(t.Evidence), nullCount(t.Records), nullCount(t.RecordsAfter),
 		packReference(t.RecordRefs), packReference(t.Reference), more, previewed, nullSecs(t.SubmittedAt), nullSecs(t.CompletedAt),
-		nullSecs(t.VerifiedAt), t.ID, int64(ch.From), t.nextAt()}
+		nullSecs(t.VerifiedAt), nullSecs(t.ClosedAt), t.ID, int64(ch.From), t.nextAt()}
 	// Most changes are from ready to ready. A statement that does not name next_at leaves
 	// the indexes alone: a quarter of the time of a change.
 	if t.Ready {
-		if n, err = w.each(sqlMoveReady, nil, args[:14]...); n != 0 || err != nil {
+		if n, err = w.each(sqlMoveReady, nil, args[:15]...); n != 0 || err != nil {
 			return n, err
 		}
 	}
@@ -285,7 +286,7 @@ func (w *writer) follow(lead int64) ([]int64, error) {
 // errForm says that a column holds what the schema does not allow.
 var errForm = errors.New("a column of the store has another type than it was written with")
 
-// forget drops from the subject's sealed data what no open task of it needs.
+// forget drops from the subject's sealed data what no unsettled task of it needs.
 func (w *writer) forget(subject int64) error {
 	var keep uint32
 	_, err := w.each(sqlOpen, func(row []driver.Value) error {
@@ -362,75 +363,6 @@ func (s *Store) NextAt(ctx context.Context, vendor int64, after time.Time, upTo 
 	err = s.read.QueryRowContext(ctx, `SELECT min(next_at) FROM tasks WHERE vendor=? AND next_at>0 AND next_at>? AND state<=?`,
 		vendor, max(0, after.UnixMilli()), upTo).Scan(&n)
 	return fromMillis(n), n.Valid, explain(err)
-}
-
-// Vendor is a configured account as the store knows it.
-type Vendor struct {
-	ID          int64
-	Name, Kind  string
-	PausedUntil time.Time
-}
-
-// VendorSpec is what the configuration says of a vendor.
-type VendorSpec struct {
-	Name, Kind string
-	Fields     uint32 // the subject's fields it needs
-}
-
-// SyncVendors makes the configured vendors known to the store and returns all that it
-// knows, by name; those that are no longer configured are among them.
-func (s *Store) SyncVendors(ctx context.Context, specs []VendorSpec) (map[string]Vendor, error) {
-	have, err := s.Vendors(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if s.write == nil {
-		return have, nil
-	}
-	err = s.inTx(ctx, func(c *sql.Conn) error {
-		for _, v := range specs {
-			if old, ok := have[v.Name]; ok && old.Kind != v.Kind {
-				return fmt.Errorf("vendor %s was of kind %s when the store met it and is now %s: give the new account another name", v.Name, old.Kind, v.Kind)
-			}
-			if _, err := c.ExecContext(ctx, `INSERT INTO vendors (name, kind, fields) VALUES (?, ?, ?)
- ON CONFLICT (name) DO UPDATE SET fields = excluded.fields WHERE fields <> excluded.fields`, v.Name, v.Kind, v.Fields); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return s.Vendors(ctx)
-}
-
-// Vendors returns the vendors that the store knows, by name.
-func (s *Store) Vendors(ctx context.Context) (map[string]Vendor, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT id, name, kind, paused_until FROM vendors`)
-	if err != nil {
-		return nil, explain(err)
-	}
-	defer rows.Close()
-	all := map[string]Vendor{}
-	for rows.Next() {
-		var v Vendor
-		var paused sql.NullInt64
-		if err := rows.Scan(&v.ID, &v.Name, &v.Kind, &paused); err != nil {
-			return nil, explain(err)
-		}
-		v.PausedUntil = fromMillis(paused)
-		all[v.Name] = v
-	}
-	return all, explain(rows.Err())
-}
-
-// PauseVendor records until when a vendor asked to be left alone.
-func (s *Store) PauseVendor(ctx context.Context, vendor int64, until time.Time) error {
-	return s.inTx(context.WithoutCancel(ctx), func(c *sql.Conn) error {
-		_, err := c.ExecContext(context.Background(), `UPDATE vendors SET paused_until=? WHERE id=?`, millis(until), vendor)
-		return err
-	})
 }
 
 // SplitRefs is the list form of Task.RecordRefs.

@@ -296,8 +296,9 @@ func TestSharedReference(t *testing.T) {
 	}
 }
 
-// TestForget: when a task is final, what no other open task of its subject needs is gone
-// in the same commit; what is still needed stays (invariant 7).
+// TestForget: when a task is settled, what no other unsettled task of its subject needs is
+// gone in the same commit; what is still needed stays (invariant 7), also for a failed task,
+// which may be retried until somebody closes it.
 func TestForget(t *testing.T) {
 	_, s, w := oneTask(t)
 	plain := func() string {
@@ -317,6 +318,12 @@ func TestForget(t *testing.T) {
 		t.Errorf("a held task needs what it has: %q", got)
 	}
 	mustApply(t, s, Held, to(w.Task, Failed, start))
+	if got := plain(); got != "1=a@example.com\n2=b-key\n" {
+		t.Errorf("a failed task needs what it has: %q", got)
+	}
+	closed := to(w.Task, Failed, start)
+	closed.ClosedAt = start
+	mustApply(t, s, Failed, closed)
 	if got := plain(); got != "1~\n2=b-key\n" {
 		t.Errorf("beta is open and needs field 2: %q", got)
 	}
