@@ -493,7 +493,7 @@ func erased(t store.Task, by store.Evidence, now time.Time) store.Task {
 }
 
 func final(t store.Task, state store.State, now time.Time) store.Task {
-	t.State, t.Ready, t.NextAt, t.CompletedAt = state, false, time.Time{}, now
+	t.State, t.Ready, t.NextAt, t.CompletedAt, t.ClosedAt = state, false, time.Time{}, now, time.Time{}
 	t.Hint, t.Approval = "", ""
 	return t
 }

@@ -208,7 +208,9 @@ func reject(t store.Task, now time.Time) store.Task {
 	case submitted(&t):
 		message = "the vendor had accepted a submission"
 	}
-	return failed(t, Rejected, message, now)
+	t = failed(t, Rejected, message, now)
+	t.ClosedAt = now // it is a person's word
+	return t
 }
 
 // Errors of Review, each about a selection.

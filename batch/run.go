@@ -150,7 +150,8 @@ type Totals struct {
 	Batch   store.Batch
 	States  map[store.State]int64
 	Tasks   int64
-	Overdue int64                    // open tasks that are due before now
+	Closed  int64                    // failed tasks that a person has closed
+	Overdue int64                    // unsettled tasks that are due before now
 	Exports map[string]*ExportStatus // by vendor; only those that have some
 }
 
@@ -180,6 +181,7 @@ func (j *Job) ControlTotals(ctx context.Context, b store.Batch) (Totals, error) 
 	for _, row := range tally {
 		t.States[row.State] = row.Tasks
 		t.Tasks += row.Tasks
+		t.Closed += row.Closed
 		t.Overdue += row.Overdue
 	}
 	if t.Exports, err = j.Exports(ctx, b.ID); err != nil {

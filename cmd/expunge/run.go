@@ -239,7 +239,7 @@ func (a *app) verdict(ctx context.Context, s *session, batches []store.Batch, re
 			return 0, err
 		}
 		a.tellTotals(s, t)
-		failed = a.tellExports(t, time.Now()) || failed || t.States[store.Failed] > 0 || b.Invalid > 0 || t.Overdue > 0
+		failed = a.tellExports(t, time.Now()) || failed || t.States[store.Failed] > t.Closed || b.Invalid > 0 || t.Overdue > 0
 		held = held || t.States[store.Held] > 0
 		if t.Overdue > 0 {
 			a.note(slog.LevelWarn, "`expunge status` shows which vendor they wait for", "batch %d: %d open tasks are overdue", b.ID, t.Overdue)
