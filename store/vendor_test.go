@@ -122,7 +122,7 @@ func TestClampWaits(t *testing.T) {
 	e, s, w, x := newExport(t)
 	x = exportAt(x, ExportWaiting, e.now)
 	x.NextAt = e.now.AddDate(1, 0, 0)
-	if err := s.ApplyExport(ExportChange{From: ExportCreating, Export: x}); err != nil {
+	if err := s.Apply(ExportChange{From: ExportCreating, Export: x}); err != nil {
 		t.Fatal(err)
 	}
 	other, err := s.TaskByID(ctx, w.ID+1)
