@@ -143,6 +143,9 @@ func TestFormOf(t *testing.T) {
 	if FormOf(answer(404, "", "12025550123 not found"), "+1 202 555-0123") != FormOf(answer(404, "", "447700900001 not found"), "+447700900001") {
 		t.Error("a telephone's digits are part of its form")
 	}
+	if FormOf(answer(404, "", "/p/+1%20202%20555-0123"), "+1 202 555-0123") != FormOf(answer(404, "", "/p/+447700900001"), "+447700900001") {
+		t.Error("a telephone in a path is part of its form")
+	}
 	if FormOf(answer(404, "", "id 1990"), "ada1990@example.com") == FormOf(answer(404, "", "id 1991"), "ada1991@example.com") {
 		t.Error("the digits of an email are taken for it")
 	}

@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/norm"
 )
 
 // Field names one piece of what the input says about a subject. The numbers are part of
@@ -210,15 +214,29 @@ func ParseSubject(b []byte) (Subject, error) {
 
 // Normal is the form in which two spellings of one identifier are equal, with the class
 // of identifier it belongs to: email and other_email are one class, so are the two
-// telephones. It serves comparison only; what is sent is what the input said.
+// telephones. An email's is in small letters and composed (NFC), its domain as it is looked
+// up (A-labels). It serves comparison only; what is sent is what the input said.
 func Normal(f Field, text string) (class Field, normal string) {
 	switch f {
 	case Email, OtherEmail:
-		return Email, strings.ToLower(strings.TrimSpace(text))
+		return Email, normalEmail(strings.TrimSpace(text))
 	case Telephone, OtherTelephone:
 		return Telephone, Digits(text)
 	}
 	return f, strings.TrimSpace(text)
+}
+
+func normalEmail(text string) string {
+	text = strings.ToLower(text)
+	if !strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return text
+	}
+	text = norm.NFC.String(text)
+	at := strings.LastIndexByte(text, '@')
+	if domain, err := idna.Lookup.ToASCII(text[at+1:]); at >= 0 && err == nil {
+		text = text[:at+1] + domain
+	}
+	return text
 }
 
 // Digits returns the digits of a telephone number, with a leading 00 (the international

@@ -236,6 +236,11 @@ func TestNormal(t *testing.T) {
 		want bool
 	}{
 		{id{Email, "Anna@Example.com "}, id{OtherEmail, "anna@example.com"}, true},
+		{id{Email, "Rene\u0301@Example.com"}, id{Email, "ren\u00e9@example.com"}, true},        // composed or not
+		{id{Email, "jane@B\u00fccher.example"}, id{Email, "jane@xn--bcher-kva.example"}, true}, // U-label, A-label
+		{id{Email, "j\u00fc@example.com"}, id{Email, "ju@example.com"}, false},
+		{id{Email, "jane@b\u00fccher..example"}, id{Email, "jane@b\u00fccher.example"}, false}, // no domain: as it is
+		{id{Email, "b\u00fccher.example"}, id{Email, "xn--bcher-kva.example"}, false},          // no address
 		{id{Telephone, "+46 70 174-06-05"}, id{OtherTelephone, "0046701740605"}, true},
 		{id{Telephone, "070 174 06 05"}, id{Telephone, "+46701740605"}, false},
 		{id{CustomerKey, " k1"}, id{CustomerKey, "k1"}, true},

@@ -176,23 +176,25 @@ func (a *app) checkVendor(ctx context.Context, cfg *config.Config, s *session, i
 		return
 	}
 	warnings, err := checker.Check(ctx)
-	skew, asked := s.transports[i].Skew()
+	skew, dated := s.transports[i].Skew()
 	for _, w := range warnings {
 		f.warn("", "vendor %s: %s", v.Name, w)
 	}
 	switch {
+	case errors.Is(err, vendors.ErrControl):
+		f.fail(fmt.Sprintf("is `control` at %s:%d right, and are region, base_url and credentials those of its account?", cfg.Path, v.Line), "vendor %s: %v", v.Name, err)
 	case errors.Is(err, vendors.ErrAuth):
 		f.fail(fmt.Sprintf("mend them at %s:%d, or in the environment that it names", cfg.Path, v.Line), "vendor %s: %v", v.Name, err)
 	case errors.Is(err, vendors.ErrNotSent):
 		f.fail("is base_url right, and can this machine reach it? A proxy is taken from HTTPS_PROXY", "vendor %s: %v", v.Name, err)
 	case err != nil:
 		f.fail("the vendor does not answer as documented: is base_url right, and is it up?", "vendor %s: %v", v.Name, err)
-	case !asked:
+	case s.transports[i].Sent() == 0:
 		f.ok("vendor %s: configured; nothing was sent to it", v.Name)
 	default:
 		f.ok("vendor %s: answers, and accepts our credentials", v.Name)
 	}
-	if asked && (skew > skewAllowed || skew < -skewAllowed) {
+	if dated && (skew > skewAllowed || skew < -skewAllowed) {
 		which := "ahead of"
 		if skew < 0 {
 			which, skew = "behind", -skew

@@ -1,8 +1,11 @@
 package customergauge
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,9 +17,9 @@ import (
 
 // Causes of an ErrUnreadable.
 var (
-	errEnvelope = errors.New("not the answer that is documented")
-	errNumber   = errors.New("a record without a usable number_customergauge")
-	errNotFound = errors.New("the vendor does not know this address")
+	errEnvelope  = errors.New("not the answer that is documented")
+	errNumber    = errors.New("a record without a usable number_customergauge")
+	errNoSuccess = errors.New("it says that there was no success")
 )
 
 // record is what we look at of a previewed record. Names are not even decoded; email and
@@ -34,50 +37,50 @@ type listing struct {
 	consistent bool // total and records agree
 }
 
-// readPreview reads the answer to a preview. The vendor does not document what "no match"
-// looks like: it is a total of 0 without records, or an HTTP 404 that is empty or a JSON
-// object which says nothing else. Everything that is not understood is an error.
-func readPreview(vendor string, a *vendors.Answer) (listing, error) {
-	if a.Status == http.StatusNotFound {
-		return readNotFound(vendor, a)
+// readPreview reads the answer to a preview by the asked value, given in its spellings. The
+// vendor documents no "nothing held": a total of 0 without records is one, at status 200 or
+// 404. A 404 by itself says that the address is wrong. What is not understood is an error,
+// with its Form where it may be how this account says "nothing held".
+func readPreview(vendor string, a *vendors.Answer, asked ...string) (listing, error) {
+	fields, _ := object(a)
+	l, listed := readListing(fields)
+	nothing := listed && l.total == 0 && len(l.records) == 0
+	if a.Status == http.StatusNotFound && nothing && !errorIn(fields).there {
+		return l, nil
 	}
-	fields, err := readObject(vendor, "preview", a)
-	if err != nil {
-		return listing{}, err
-	}
-	l, ok := readListing(fields)
-	if !ok {
-		return listing{}, unreadable(vendor, "preview", a, errEnvelope)
-	}
-	for _, r := range l.records {
-		if !isRecordNumber(string(r.Number)) {
-			return listing{}, unreadable(vendor, "preview", a, errNumber)
+	told := !isEmpty(fields["Data"]) || !isEmpty(fields["total"]) // of a record
+	_, err := readObject(vendor, "preview", a)
+	switch {
+	case a.Status == http.StatusNotFound && told:
+		err = unreadable(vendor, "preview", a, errEnvelope)
+	case err != nil:
+	case !listed, nothing && a.Status != http.StatusOK:
+		err = unreadable(vendor, "preview", a, errEnvelope)
+	default:
+		for _, r := range l.records {
+			if !isRecordNumber(string(r.Number)) {
+				return listing{}, unreadable(vendor, "preview", a, errNumber)
+			}
 		}
+		return l, nil
 	}
-	return l, nil
+	var failed *vendors.Error
+	if errors.As(err, &failed) && !told && mayBeNothing(a, failed.Kind, errorIn(fields).code) {
+		failed.Form = vendors.FormOf(a, asked...)
+	}
+	return listing{}, err
 }
 
-// readNotFound decides whether a 404 comes from the API and means "no match". A page of a
-// proxy, or records in spite of the status, do not; and an Error object is an error at any
-// status.
-func readNotFound(vendor string, a *vendors.Answer) (listing, error) {
-	nothing := listing{consistent: true}
-	if len(strings.TrimSpace(string(a.Body))) == 0 {
-		return nothing, nil
+// mayBeNothing reports whether an answer that is not understood can be how a place says that
+// it holds nothing: it must be about the request, and no page.
+func mayBeNothing(a *vendors.Answer, kind error, code string) bool {
+	switch {
+	case a.Status > 299 && !slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusGone, http.StatusUnprocessableEntity}, a.Status):
+		return false
+	case kind == vendors.ErrAuth, slices.Contains(codesOfAddress, code):
+		return false
 	}
-	fields, ok := object(a)
-	if !ok {
-		return listing{}, unreadable(vendor, "preview", a, errNotFound)
-	}
-	if message, failed := errorObject(fields); failed {
-		return listing{}, &vendors.Error{Vendor: vendor, Op: "preview", Kind: vendors.ErrRefused, Status: a.Status, Message: message}
-	}
-	_, data := fields["Data"]
-	_, total := fields["total"]
-	if l, ok := readListing(fields); (data || total) && (!ok || l.total != 0 || len(l.records) != 0) {
-		return listing{}, unreadable(vendor, "preview", a, errEnvelope)
-	}
-	return nothing, nil
+	return !bytes.HasPrefix(bytes.TrimSpace(a.Body), []byte("<"))
 }
 
 // readListing reads Data and total. A missing or unreadable total is not taken for 0; with
@@ -107,47 +110,60 @@ func readListing(fields map[string]json.RawMessage) (l listing, ok bool) {
 }
 
 // readAccepted reads the answer to an anonymize call. Its success is not documented beyond
-// being JSON: any JSON object without an Error counts, and so does 204, which by its
-// meaning has no body. The erasure itself is shown by the next preview.
+// being JSON: any 2xx counts that is empty or a JSON object without an Error, and so does
+// "nothing held". The erasure itself is shown by the next preview.
 func readAccepted(vendor string, a *vendors.Answer) error {
-	switch a.Status {
-	case http.StatusNoContent:
+	switch {
+	case a.Status >= 200 && a.Status <= 299 && len(bytes.TrimSpace(a.Body)) == 0:
 		return nil
-	case http.StatusNotFound:
-		// Whether "not found" came from the API or from something in front of it cannot be
-		// told, and no effect is not certain: the preview is asked.
-		err := unreadable(vendor, "submit", a, errNotFound)
-		if fields, ok := object(a); ok {
-			err.Message, _ = errorObject(fields)
+	case a.Status == http.StatusNotFound:
+		if _, err := readPreview(vendor, a); err == nil {
+			return nil
 		}
-		return err
 	}
 	_, err := readObject(vendor, "submit", a)
 	return err
 }
 
-// readObject reads a JSON object, or the failure that the answer is. An Error object is a
-// refusal at any status that does not itself say more (credentials, pace, an outage).
+// The codes of the vendor's error table for 4.1 that say more than that the request is
+// refused (VENDORS.md).
+const codeUnauthorized = "200000"
+
+var codesOfAddress = []string{"300002", "300003"} // no such module, no such method
+
+// noResults is how v6 says that it knows nobody by an identifier: the address is right.
+const noResults = "No query results"
+
+// readObject reads a JSON object, or the failure that the answer is. An Error object is one
+// at any status. Its code says what it is, else the status, and where that says nothing
+// (200), or denies the address that has just answered (404), it is a refusal.
 func readObject(vendor, op string, a *vendors.Answer) (map[string]json.RawMessage, error) {
-	if a.Status < 200 || a.Status > 299 {
-		err := transport.Fail(vendor, op, a)
-		if fields, ok := object(a); ok {
-			message, failed := errorObject(fields)
-			err.Message = message
-			if failed && errors.Is(err.Kind, vendors.ErrUnreadable) {
-				err.Kind, err.Err = vendors.ErrRefused, nil
-			}
+	fields, isObject := object(a)
+	e := errorIn(fields)
+	if a.Status >= 200 && a.Status <= 299 && !e.there {
+		if !isObject {
+			return nil, transport.DecodeJSON(vendor, op, a, &fields)
 		}
-		return nil, err
+		if raw, ok := fields["success"]; ok && isNo(raw) {
+			err := unreadable(vendor, op, a, errNoSuccess)
+			err.Message = e.message
+			return nil, err
+		}
+		return fields, nil
 	}
-	var fields map[string]json.RawMessage
-	if err := transport.DecodeJSON(vendor, op, a, &fields); err != nil {
-		return nil, err
+	err := transport.Fail(vendor, op, a)
+	err.Message = e.message
+	known := e.there || strings.HasPrefix(e.message, noResults)
+	switch {
+	case err.Kind == vendors.ErrRateLimited:
+	case e.code == codeUnauthorized:
+		err.Kind = vendors.ErrAuth
+	case slices.Contains(codesOfAddress, e.code):
+		err.Kind = vendors.ErrAddress
+	case err.Kind == vendors.ErrUnreadable, known && a.Status == http.StatusNotFound:
+		err.Kind = vendors.ErrRefused
 	}
-	if message, failed := errorObject(fields); failed {
-		return nil, &vendors.Error{Vendor: vendor, Op: op, Kind: vendors.ErrRefused, Status: a.Status, Message: message}
-	}
-	return fields, nil
+	return nil, err
 }
 
 // object reads the body of an answer that is a failure already, where it is JSON.
@@ -157,24 +173,74 @@ func object(a *vendors.Answer) (map[string]json.RawMessage, bool) {
 	return fields, err == nil
 }
 
-// errorObject reports whether an answer holds an Error, and its text where that is where
-// it is documented to be. A null is none; anything else, in any case of letters, is one.
-func errorObject(fields map[string]json.RawMessage) (message string, failed bool) {
-	for key, raw := range fields {
-		if !strings.EqualFold(key, "Error") && !strings.EqualFold(key, "Errors") || string(raw) == "null" {
+// apiError is what an answer says of a failure.
+type apiError struct {
+	there   bool   // an Error that is not empty
+	message string // its text, or else the answer's message
+	code    string
+}
+
+// errorIn finds the Error of an answer. One that is empty in any way (null, false, [], "")
+// stands beside success; anything else, in any case of letters, is an error.
+func errorIn(fields map[string]json.RawMessage) (e apiError) {
+	for _, key := range slices.Sorted(maps.Keys(fields)) { // the same text each time
+		raw := fields[key]
+		if !strings.EqualFold(key, "Error") && !strings.EqualFold(key, "Errors") || isEmpty(raw) {
 			continue
 		}
-		failed = true
-		var documented struct{ Message string }
-		if json.Unmarshal(raw, &documented) == nil && documented.Message != "" {
-			return documented.Message, true
-		}
+		e.there = true
+		var documented struct{ Message, Code vendors.Loose }
 		var text string
-		if json.Unmarshal(raw, &text) == nil && text != "" {
-			message = text
+		switch {
+		case json.Unmarshal(raw, &documented) == nil:
+			e.message, e.code = cmp.Or(string(documented.Message), e.message), cmp.Or(string(documented.Code), e.code)
+		case json.Unmarshal(raw, &text) == nil:
+			e.message = cmp.Or(e.message, text)
 		}
 	}
-	return message, failed
+	var text string
+	if e.message == "" && json.Unmarshal(fields["message"], &text) == nil {
+		e.message = text
+	}
+	return e
+}
+
+// isEmpty reports whether a JSON value says nothing: null, false, 0, an empty text, or a list
+// or an object of nothing else.
+func isEmpty(raw json.RawMessage) bool {
+	var value any
+	if len(raw) == 0 || json.Unmarshal(raw, &value) != nil {
+		return len(raw) == 0
+	}
+	return saysNothing(value)
+}
+
+func saysNothing(value any) bool {
+	switch v := value.(type) {
+	case nil:
+		return true
+	case bool:
+		return !v
+	case float64:
+		return v == 0
+	case string:
+		return strings.TrimSpace(v) == "" || v == "0"
+	case []any:
+		return !slices.ContainsFunc(v, func(x any) bool { return !saysNothing(x) })
+	case map[string]any:
+		for _, x := range v {
+			if !saysNothing(x) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// isNo reports whether a flag is given, and not set.
+func isNo(raw json.RawMessage) bool {
+	return string(raw) != "null" && (isEmpty(raw) || strings.EqualFold(string(raw), `"false"`) || strings.EqualFold(string(raw), `"no"`))
 }
 
 func unreadable(vendor, op string, a *vendors.Answer, cause error) *vendors.Error {
@@ -199,9 +265,10 @@ func isRecordNumber(text string) bool {
 // own: "" when it is, else the doubt that holds the task.
 //
 // By email, the record's email must equal the identifier. By telephone, which people
-// share, the record's email must be one of the subject's; a record without an email must
-// at least show the telephone that was asked for.
-func owner(r record, field vendors.Field, forms []form, s vendors.Subject) vendors.Reason {
+// share, the record's email must be one of the subject's; a record without an email is taken
+// for the subject's only where the config accepts it (telephone_alone) and it shows the
+// telephone that was asked for.
+func (v *Vendor) owner(r record, field vendors.Field, forms []form, s vendors.Subject) vendors.Reason {
 	_, email := vendors.Normal(vendors.Email, string(r.Email))
 	if class, _ := vendors.Normal(field, ""); class == vendors.Email {
 		_, asked := vendors.Normal(field, forms[0].value)
@@ -215,13 +282,13 @@ func owner(r record, field vendors.Field, forms []form, s vendors.Subject) vendo
 	}
 	if email == "" {
 		shown := vendors.Digits(string(r.Telephone))
-		if shown != "" && slices.ContainsFunc(forms, func(f form) bool { return vendors.Digits(f.value) == shown }) {
+		if shown != "" && v.config.TelephoneAlone == accept && slices.ContainsFunc(forms, func(f form) bool { return vendors.Digits(f.value) == shown }) {
 			return ""
 		}
 		return vendors.UnknownOwner
 	}
-	for _, v := range s {
-		if class, own := vendors.Normal(v.Field, v.Text); class == vendors.Email && !v.Masked && own == email {
+	for _, value := range s {
+		if class, own := vendors.Normal(value.Field, value.Text); class == vendors.Email && !value.Masked && own == email {
 			return ""
 		}
 	}

@@ -18,6 +18,12 @@ var Kind = vendors.Kind{Name: kindName, New: func() vendors.Config { return newC
 
 const kindName = "customergauge"
 
+// The values of the key telephone_alone.
+const (
+	accept = "accept"
+	held   = "hold"
+)
+
 // The values of the key api.
 const (
 	apiV41 = "v4.1"
@@ -40,13 +46,17 @@ type Config struct {
 	AuthScheme   string         `yaml:"auth_scheme"` // the word before the API key; empty: the bare key
 
 	VerifyAfter    vendors.Duration `yaml:"verify_after"`    // from the anonymize call to the first look
-	VerifyPatience vendors.Duration `yaml:"verify_patience"` // still there after this long: failed
+	VerifyPatience vendors.Duration `yaml:"verify_patience"` // still there after this long: a person must look
 	MaxRecords     int              `yaml:"max_records"`     // more matching records than this are held
 	SegmentsAgreed bool             `yaml:"segments_agreed"` // the segment fields are agreed with the vendor
 
 	// Control is a record of the company's own in this account, which shows that "nothing
 	// held" is an answer of this account.
 	Control vendors.Control `yaml:"control"`
+
+	// TelephoneAlone says what becomes of a record that was found by telephone and has no
+	// email: accept it as the subject's, or hold the task. Telephones are shared.
+	TelephoneAlone string `yaml:"telephone_alone"`
 
 	// TelephoneForms are the ways of writing in which the vendor may hold a telephone:
 	// as_given, e164, national, digits. Each is looked up on its own.
@@ -58,8 +68,9 @@ func newConfig() *Config {
 		Common:         vendors.DefaultCommon(kindName),
 		API:            apiV41,
 		AuthScheme:     "api_key",
-		VerifyPatience: vendors.Duration(10 * time.Minute),
+		VerifyPatience: vendors.Duration(24 * time.Hour), // nothing says that the call acts at once
 		MaxRecords:     25,
+		TelephoneAlone: held,
 		TelephoneForms: []string{asGiven, e164, digits},
 	}
 }
@@ -87,6 +98,8 @@ func (c *Config) Validate() error {
 		return bad("verify_patience", "must not be negative", "")
 	case c.MaxRecords < 1:
 		return bad("max_records", "must be at least 1", "")
+	case c.TelephoneAlone != accept && c.TelephoneAlone != held:
+		return bad("telephone_alone", "must be accept or hold", "accept takes a record that has the telephone and no email for the subject's")
 	case len(c.TelephoneForms) == 0:
 		return bad("telephone_forms", "must name at least one form", "the default is [as_given, e164, digits]")
 	}

@@ -73,6 +73,10 @@ func TestConfigProblems(t *testing.T) {
 		{"negative wait", func(c *Config) { c.VerifyAfter = -1 }, "verify_after"},
 		{"no forms", func(c *Config) { c.TelephoneForms = nil }, "telephone_forms"},
 		{"unknown form", func(c *Config) { c.TelephoneForms = []string{"e.164"} }, "telephone_forms"},
+		{"no word for a telephone alone", func(c *Config) { c.TelephoneAlone = "" }, "telephone_alone"},
+		{"another word for a telephone alone", func(c *Config) { c.TelephoneAlone = "yes" }, "telephone_alone"},
+		{"a control that is none", func(c *Config) { c.Control.Email = "control" }, "control.email"},
+		{"two controls", func(c *Config) { c.Control = vendors.Control{Email: "c@example.com", Telephone: "+12025550177"} }, "control"},
 		{"a form twice", func(c *Config) { c.TelephoneForms = []string{e164, e164} }, "telephone_forms"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -90,6 +94,51 @@ func TestConfigProblems(t *testing.T) {
 				t.Error("Open takes a config that is not valid")
 			}
 		})
+	}
+}
+
+// TestDefaults: what a config that says nothing more means.
+func TestDefaults(t *testing.T) {
+	c := newConfig()
+	if time.Duration(c.VerifyPatience) != 24*time.Hour || c.TelephoneAlone != "hold" || !c.Control.IsZero() {
+		t.Errorf("%v %s %v", c.VerifyPatience, c.TelephoneAlone, c.Control)
+	}
+}
+
+// TestPlace: an account is told from another by host and client; credentials are no part of
+// it, and where they alone tell accounts apart it says so.
+func TestPlace(t *testing.T) {
+	place := func(change func(*Config)) (string, bool) {
+		c := testConfig("")
+		c.Region, c.ClientID = "eu", "client-1"
+		change(c)
+		tr := open(t, c, nil).vendor.Traits()
+		return tr.Place, tr.SharedPlace
+	}
+	for _, test := range []struct {
+		change func(*Config)
+		want   string
+		shared bool
+	}{
+		{func(*Config) {}, "customergauge api.eu.customergauge.com client-1", false},
+		{func(c *Config) { c.Region = "us" }, "customergauge api.us.customergauge.com client-1", false},
+		{func(c *Config) { c.ClientID = "client-2" }, "customergauge api.eu.customergauge.com client-2", false},
+		{func(c *Config) { c.API = apiV6 }, "customergauge api.eu.customergauge.com client-1", false},
+		{func(c *Config) { c.BaseURL = "https://GW.example.com:443/cg/" }, "customergauge gw.example.com/cg client-1", false},
+		{func(c *Config) { onlyKey(c, secret) }, "customergauge api.eu.customergauge.com", true},
+	} {
+		if got, shared := place(test.change); got != test.want || shared != test.shared {
+			t.Errorf("%q, %v, want %q, %v", got, shared, test.want, test.shared)
+		}
+	}
+}
+
+// TestWordsOnTelephones: the report's reader learns that a telephone's "nothing held" is the
+// weaker one.
+func TestWordsOnTelephones(t *testing.T) {
+	tr := open(t, testConfig("http://127.0.0.1:1"), nil).vendor.Traits()
+	if !strings.Contains(tr.HowKnown, "Of a telephone this says less") || tr.Act != vendors.Anonymize {
+		t.Errorf("%q, %s", tr.HowKnown, tr.Act)
 	}
 }
 

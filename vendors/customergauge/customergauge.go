@@ -18,6 +18,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -67,7 +68,8 @@ func (v *Vendor) Traits() vendors.Traits {
 			"whether a follow-up was asked for", "additional rating question",
 			"drop-down, radio button and check-box answers", "CSAT answer", "CES answer",
 		},
-		HowKnown: "After the anonymize call the vendor was asked again for the same email or telephone and no longer had a record of it.",
+		HowKnown: "After the anonymize call the vendor was asked again for the same email or telephone and no longer had a record of it. " +
+			"Of a telephone this says less than of an email: it is looked up in the spellings of telephone_forms, and the vendor may hold it in another.",
 	}
 	if v.config.SegmentsAgreed {
 		t.Anonymizes = append(t.Anonymizes, "the segment fields that were agreed with the vendor")
@@ -121,14 +123,18 @@ var identifying = vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telep
 
 func saysCountry(telephone string) bool { return strings.HasPrefix(strings.TrimSpace(telephone), "+") }
 
-// Preview implements vendors.Vendor. A telephone takes one request for each of its forms;
+// Preview implements vendors.Vendor. An identifier takes one request for each of its forms;
 // a record that is found by several counts once. The Hint names the forms that are needed
 // to reach all of them.
+//
+// An answer that may be how the vendor says that it holds nothing (Error.Form) is one for
+// its form alone: where another form finds records, they are what there is to decide on, and
+// the look after the submission asks for every form again.
 func (v *Vendor) Preview(ctx context.Context, t *vendors.Target) (vendors.Preview, error) {
 	if !t.Control && v.isControl(t.Subject) {
 		return vendors.Preview{Doubt: vendors.ControlRecord}, nil
 	}
-	forms, err := v.forms("preview", t, v.config.TelephoneForms)
+	forms, err := v.forms("preview", t, v.config.TelephoneForms, emailFormNames)
 	if err != nil {
 		return vendors.Preview{}, err
 	}
@@ -137,11 +143,23 @@ func (v *Vendor) Preview(ctx context.Context, t *vendors.Target) (vendors.Previe
 	}
 	var p vendors.Preview
 	var matched []string
-	more := 0 // records that the vendor counted and did not list
+	var unsure *vendors.Error // the first answer with a Form
+	more := 0                 // records that the vendor counted and did not list
 	for _, f := range forms {
 		found, err := v.look(ctx, t.Ref.Field, f.value)
-		if err != nil {
+		var failed *vendors.Error
+		switch {
+		case err == nil:
+		case !errors.As(err, &failed) || failed.Form == "":
 			return vendors.Preview{}, err
+		case unsure == nil:
+			unsure = failed
+			continue
+		default:
+			if unsure.Form != failed.Form {
+				unsure.Form = ""
+			}
+			continue
 		}
 		if len(found.records) == 0 && found.total == 0 {
 			continue
@@ -161,11 +179,14 @@ func (v *Vendor) Preview(ctx context.Context, t *vendors.Target) (vendors.Previe
 			more = max(more, found.total-len(found.records))
 		}
 		for _, r := range found.records {
-			p.Doubt = graver(p.Doubt, owner(r, t.Ref.Field, forms, t.Subject))
+			p.Doubt = graver(p.Doubt, v.owner(r, t.Ref.Field, forms, t.Subject))
 		}
 	}
 	slices.Sort(p.Refs)
 	p.Records = len(p.Refs) + more
+	if unsure != nil && p.Records == 0 {
+		return vendors.Preview{}, unsure
+	}
 	if p.Records > v.config.MaxRecords {
 		p.Doubt = graver(p.Doubt, vendors.TooManyRecords)
 	}
@@ -210,15 +231,16 @@ func (v *Vendor) look(ctx context.Context, field vendors.Field, value string) (l
 	if err != nil {
 		return listing{}, err
 	}
-	return readPreview(v.name, a)
+	_, plain := vendors.Normal(field, value)
+	return readPreview(v.name, a, value, plain)
 }
 
-// errPartly is the cause of the error when one form of a telephone was anonymized and a
+// errPartly is the cause of the error when one form of an identifier was anonymized and a
 // later one was not.
-var errPartly = errors.New("one form of the telephone was accepted, another was not")
+var errPartly = errors.New("one spelling of the identifier was accepted, another was not")
 
-// Submit implements vendors.Vendor. It anonymizes by each form of a telephone that the
-// preview found (Target.Hint). Where one of them was accepted and a later one fails, the
+// Submit implements vendors.Vendor. It anonymizes by each form of the identifier by which the
+// preview found records (Target.Hint). Where one of them was accepted and a later one fails, the
 // error is never a harmless one: the vendor must be asked what is left.
 func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt, error) {
 	if v.isControl(t.Subject) { // whatever a person has approved
@@ -228,7 +250,7 @@ func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt
 	if !ok {
 		return vendors.Receipt{}, vendors.NotSent(v.name, "submit", vendors.ErrNoValue)
 	}
-	forms, err := v.forms("submit", t, names)
+	forms, err := v.forms("submit", t, names, names)
 	if err == nil && len(forms) == 0 {
 		err = vendors.NotSent(v.name, "submit", vendors.ErrNoValue)
 	}
@@ -289,17 +311,18 @@ func parameter(field vendors.Field) string {
 	return "email"
 }
 
-// forms lists the spellings of the target's identifier to send; an email has one.
-func (v *Vendor) forms(op string, t *vendors.Target, names []string) ([]form, error) {
+// forms lists the spellings of the target's identifier to send: of a telephone and of an email
+// those with the given names.
+func (v *Vendor) forms(op string, t *vendors.Target, telephone, email []string) ([]form, error) {
 	text := t.Identifier()
-	class, normal := vendors.Normal(t.Ref.Field, text)
+	class, plain := vendors.Normal(t.Ref.Field, text)
 	switch {
-	case normal == "":
+	case plain == "":
 		return nil, vendors.NotSent(v.name, op, vendors.ErrNoValue)
 	case class == vendors.Email:
-		return []form{{value: text}}, nil
+		return emailForms(text, email), nil
 	case class == vendors.Telephone:
-		return telephoneForms(text, v.defaultRegion, names), nil
+		return telephoneForms(text, v.defaultRegion, telephone), nil
 	}
 	return nil, vendors.NotSent(v.name, op, vendors.ErrNoValue)
 }
@@ -320,33 +343,56 @@ func (v *Vendor) call(ctx context.Context, op string, build func(context.Context
 // errRequest stands for an error of net/http that would quote the URL.
 var errRequest = errors.New("the request cannot be built")
 
-// preflightAddress belongs to nobody: the name is reserved (RFC 2606).
-const preflightAddress = "expunge-preflight@invalid.example.com"
-
-// Check implements vendors.Checker: it previews an address that nobody can have.
+// Check implements vendors.Checker: it looks up the control record, which must be there, and
+// a stranger, whom nobody can be. Only both together show that this is the account.
 func (v *Vendor) Check(ctx context.Context) ([]string, error) {
 	var warnings []string
 	if !v.config.SegmentsAgreed {
 		warnings = append(warnings, "segments_agreed is not true: segment fields are anonymized only after you agree on them once with your CustomerGauge customer success manager")
 	}
-	a, err := v.call(ctx, "check", func(ctx context.Context) (*http.Request, error) {
-		u := *v.preview
-		u.RawQuery = url.Values{"email": {preflightAddress}}.Encode()
-		return http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	})
-	if err != nil {
-		return warnings, err
-	}
-	if a.Status == http.StatusNotFound {
-		warnings = append(warnings, "the vendor answered HTTP 404 to the preview of an unknown address: this can mean no match, or a wrong base_url")
-	}
-	_, err = readPreview(v.name, a)
-	var failed *vendors.Error
-	if errors.As(err, &failed) {
-		if errors.Is(err, vendors.ErrRefused) && failed.Message != "" {
-			return warnings, nil // the API understood who asks and disliked the address
+	class := vendors.Email
+	own := v.config.Control.Target()
+	if own == nil {
+		warnings = append(warnings, "no control is set: an account that shows nobody cannot be told from a wrong one; name a record of your own that is always there, such as control: {email: control@example.com}")
+	} else {
+		class = own.Ref.Field
+		p, err := v.Preview(ctx, own)
+		switch {
+		case err != nil:
+			return warnings, checked(err)
+		case p.Records == 0:
+			return warnings, &vendors.Error{Vendor: v.name, Op: "check", Kind: vendors.ErrAddress, Err: vendors.ErrControl}
 		}
+	}
+	p, err := v.Preview(ctx, vendors.Stranger(class))
+	var failed *vendors.Error
+	switch {
+	case err == nil && p.Records > 0:
+		return warnings, &vendors.Error{Vendor: v.name, Op: "check", Kind: vendors.ErrAddress, Err: errEverybody}
+	case err == nil:
+		return warnings, nil
+	case !errors.As(err, &failed) || failed.Form == "":
+	case own != nil:
+		return append(warnings, said(failed)+"; a run takes it for \"nothing held\" while the control record is found"), nil
+	case errors.Is(err, vendors.ErrRefused) && failed.Message != "":
+		// The API understood who asks, and disliked the address.
+		return append(warnings, said(failed)+", which does not say \"nothing held\": people of whom the vendor holds nothing stay open until a control record is set"), nil
+	}
+	return warnings, checked(err)
+}
+
+// errEverybody is the cause of a check that fails.
+var errEverybody = errors.New("it shows records of somebody whom nobody can be")
+
+func said(e *vendors.Error) string {
+	return fmt.Sprintf("to an address that nobody can have the vendor answers in its own way (HTTP %d)", e.Status)
+}
+
+// checked gives an error of a look the name of the check. That of the token keeps its own.
+func checked(err error) error {
+	var failed *vendors.Error
+	if errors.As(err, &failed) && failed.Op == "preview" {
 		failed.Op = "check"
 	}
-	return warnings, err
+	return err
 }

@@ -1,6 +1,7 @@
 package customergauge
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"expunge/vendors"
 	"expunge/vendors/vendortest"
@@ -102,6 +103,12 @@ func wire(t testing.TB, name string) http.HandlerFunc {
 	return vendortest.Reply(200, vendortest.Wire(t, "customergauge/"+name))
 }
 
+// isStranger reports whether a request asks about somebody whom nobody can be.
+func isStranger(req *http.Request) bool {
+	q := req.URL.Query()
+	return strings.HasPrefix(q.Get("email"), "expunge-") || strings.Contains(q.Get("telephone"), "7700900")
+}
+
 // TestConformance is the suite of every adapter, for both APIs and both ways to show
 // credentials.
 func TestConformance(t *testing.T) {
@@ -109,7 +116,7 @@ func TestConformance(t *testing.T) {
 		switch {
 		case isToken(req):
 			wire(t, "token.json")(w, req)
-		case req.Method == http.MethodGet && strings.Contains(req.URL.RawQuery, url.QueryEscape(preflightAddress)):
+		case req.Method == http.MethodGet && isStranger(req):
 			wire(t, "preview-none.json")(w, req)
 		case req.Method == http.MethodGet:
 			wire(t, "preview-one.json")(w, req)
@@ -143,7 +150,7 @@ func TestConformance(t *testing.T) {
 					return v
 				},
 				Serve: serve, Target: *variant.target, IsToken: isToken,
-				Refuse:  wire(t, "error-email.json"),
+				Refuse: wire(t, "error-email.json"), EmptyAccepts: true,
 				Secrets: []string{secret, "wire-token-1"},
 			}
 			if variant.name == "api key" {
@@ -260,7 +267,7 @@ func TestPreview(t *testing.T) {
 		{"a shared telephone, both are the subject's emails", wire(t, "preview-shared-telephone.json"), jane(), two},
 		{"by email, a record of somebody else", wire(t, "preview-shared-telephone.json"), byEmail(),
 			vendors.Preview{Records: 2, Refs: []string{"10438", "30012"}, Doubt: vendors.SomebodyElse}},
-		{"by telephone, no email, the same telephone", wire(t, "preview-no-email.json"), noEmails(), onePhone},
+		{"by telephone, no email, the same telephone", wire(t, "preview-no-email.json"), noEmails(), doubt(onePhone, vendors.UnknownOwner)},
 		{"by email, no email", wire(t, "preview-no-email.json"), byEmail(), doubt(one, vendors.UnknownOwner)},
 		{"by telephone, another telephone and no email", vendortest.Reply(200, `{"Data":[{"sms_telephone":"12025550199","number_customergauge":"10438"}],"total":1}`),
 			byTelephone(), doubt(onePhone, vendors.UnknownOwner)},
@@ -277,16 +284,16 @@ func TestPreview(t *testing.T) {
 		{"no match", wire(t, "preview-none.json"), byEmail(), vendors.Preview{}},
 		{"no match, null and a string", wire(t, "preview-none-null.json"), byEmail(), vendors.Preview{}},
 		{"no match, no Data", wire(t, "preview-none-missing.json"), byEmail(), vendors.Preview{}},
-		{"404, empty", vendortest.Reply(404, " \n"), byEmail(), vendors.Preview{}},
-		{"404, an object", vendortest.Reply(404, `{"message":"not found"}`), byEmail(), vendors.Preview{}},
 		{"404, no records", vendortest.Reply(404, `{"Data":[],"total":0}`), byTelephone(), vendors.Preview{}},
+		{"404, a total alone", vendortest.Reply(404, `{"total":"0","Error":{"Message":""}}`), byEmail(), vendors.Preview{}},
+		{"no match beside an Error that is empty", vendortest.Reply(200, `{"Data":[],"total":0,"Error":{"Message":"","Code":0},"errors":[],"success":true}`), byEmail(), vendors.Preview{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := newAccount(t, nil, test.answer).vendor.Preview(t.Context(), test.target)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
+			if diff := gocmp.Diff(test.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
@@ -311,43 +318,87 @@ func TestPreviewTooMany(t *testing.T) {
 }
 
 // TestPreviewErrors: none of these may pass for "no match", which would end the task and
-// leave the person's data where it is.
+// leave the person's data where it is. Some may be how an account says "no match", and then
+// have a Form; whatever tells of a record, of an outage or of a wrong address has none.
 func TestPreviewErrors(t *testing.T) {
+	const none = ""
+	coded := func(code any) string { return fmt.Sprintf(`{"Error":{"Message":"m","Code":%v}}`, code) }
 	for _, test := range []struct {
 		name    string
-		answer  http.HandlerFunc
+		status  int
+		body    string
 		kind    error
 		message string
+		form    bool
 	}{
-		{"Error with status 200", wire(t, "error-no-parameter.json"), vendors.ErrRefused, "Please make an API request by email or telephone"},
-		{"Error with status 400", vendortest.Reply(400, vendortest.Wire(t, "customergauge/error-email.json")), vendors.ErrRefused, "Email is not valid"},
-		{"Error with status 404", vendortest.Reply(404, vendortest.Wire(t, "customergauge/error-email.json")), vendors.ErrRefused, "Email is not valid"},
-		{"Error with status 422", vendortest.Reply(422, vendortest.Wire(t, "customergauge/error-email.json")), vendors.ErrRefused, "Email is not valid"},
-		{"Error with status 403", vendortest.Reply(403, `{"Error":{"Message":"no access"}}`), vendors.ErrAuth, "no access"},
-		{"Error with status 503", vendortest.Reply(503, `{"Error":{"Message":"maintenance"}}`), vendors.ErrUnavailable, "maintenance"},
-		{"Error with status 429", vendortest.Reply(429, `{"Error":{"Message":"slow down"}}`), vendors.ErrRateLimited, "slow down"},
-		{"Error beside records", vendortest.Reply(200, `{"Error":{"Message":"m"},"Data":[],"total":0}`), vendors.ErrRefused, "m"},
-		{"Error as text", vendortest.Reply(200, `{"error":"m"}`), vendors.ErrRefused, "m"},
-		{"Error without text", vendortest.Reply(200, `{"Error":{}}`), vendors.ErrRefused, ""},
-		{"neither Data nor total", vendortest.Reply(200, `{}`), vendors.ErrUnreadable, ""},
-		{"empty Data without a total", vendortest.Reply(200, `{"Data":[]}`), vendors.ErrUnreadable, ""},
-		{"a total without Data", vendortest.Reply(200, `{"total":2}`), vendors.ErrUnreadable, ""},
-		{"a total with Data null", vendortest.Reply(200, `{"Data":null,"total":2}`), vendors.ErrUnreadable, ""},
-		{"an unreadable total", vendortest.Reply(200, `{"Data":[],"total":"none"}`), vendors.ErrUnreadable, ""},
-		{"an empty total", vendortest.Reply(200, `{"Data":[],"total":""}`), vendors.ErrUnreadable, ""},
-		{"a negative total", vendortest.Reply(200, `{"Data":[],"total":-1}`), vendors.ErrUnreadable, ""},
-		{"Data is no list", vendortest.Reply(200, `{"Data":{},"total":0}`), vendors.ErrUnreadable, ""},
-		{"a record without a number", vendortest.Reply(200, `{"Data":[{"email":"john.doe@example.com"}],"total":1}`), vendors.ErrUnreadable, ""},
-		{"a record that is null", vendortest.Reply(200, `{"Data":[null],"total":1}`), vendors.ErrUnreadable, ""},
-		{"a number that is no number", vendortest.Reply(200, `{"Data":[{"email":"john.doe@example.com","number_customergauge":"John Doe"}],"total":1}`), vendors.ErrUnreadable, ""},
-		{"404 of a proxy", vendortest.Reply(404, "<html>not found</html>"), vendors.ErrUnreadable, ""},
-		{"404 with records", vendortest.Reply(404, vendortest.Wire(t, "customergauge/preview-one.json")), vendors.ErrUnreadable, ""},
-		{"404 with a total", vendortest.Reply(404, `{"total":1}`), vendors.ErrUnreadable, ""},
-		{"404 with a list", vendortest.Reply(404, `[]`), vendors.ErrUnreadable, ""},
-		{"204", vendortest.Reply(204, ""), vendors.ErrUnreadable, ""},
+		{"Error with status 200", 200, vendortest.Wire(t, "customergauge/error-no-parameter.json"), vendors.ErrRefused, "Please make an API request by email or telephone", true},
+		{"Error with status 400", 400, vendortest.Wire(t, "customergauge/error-email.json"), vendors.ErrRefused, "Email is not valid", true},
+		{"Error with status 404", 404, vendortest.Wire(t, "customergauge/error-email.json"), vendors.ErrRefused, "Email is not valid", true},
+		{"Error with status 422", 422, vendortest.Wire(t, "customergauge/error-email.json"), vendors.ErrRefused, "Email is not valid", true},
+		{"Error with status 403", 403, `{"Error":{"Message":"no access"}}`, vendors.ErrAuth, "no access", false},
+		{"Error with status 503", 503, `{"Error":{"Message":"maintenance"}}`, vendors.ErrUnavailable, "maintenance", false},
+		{"Error with status 429", 429, `{"Error":{"Message":"slow down"}}`, vendors.ErrRateLimited, "slow down", false},
+		{"Error with status 405", 405, `{"Error":{"Message":"m"}}`, vendors.ErrAddress, "m", false},
+		{"Error beside records", 200, `{"Error":{"Message":"m"},"Data":[],"total":0}`, vendors.ErrRefused, "m", true},
+		{"Error beside no records, 404", 404, `{"Error":{"Message":"m"},"Data":[],"total":0}`, vendors.ErrRefused, "m", true},
+		{"Error beside a record", 200, `{"Error":{"Message":"m"},"Data":[{"number_customergauge":1}],"total":1}`, vendors.ErrRefused, "m", false},
+		{"Error as text", 200, `{"error":"m"}`, vendors.ErrRefused, "m", true},
+		{"Error without text", 200, `{"Error":{"Code":7}}`, vendors.ErrRefused, none, true},
+		{"an empty Error alone", 200, `{"Error":{}}`, vendors.ErrUnreadable, none, true},
+		{"two Errors", 200, `{"errors":{"email":["x"]},"error":"m"}`, vendors.ErrRefused, "m", true},
+
+		// The vendor's error table for 4.1, at the documented status and at others.
+		{"code 200000", 401, coded(200000), vendors.ErrAuth, "m", false},
+		{"code 200000 at 200", 200, coded(`"200000"`), vendors.ErrAuth, "m", false},
+		{"code 300000", 400, coded(300000), vendors.ErrRefused, "m", true},
+		{"code 300001", 400, coded(300001), vendors.ErrRefused, "m", true},
+		{"code 300004", 400, coded(300004), vendors.ErrRefused, "m", true},
+		{"code 300002", 404, coded(300002), vendors.ErrAddress, "m", false},
+		{"code 300002 at 200", 200, coded(`"300002"`), vendors.ErrAddress, "m", false},
+		{"code 300002 at 400", 400, coded(300002), vendors.ErrAddress, "m", false},
+		{"code 300003", 405, coded(300003), vendors.ErrAddress, "m", false},
+		{"code 300003 at 404", 404, coded(300003), vendors.ErrAddress, "m", false},
+		{"code 300003 at 429", 429, coded(300003), vendors.ErrRateLimited, "m", false},
+
+		// v6 and what stands in front of it.
+		{"v6 401", 401, `{"message":"Unauthenticated."}`, vendors.ErrAuth, "Unauthenticated.", false},
+		{"v6 404", 404, `{"message":"No query results for model [Contact]."}`, vendors.ErrRefused, "No query results for model [Contact].", true},
+		{"v6 422", 422, `{"message":"The given data was invalid.","errors":{"email":["bad"]}}`, vendors.ErrRefused, "The given data was invalid.", true},
+		{"404, empty", 404, " \n", vendors.ErrAddress, none, true},
+		{"404 of a gateway", 404, `{"message":"Not Found"}`, vendors.ErrAddress, "Not Found", true},
+		{"404 of another gateway", 404, `{"message":"no Route matched with those values"}`, vendors.ErrAddress, "no Route matched with those values", true},
+		{"404 of a proxy", 404, "<html>not found</html>", vendors.ErrAddress, none, false},
+		{"404 with a list", 404, `[]`, vendors.ErrAddress, none, true},
+		{"404 with records", 404, vendortest.Wire(t, "customergauge/preview-one.json"), vendors.ErrUnreadable, none, false},
+		{"404 with a total", 404, `{"total":1}`, vendors.ErrUnreadable, none, false},
+		{"405", 405, "", vendors.ErrAddress, none, false},
+		{"410", 410, "", vendors.ErrAddress, none, true},
+		{"501", 501, "", vendors.ErrAddress, none, false},
+		{"409", 409, "", vendors.ErrUnavailable, none, false},
+		{"423", 423, `{"message":"Locked"}`, vendors.ErrUnavailable, "Locked", false},
+		{"425", 425, "", vendors.ErrUnavailable, none, false},
+
+		{"no success", 200, `{"success":false,"Data":[],"total":0}`, vendors.ErrUnreadable, none, true},
+		{"no success, with a total of 0 as text", 200, `{"success":false,"Data":[],"total":"0"}`, vendors.ErrUnreadable, none, true},
+		{"no success, as text", 200, `{"success":"false","message":"m","total":0}`, vendors.ErrUnreadable, "m", true},
+		{"neither Data nor total", 200, `{}`, vendors.ErrUnreadable, none, true},
+		{"empty Data without a total", 200, `{"Data":[]}`, vendors.ErrUnreadable, none, true},
+		{"a total without Data", 200, `{"total":2}`, vendors.ErrUnreadable, none, false},
+		{"a total with Data null", 200, `{"Data":null,"total":2}`, vendors.ErrUnreadable, none, false},
+		{"an unreadable total", 200, `{"Data":[],"total":"none"}`, vendors.ErrUnreadable, none, false},
+		{"an empty total", 200, `{"Data":[],"total":""}`, vendors.ErrUnreadable, none, true},
+		{"a negative total", 200, `{"Data":[],"total":-1}`, vendors.ErrUnreadable, none, false},
+		{"Data is no list", 200, `{"Data":{},"total":0}`, vendors.ErrUnreadable, none, true},
+		{"a record without a number", 200, `{"Data":[{"email":"john.doe@example.com"}],"total":1}`, vendors.ErrUnreadable, none, false},
+		{"a record that is null", 200, `{"Data":[null],"total":1}`, vendors.ErrUnreadable, none, false},
+		{"a number that is no number", 200, `{"Data":[{"email":"john.doe@example.com","number_customergauge":"John Doe"}],"total":1}`, vendors.ErrUnreadable, none, false},
+		{"no match with another status", 202, `{"Data":[],"total":0}`, vendors.ErrUnreadable, none, true},
+		{"200, empty", 200, "", vendors.ErrUnreadable, none, true},
+		{"204", 204, "", vendors.ErrUnreadable, none, true},
+		{"a page", 200, "<html>maintenance</html>", vendors.ErrUnreadable, none, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p, err := newAccount(t, nil, test.answer).vendor.Preview(t.Context(), byEmail())
+			p, err := newAccount(t, nil, vendortest.Reply(test.status, test.body)).vendor.Preview(t.Context(), byEmail())
 			if !errors.Is(err, test.kind) {
 				t.Fatalf("preview = %+v, %v: want %v", p, err, test.kind)
 			}
@@ -355,8 +406,161 @@ func TestPreviewErrors(t *testing.T) {
 			if !errors.As(err, &e) || e.Message != test.message {
 				t.Errorf("message %q, want %q", e.Message, test.message)
 			}
+			if (e.Form != "") != test.form {
+				t.Errorf("form %q, want one: %v", e.Form, test.form)
+			}
 			vendortest.NoLeak(t, err, john(), secret)
 		})
+	}
+}
+
+// TestForms: a stranger and a person of whom the account holds nothing get the same form,
+// whatever of them the answer repeats; a person who is held never has it.
+func TestForms(t *testing.T) {
+	a := newAccount(t, nil, func(w http.ResponseWriter, req *http.Request) {
+		q := req.URL.Query()
+		asked := strings.ToUpper(q.Get("email") + q.Get("telephone"))
+		if strings.Contains(asked, "555") && !strings.HasPrefix(asked, "+") { // one form of the telephone is held
+			io.WriteString(w, `{"Data":[{"email":"john.doe@example.com","number_customergauge":"10438"}],"total":1}`)
+			return
+		}
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprintf(w, `{"Error":{"Message":"no contact %s (%s)"}}`, asked, strings.TrimPrefix(asked, "+"))
+	})
+	form := func(target *vendors.Target) string {
+		t.Helper()
+		_, err := a.vendor.Preview(t.Context(), target)
+		var e *vendors.Error
+		if !errors.As(err, &e) || e.Form == "" {
+			t.Fatalf("%v: no form", err)
+		}
+		return e.Form
+	}
+	stranger := form(vendors.Stranger(vendors.Email))
+	capitals := &vendors.Target{Ref: vendors.Ref{Field: vendors.Email}, Subject: vendors.Subject{{Field: vendors.Email, Text: "J.Roe@Bücher.example"}}}
+	for what, got := range map[string]string{
+		"another stranger": form(vendors.Stranger(vendors.Email)), "a person": form(byEmail()), "two spellings": form(capitals),
+		"a stranger's telephone": form(vendors.Stranger(vendors.Telephone)),
+	} {
+		if got != stranger {
+			t.Errorf("%s: form %s, want the stranger's %s", what, got, stranger)
+		}
+	}
+	p, err := a.vendor.Preview(t.Context(), byTelephone())
+	if err != nil || p.Records != 1 || p.Hint != "digits" {
+		t.Errorf("one of two spellings is held: %+v, %v", p, err)
+	}
+
+	// Answers that differ are no form.
+	n := 0
+	a = newAccount(t, nil, func(w http.ResponseWriter, req *http.Request) {
+		n++
+		vendortest.Reply(404, fmt.Sprintf(`{"message":"%d"}`, n))(w, req)
+	})
+	_, err = a.vendor.Preview(t.Context(), capitals)
+	if e := (*vendors.Error)(nil); n != 2 || !errors.As(err, &e) || e.Form != "" {
+		t.Errorf("%d requests, %v: two forms for one person are none", n, err)
+	}
+
+	// An outage in the second spelling must not be lost behind the first one's form.
+	n = 0
+	a = newAccount(t, nil, func(w http.ResponseWriter, req *http.Request) {
+		n++
+		vendortest.Reply(map[int]int{1: 404, 2: 503}[n], "")(w, req)
+	})
+	if _, err = a.vendor.Preview(t.Context(), capitals); !errors.Is(err, vendors.ErrUnavailable) {
+		t.Errorf("%v, want ErrUnavailable", err)
+	}
+}
+
+// TestEmailForms: an account that compares letter by letter is asked for what was given and
+// for the form in which such systems keep addresses. A record is counted once.
+func TestEmailForms(t *testing.T) {
+	for _, test := range []struct {
+		name, given string
+		held        string
+		asked       []string
+		records     int
+		hint        string
+		posted      []string
+	}{
+		{"small letters", "jane@example.com", "jane@example.com", []string{"jane@example.com"}, 1, "", []string{"jane@example.com"}},
+		{"capitals, held in small letters", "Jane@Example.com", "jane@example.com", []string{"Jane@Example.com", "jane@example.com"}, 1, "normal", []string{"jane@example.com"}},
+		{"capitals, held as given", "Jane@Example.com", "Jane@Example.com", []string{"Jane@Example.com", "jane@example.com"}, 1, "as_given", []string{"Jane@Example.com"}},
+		{"capitals, held in both", "Jane@Example.com", "", []string{"Jane@Example.com", "jane@example.com"}, 1, "as_given", []string{"Jane@Example.com"}},
+		{"letters in pieces", "rene\u0301@example.com", "ren\u00e9@example.com", []string{"rene\u0301@example.com", "ren\u00e9@example.com"}, 1, "normal", []string{"ren\u00e9@example.com"}},
+		{"a domain in letters", "jane@b\u00fccher.example", "jane@xn--bcher-kva.example", []string{"jane@b\u00fccher.example", "jane@xn--bcher-kva.example"}, 1, "normal", []string{"jane@xn--bcher-kva.example"}},
+		{"not held", "Jane@Example.com", "jim@example.com", []string{"Jane@Example.com", "jane@example.com"}, 0, "", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var posted []string
+			a := newAccount(t, nil, func(w http.ResponseWriter, req *http.Request) {
+				email := req.FormValue("email")
+				switch {
+				case req.Method == http.MethodPost:
+					posted = append(posted, email)
+				case email == test.held || test.held == "":
+					fmt.Fprintf(w, `{"Data":[{"email":%q,"number_customergauge":"10438"}],"total":1}`, cmp.Or(test.held, "JANE@example.com"))
+				default:
+					io.WriteString(w, `{"Data":[],"total":0}`)
+				}
+			})
+			target := &vendors.Target{Ref: vendors.Ref{Field: vendors.Email}, Subject: vendors.Subject{{Field: vendors.Email, Text: test.given}}}
+			p, err := a.vendor.Preview(t.Context(), target)
+			if err != nil || p.Records != test.records || p.Hint != test.hint || p.Doubt != "" {
+				t.Fatalf("%+v, %v", p, err)
+			}
+			var asked []string
+			for _, r := range a.Got() {
+				if r.Method == http.MethodGet {
+					q, err := url.ParseQuery(r.Query)
+					if err != nil {
+						t.Fatal(err)
+					}
+					asked = append(asked, q.Get("email"))
+				}
+			}
+			if diff := gocmp.Diff(test.asked, asked); diff != "" {
+				t.Errorf("-want +asked:\n%s", diff)
+			}
+			if p.Records == 0 {
+				return
+			}
+			target.Hint = p.Hint
+			if _, err := a.vendor.Submit(t.Context(), target); err != nil {
+				t.Fatal(err)
+			}
+			if diff := gocmp.Diff(test.posted, posted); diff != "" {
+				t.Errorf("-want +posted:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestTelephoneAlone: a telephone is shared in a household. A record that shows it and no
+// email is the subject's only where the config says so.
+func TestTelephoneAlone(t *testing.T) {
+	target := &vendors.Target{Ref: vendors.Ref{Field: vendors.Telephone}, Subject: vendors.Subject{{Field: vendors.Telephone, Text: telephone}}}
+	other := vendortest.Reply(200, `{"Data":[{"sms_telephone":"12025550199","number_customergauge":"10438"}],"total":1}`)
+	for _, test := range []struct {
+		key    string
+		answer http.HandlerFunc
+		want   vendors.Reason
+	}{
+		{"", wire(t, "preview-no-email.json"), vendors.UnknownOwner},
+		{"hold", wire(t, "preview-no-email.json"), vendors.UnknownOwner},
+		{"accept", wire(t, "preview-no-email.json"), ""},
+		{"accept", other, vendors.UnknownOwner},
+		{"accept", wire(t, "preview-one.json"), vendors.SomebodyElse},
+	} {
+		a := newAccount(t, func(c *Config) {
+			if test.key != "" {
+				c.TelephoneAlone = test.key
+			}
+		}, test.answer)
+		if p, err := a.vendor.Preview(t.Context(), target); err != nil || p.Doubt != test.want || p.Records != 1 {
+			t.Errorf("telephone_alone %q: %+v, %v, want the doubt %q", test.key, p, err, test.want)
+		}
 	}
 }
 
@@ -372,16 +576,37 @@ func TestSubmitAnswers(t *testing.T) {
 		{"no content", vendortest.Reply(204, ""), nil},
 		{"an Error", wire(t, "error-email.json"), vendors.ErrRefused},
 		{"an Error with status 400", vendortest.Reply(400, vendortest.Wire(t, "customergauge/error-email.json")), vendors.ErrRefused},
-		{"404, empty", vendortest.Reply(404, ""), vendors.ErrUnreadable},
-		{"404 with an Error", vendortest.Reply(404, vendortest.Wire(t, "customergauge/error-email.json")), vendors.ErrUnreadable},
-		{"empty", vendortest.Reply(200, ""), vendors.ErrUnreadable},
+		{"empty", vendortest.Reply(200, " \n"), nil},
+		{"accepted for later, empty", vendortest.Reply(202, ""), nil},
+		{"an empty Error beside success", vendortest.Reply(200, `{"success":true,"errors":[]}`), nil},
+		{"no error", vendortest.Reply(200, `{"error":false}`), nil},
+		{"errors that are empty in other ways", vendortest.Reply(200, `{"Error":{"Message":"","Code":0},"errors":{},"error":""}`), nil},
+		{"nothing held, 404", vendortest.Reply(404, `{"Data":[],"total":0}`), nil},
+		{"no success", vendortest.Reply(200, `{"success":false}`), vendors.ErrUnreadable},
+		{"no success, as a number", vendortest.Reply(200, `{"success":0,"errors":[]}`), vendors.ErrUnreadable},
+		{"an error that is true", vendortest.Reply(200, `{"error":true}`), vendors.ErrRefused},
+		{"a list of errors", vendortest.Reply(200, `{"success":true,"errors":["x"]}`), vendors.ErrRefused},
+		{"404, empty", vendortest.Reply(404, ""), vendors.ErrAddress},
+		{"404 of a gateway", vendortest.Reply(404, `{"message":"Not Found"}`), vendors.ErrAddress},
+		{"404 of a proxy", vendortest.Reply(404, `<html>`), vendors.ErrAddress},
+		{"404 with an Error", vendortest.Reply(404, vendortest.Wire(t, "customergauge/error-email.json")), vendors.ErrRefused},
+		{"v6: nobody by this identifier", vendortest.Reply(404, `{"message":"No query results for model [Contact]."}`), vendors.ErrRefused},
+		{"v6: invalid", vendortest.Reply(422, `{"message":"The given data was invalid.","errors":{"email":["bad"]}}`), vendors.ErrRefused},
+		{"v6: unauthenticated", vendortest.Reply(401, `{"message":"Unauthenticated."}`), vendors.ErrAuth},
+		{"no such module", vendortest.Reply(200, `{"Error":{"Message":"Module does not exist","Code":300002}}`), vendors.ErrAddress},
+		{"no such method", vendortest.Reply(405, `{"Error":{"Message":"Method does not exist","Code":300003}}`), vendors.ErrAddress},
+		{"405", vendortest.Reply(405, ""), vendors.ErrAddress},
+		{"409", vendortest.Reply(409, `{"message":"Conflict"}`), vendors.ErrUnavailable},
+		{"423", vendortest.Reply(423, ""), vendors.ErrUnavailable},
 		{"null", vendortest.Reply(200, "null"), vendors.ErrUnreadable},
 		{"a page", vendortest.Reply(200, "<html>"), vendors.ErrUnreadable},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := newAccount(t, nil, test.answer).vendor.Submit(t.Context(), byEmail())
-			if test.kind == nil && err != nil || !errors.Is(err, test.kind) {
-				t.Errorf("%v, want %v", err, test.kind)
+			for _, api := range []string{apiV41, apiV6} {
+				_, err := newAccount(t, func(c *Config) { c.API = api }, test.answer).vendor.Submit(t.Context(), byEmail())
+				if test.kind == nil && err != nil || !errors.Is(err, test.kind) {
+					t.Errorf("%s: %v, want %v", api, err, test.kind)
+				}
 			}
 		})
 	}
@@ -427,7 +652,7 @@ func TestIdentifiers(t *testing.T) {
 			c := testConfig("http://127.0.0.1:1")
 			c.Region = test.region
 			got, reason := open(t, c, nil).vendor.Identifiers(test.subject)
-			if diff := cmp.Diff(test.want, got); diff != "" || reason != test.reason {
+			if diff := gocmp.Diff(test.want, got); diff != "" || reason != test.reason {
 				t.Errorf("reason %q, want %q; -want +got:\n%s", reason, test.reason, diff)
 			}
 		})
@@ -466,14 +691,14 @@ func TestTelephoneForms(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := vendors.Preview{Records: 2, Refs: []string{"10438", "20771"}, Hint: "e164,national"}
-	if diff := cmp.Diff(want, p); diff != "" {
+	if diff := gocmp.Diff(want, p); diff != "" {
 		t.Fatalf("-want +got:\n%s", diff)
 	}
 	target.Hint = p.Hint
 	if _, err := a.vendor.Submit(t.Context(), target); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"+12025550143", "2025550143"}, posted); diff != "" {
+	if diff := gocmp.Diff([]string{"+12025550143", "2025550143"}, posted); diff != "" {
 		t.Errorf("each record that the preview found is anonymized, once, -want +posted:\n%s", diff)
 	}
 
@@ -511,7 +736,7 @@ func TestTelephoneSpellings(t *testing.T) {
 		for _, f := range telephoneForms(test.text, test.region, formNames) {
 			got = append(got, f.name+" "+f.value)
 		}
-		if diff := cmp.Diff(test.want, got); diff != "" {
+		if diff := gocmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%q in %q: -want +got:\n%s", test.text, test.region, diff)
 		}
 	}
@@ -667,28 +892,55 @@ func TestTokenErrors(t *testing.T) {
 	}
 }
 
-// TestCheck: the preflight says what is missing, and asks about nobody.
+// TestCheck: the preflight asks about the control record and about a stranger, and only both
+// together pass.
 func TestCheck(t *testing.T) {
+	none, page := wire(t, "preview-none.json"), vendortest.Reply(200, "<html>")
+	one := vendortest.Reply(200, `{"Data":[{"email":"control@example.com","number_customergauge":"1"}],"total":1}`)
+	bare, refusal := vendortest.Reply(404, ""), wire(t, "error-email.json")
 	for _, test := range []struct {
 		name     string
-		agreed   bool
-		answer   http.HandlerFunc
+		control  http.HandlerFunc // nil: no control is configured
+		stranger http.HandlerFunc
 		warnings []string // a word of each
 		kind     error
+		cause    error
 	}{
-		{"well", true, wire(t, "preview-none.json"), nil, nil},
-		{"segments not agreed", false, wire(t, "preview-none.json"), []string{"segments_agreed"}, nil},
-		{"404", true, vendortest.Reply(404, ""), []string{"base_url"}, nil},
-		{"the address is refused, the credentials are not", true, wire(t, "error-email.json"), nil, nil},
-		{"credentials refused", true, vendortest.Reply(403, ""), nil, vendors.ErrAuth},
-		{"a page", true, vendortest.Reply(200, "<html>"), nil, vendors.ErrUnreadable},
-		{"down", false, vendortest.Reply(503, ""), []string{"segments_agreed"}, vendors.ErrUnavailable},
+		{"well", one, none, nil, nil, nil},
+		{"no control", nil, none, []string{"control"}, nil, nil},
+		{"the control is not there", none, none, nil, vendors.ErrAddress, vendors.ErrControl},
+		{"everybody is there", one, one, nil, vendors.ErrAddress, errEverybody},
+		{"everybody is there, no control", nil, one, []string{"control"}, vendors.ErrAddress, errEverybody},
+		{"404 to everybody", bare, bare, nil, vendors.ErrAddress, nil},
+		{"404, no control", nil, bare, []string{"control"}, vendors.ErrAddress, nil},
+		{"404 of a gateway, no control", nil, vendortest.Reply(404, `{"message":"Not Found"}`), []string{"control"}, vendors.ErrAddress, nil},
+		{"404 to the stranger alone", one, bare, []string{"HTTP 404"}, nil, nil},
+		{"the stranger is refused", one, refusal, []string{"HTTP 200"}, nil, nil},
+		{"the stranger is refused, no control", nil, refusal, []string{"control", "stay open"}, nil, nil},
+		{"credentials refused", nil, vendortest.Reply(403, ""), []string{"control"}, vendors.ErrAuth, nil},
+		{"credentials refused to the control", vendortest.Reply(403, ""), none, nil, vendors.ErrAuth, nil},
+		{"a page", one, page, nil, vendors.ErrUnreadable, nil},
+		{"a page for the control", page, none, nil, vendors.ErrUnreadable, nil},
+		{"down", nil, vendortest.Reply(503, ""), []string{"control"}, vendors.ErrUnavailable, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			a := newAccount(t, func(c *Config) { c.SegmentsAgreed = test.agreed }, test.answer)
+			a := newAccount(t, func(c *Config) {
+				if c.SegmentsAgreed = true; test.control != nil {
+					c.Control.Email = "Control@example.com"
+				}
+			}, func(w http.ResponseWriter, req *http.Request) {
+				if isStranger(req) {
+					test.stranger(w, req)
+				} else {
+					test.control(w, req)
+				}
+			})
 			warnings, err := a.vendor.Check(t.Context())
-			if test.kind == nil && err != nil || !errors.Is(err, test.kind) {
-				t.Errorf("%v, want %v", err, test.kind)
+			if test.kind == nil && err != nil || !errors.Is(err, test.kind) || test.cause != nil && !errors.Is(err, test.cause) {
+				t.Errorf("%v, want %v, %v", err, test.kind, test.cause)
+			}
+			if e := (*vendors.Error)(nil); errors.As(err, &e) && e.Op != "check" {
+				t.Errorf("%v does not name the check", err)
 			}
 			if len(warnings) != len(test.warnings) {
 				t.Fatalf("warnings %q, want %d", warnings, len(test.warnings))
@@ -699,5 +951,49 @@ func TestCheck(t *testing.T) {
 				}
 			}
 		})
+	}
+	a := newAccount(t, func(c *Config) { c.Control.Email = "control@example.com" }, func(w http.ResponseWriter, req *http.Request) {
+		if isStranger(req) {
+			none(w, req)
+		} else {
+			one(w, req)
+		}
+	})
+	if warnings, err := a.vendor.Check(t.Context()); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "segments_agreed") {
+		t.Errorf("warnings %q (%v), want one of the segments", warnings, err)
+	}
+}
+
+// TestCheckByTelephone: where the control is a telephone, the stranger is one too, and the
+// record may have anybody's email.
+func TestCheckByTelephone(t *testing.T) {
+	strangers := 0
+	a := newAccount(t, func(c *Config) { c.SegmentsAgreed, c.Control.Telephone = true, "+12025550177" }, func(w http.ResponseWriter, req *http.Request) {
+		switch {
+		case isStranger(req) && req.URL.Query().Has("telephone"):
+			strangers++
+			wire(t, "preview-none.json")(w, req)
+		case strings.Contains(req.URL.Query().Get("telephone"), "5550177"):
+			vendortest.Reply(200, `{"Data":[{"email":"desk@example.com","number_customergauge":"1"}],"total":1}`)(w, req)
+		default:
+			t.Errorf("asked for %s", req.URL.RawQuery)
+		}
+	})
+	if warnings, err := a.vendor.Check(t.Context()); err != nil || len(warnings) != 0 || strangers == 0 {
+		t.Errorf("%q, %v after %d requests about a stranger", warnings, err, strangers)
+	}
+}
+
+// TestControlByTelephone: a person's telephone is the control's in whatever spelling.
+func TestControlByTelephone(t *testing.T) {
+	a := newAccount(t, func(c *Config) { c.Control.Telephone = "+12025550177" }, wire(t, "preview-one.json"))
+	for text, want := range map[string]vendors.Reason{
+		"(202) 555-0177": vendors.ControlRecord, "0012025550177": vendors.ControlRecord, "+1 202 555 0178": vendors.UnknownOwner,
+	} {
+		s := vendors.Subject{{Field: vendors.Email, Text: email}, {Field: vendors.OtherTelephone, Text: text}}
+		p, err := a.vendor.Preview(t.Context(), &vendors.Target{Ref: vendors.Ref{Field: vendors.Email}, Subject: s})
+		if held := p.Doubt == vendors.ControlRecord; err != nil || held != (want == vendors.ControlRecord) {
+			t.Errorf("%s: %+v, %v", text, p, err)
+		}
 	}
 }

@@ -18,12 +18,36 @@ const (
 	digits   = "digits"   // 46701740605: e164 without the plus sign
 )
 
+// The forms in which an email is looked up: as_given, and where it differs its normal form
+// (vendors.Normal). Whether the vendor compares letter by letter is not documented.
+const normal = "normal"
+
+var emailFormNames = []string{asGiven, normal}
+
 var formNames = []string{asGiven, e164, national, digits}
 
 // form is one identifier as it is sent: under the name of a form, with the API's parameter.
 type form struct {
-	name  string // "" for an email
+	name  string // "" for an email that has one form
 	value string
+}
+
+// emailForms writes an email in each of the named forms, without repeating a spelling.
+func emailForms(text string, names []string) []form {
+	_, other := vendors.Normal(vendors.Email, text)
+	if other == text {
+		return []form{{value: text}}
+	}
+	var forms []form
+	for _, name := range names {
+		switch name {
+		case asGiven:
+			forms = append(forms, form{name, text})
+		case normal:
+			forms = append(forms, form{name, other})
+		}
+	}
+	return forms
 }
 
 // telephoneForms writes a telephone in each of the named forms, without repeating a
@@ -61,7 +85,7 @@ func hintForms(hint string) (names []string, ok bool) {
 	}
 	names = strings.Split(hint, ",")
 	for _, n := range names {
-		if !slices.Contains(formNames, n) {
+		if n != normal && !slices.Contains(formNames, n) {
 			return nil, false
 		}
 	}

@@ -242,6 +242,7 @@ func (f *flight) depart() error {
 		return stopped(context.Cause(f.caller))
 	}
 	f.departed, f.since = true, time.Now()
+	f.t.sent.Add(1)
 	if f.timer != nil {
 		f.timer.Stop()
 	}

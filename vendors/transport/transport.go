@@ -73,6 +73,7 @@ type Transport struct {
 	o    Options
 	log  *slog.Logger
 	base *http.Transport
+	sent atomic.Int64           // requests and messages that have left
 	date atomic.Pointer[string] // the last Date header
 	skew atomic.Pointer[time.Duration]
 }
@@ -153,12 +154,12 @@ func (t *Transport) Wait(ctx context.Context, op string) error {
 	if err := ctx.Err(); err != nil {
 		return t.notSent(op, stopped(err))
 	}
-	if t.o.Limiter == nil {
-		return nil
+	if t.o.Limiter != nil {
+		if err := t.o.Limiter.Wait(ctx); err != nil {
+			return t.notSent(op, err)
+		}
 	}
-	if err := t.o.Limiter.Wait(ctx); err != nil {
-		return t.notSent(op, err)
-	}
+	t.sent.Add(1)
 	return nil
 }
 
@@ -229,6 +230,9 @@ func (t *Transport) heed(a *vendors.Answer) {
 		}
 	}
 }
+
+// Sent is how many requests and messages have left, or may have.
+func (t *Transport) Sent() int64 { return t.sent.Load() }
 
 // Skew is how far the vendor's clock is ahead of ours (negative: behind), by the Date of its
 // last answer, which is exact to a second and as old as the answer's way; ok is false

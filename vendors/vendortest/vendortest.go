@@ -46,6 +46,8 @@ type Case struct {
 	Refuse http.HandlerFunc
 	// Secrets are credentials that no error may hold.
 	Secrets []string
+	// EmptyAccepts: a 2xx without a body accepts a submission. It still is no answer to a read.
+	EmptyAccepts bool
 	// Unclear are further bodies that, with status 200, leave the outcome of a submission
 	// open. The suite knows the ones that no kind can read.
 	Unclear []string
@@ -324,8 +326,9 @@ func (c Case) unclear(t *testing.T, b *bench, bodies ...string) map[string]http.
 	for _, status := range []int{408, 500, 502, 503, 504} {
 		faults[fmt.Sprintf("status %d", status)] = Reply(status, quoteBack(c.Target.Subject))
 	}
+	faults["status 200 without a body"] = Reply(http.StatusOK, "")
 	for i, body := range append([]string{
-		"", "<!doctype html><title>Sign in</title>", `{"`, "null", "[]", "true", `"ok"`, "{} {}", "\x00\xff", quoteBack(c.Target.Subject),
+		"<!doctype html><title>Sign in</title>", `{"`, "null", "[]", "true", `"ok"`, "{} {}", "\x00\xff", quoteBack(c.Target.Subject),
 	}, bodies...) {
 		faults[fmt.Sprintf("status 200 with body %d", i)] = Reply(http.StatusOK, body)
 	}
@@ -354,7 +357,11 @@ func (c Case) openOutcomes(t *testing.T) {
 	if _, err := b.vendor.Submit(t.Context(), c.target()); err != nil { // credentials are there from now on
 		t.Fatal(err)
 	}
-	for what, fault := range c.unclear(t, b, c.Unclear...) {
+	faults := c.unclear(t, b, c.Unclear...)
+	if c.EmptyAccepts {
+		delete(faults, "status 200 without a body")
+	}
+	for what, fault := range faults {
 		t.Run(what, func(t *testing.T) {
 			b.calls(t)
 			b.set(fault)
