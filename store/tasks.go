@@ -163,6 +163,9 @@ const (
  (SELECT state, reason, evidence, records, records_after, record_refs, reference, nullif(json_remove(more, '$.leads', '$.approval'), '{}'),
  previewed_at, submitted_at, completed_at, verified_at, closed_at FROM tasks l WHERE l.id = tasks.follows)
  WHERE follows = ?`
+	sqlGive      = `INSERT INTO given_references VALUES (?,?,?) ON CONFLICT DO NOTHING RETURNING 1`
+	sqlGiven     = `SELECT task FROM given_references WHERE vendor=? AND reference=?`
+	sqlUngive    = `DELETE FROM given_references WHERE vendor=? AND reference=?`
 	sqlFollowers = `SELECT id FROM tasks WHERE follows = ?`
 	sqlSubject   = `SELECT sealed FROM subjects WHERE id = ?`
 	// The fields that the subject's tasks still need: one row per task that is not settled.
@@ -204,11 +207,20 @@ func (t *Task) nextAt() any {
 // apply makes the change inside the open transaction.
 func (ch Change) apply(w *writer) error {
 	t := &ch.Task
+	fresh, err := w.give(&ch)
+	if err != nil {
+		return err
+	}
 	n, err := w.move(&ch)
 	if err != nil {
 		return err
 	}
 	if n != 1 {
+		if fresh {
+			if _, err := w.each(sqlUngive, nil, t.Vendor, packReference(t.Reference)); err != nil {
+				return err
+			}
+		}
 		return fmt.Errorf("%w: task %d is not %v", ErrConflict, t.ID, ch.From)
 	}
 	subjects := []int64{t.Subject()}
@@ -233,6 +245,45 @@ func (ch Change) apply(w *writer) error {
 		}
 	}
 	return nil
+}
+
+// GivenError says that a task cannot wait for a reference, which the vendor has given for
+// another task before: it is an ErrConflict, and nothing has changed.
+type GivenError struct {
+	Task  int64 // that cannot wait for it
+	Other int64 // for which it was given first
+}
+
+func (e *GivenError) Error() string {
+	return fmt.Sprintf("task %d: the vendor has given the same reference for task %d", e.Task, e.Other)
+}
+
+// Unwrap gives errors.Is the sentinel.
+func (e *GivenError) Unwrap() error { return ErrConflict }
+
+// give notes for which task a vendor gave a reference: the first. fresh says that it was
+// not known before.
+func (w *writer) give(ch *Change) (fresh bool, err error) {
+	t := &ch.Task
+	if t.Reference == "" || t.State == ch.From || t.State.Final() {
+		return false, nil
+	}
+	packed := packReference(t.Reference)
+	n, err := w.each(sqlGive, nil, t.Vendor, packed, t.ID)
+	if n != 0 || err != nil || t.State != Waiting {
+		return n != 0, err
+	}
+	_, err = w.each(sqlGiven, func(row []driver.Value) error {
+		other, ok := row[0].(int64)
+		if !ok {
+			return errForm
+		}
+		if other != t.ID {
+			return &GivenError{Task: t.ID, Other: other}
+		}
+		return nil
+	}, t.Vendor, packed)
+	return false, err
 }
 
 // move is the compare-and-swap. It returns how many tasks it changed.
