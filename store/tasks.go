@@ -64,8 +64,9 @@ func Counted(n int) Count { return Count{N: n, Known: true} }
 // Work is a task together with what the store holds, sealed, of its subject.
 type Work struct {
 	Task
-	SubjectID string // the request's ticket number
-	Plain     []byte // the subject's fields, opened
+	SubjectID  string // the request's ticket number
+	ReceivedAt time.Time
+	Plain      []byte // the subject's fields, opened
 }
 
 // Change moves a task from a state to what Task says.
@@ -371,7 +372,7 @@ func (w *writer) forget(subject int64) error {
 	return err
 }
 
-const sqlClaim = `SELECT ` + taskColumns + `, s.subject_id, s.sealed FROM tasks t CROSS JOIN subjects s ON s.id = t.id/1000 WHERE `
+const sqlClaim = `SELECT ` + taskColumns + `, s.subject_id, s.received_at, s.sealed FROM tasks t CROSS JOIN subjects s ON s.id = t.id/1000 WHERE `
 
 // ClaimDue returns up to limit tasks of the vendor whose time has come, the earliest
 // first, in states up to upTo (Previewed: only those with nothing sent yet).
@@ -389,8 +390,9 @@ func (s *Store) claim(ctx context.Context, query string, args ...any) ([]Work, e
 	var work []Work
 	var w Work
 	var v taskScan
+	var received int64
 	var sealed sql.RawBytes
-	into := append(v.into(&w.Task), &w.SubjectID, &sealed)
+	into := append(v.into(&w.Task), &w.SubjectID, &received, &sealed)
 	for rows.Next() {
 		w, v = Work{}, taskScan{}
 		if err := rows.Scan(into...); err != nil {
@@ -399,6 +401,7 @@ func (s *Store) claim(ctx context.Context, query string, args ...any) ([]Work, e
 		if err := v.finish(&w.Task); err != nil {
 			return nil, err
 		}
+		w.ReceivedAt = time.Unix(received, 0).UTC()
 		if w.Plain, err = s.box.Open(nil, sealed, seal.Place{Table: "subjects", Row: w.Subject()}); err != nil {
 			return nil, fmt.Errorf("store: subject %d: %w", w.Subject(), err)
 		}
