@@ -209,6 +209,9 @@ func (a *app) open(ctx context.Context, cfg *config.Config, log *slog.Logger, st
 		s.job.Lanes = append(s.job.Lanes, &batch.Lane{Name: vc.Name, Vendor: v, Pacer: limiter, Concurrency: c.Concurrency,
 			MaxAttempts: c.MaxAttempts, RetryBase: time.Duration(c.RetryBase), RetryCap: time.Duration(c.RetryCap), PerSecond: c.Rate.PerSecond, PerDay: c.Rate.PerDay})
 	}
+	if err := s.oneEach(); err != nil {
+		return nil, err
+	}
 	if st == nil {
 		return s, nil
 	}
@@ -223,6 +226,22 @@ func (a *app) open(ctx context.Context, cfg *config.Config, log *slog.Logger, st
 		q.Vendor = known[name].ID
 	}
 	return s, nil
+}
+
+// oneEach refuses entries of the config that are one account: everybody would be submitted
+// there twice, at twice the limit.
+func (s *session) oneEach() error {
+	first := map[string]config.Vendor{}
+	for _, vc := range s.cfg.Vendors {
+		tr := s.vendors[vc.Name].Traits()
+		other, twice := first[tr.Place]
+		if twice && !tr.SharedPlace {
+			return usage(fmt.Errorf("%s:%d: vendors.%s is the same account as vendors.%s on line %d: %s", s.cfg.Path, vc.Line, vc.Name, other.Name, other.Line, tr.Place),
+				"keep one of them; the store knows the name under which it has worked")
+		}
+		first[tr.Place] = vc
+	}
+	return nil
 }
 
 // close closes what vendors hold open, gives back what limiters reserved and closes the
