@@ -22,13 +22,14 @@ var (
 
 // Finer causes, matched beside a kind.
 var (
-	ErrControl  = errors.New("the control record is not there")
-	ErrTooLarge = errors.New("the answer is too large")
-	ErrTimeout  = errors.New("timed out")
-	ErrRedirect = errors.New("the vendor answered with a redirect, which is not followed")
-	ErrInsecure = errors.New("not https")
-	ErrPaused   = errors.New("paused, as the vendor or a daily limit asks") // no call may leave for a while
-	ErrStopped  = errors.New("stopping")                                    // the run ends: no new call leaves
+	ErrControl   = errors.New("the control record is not there")
+	ErrAuthority = errors.New("the certificate is of an authority that is not known here (ca_file names a further one)")
+	ErrTooLarge  = errors.New("the answer is too large")
+	ErrTimeout   = errors.New("timed out")
+	ErrRedirect  = errors.New("the vendor answered with a redirect, which is not followed")
+	ErrInsecure  = errors.New("not https")
+	ErrPaused    = errors.New("paused, as the vendor or a daily limit asks") // no call may leave for a while
+	ErrStopped   = errors.New("stopping")                                    // the run ends: no new call leaves
 )
 
 // AwaitError is an ErrPaused of a vendor that waits for something outside of it, such as a

@@ -6,11 +6,18 @@
 package auth
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math"
+	"mime"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,6 +82,79 @@ const (
 	tokenLife   = time.Hour
 	tokenMargin = time.Minute
 )
+
+// answers is a token endpoint whose answers are brought into the form that the library reads.
+// What it cannot read is an error that names the field and the content type.
+type answers struct {
+	vendor string
+	next   http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t answers) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(req)
+	if err != nil || resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return resp, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	if !bytes.Contains(body, []byte("access_token=")) { // else it is a form, as of old
+		var problem string
+		if body, problem = plainToken(body); problem != "" {
+			return nil, &vendors.Error{Vendor: t.vendor, Op: "token", Kind: vendors.ErrNotSent, Status: resp.StatusCode,
+				Err: fmt.Errorf("%w: %s (%s)", errTokenAnswer, problem, contentType(resp.Header))}
+		}
+		resp.Header.Set("Content-Type", "application/json")
+	}
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return resp, nil
+}
+
+// plainToken rewrites the JSON of a token, or says what is wrong with it. The fields' values
+// are not quoted.
+func plainToken(body []byte) (_ []byte, problem string) {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil || fields == nil {
+		return nil, "it is no JSON object"
+	}
+	var code, token, kind string
+	var life vendors.Loose
+	switch {
+	case json.Unmarshal(fields["error"], &code) == nil && code != "": // for the library to read
+	case json.Unmarshal(fields["access_token"], &token) != nil || token == "":
+		return nil, "access_token is no text"
+	case fields["token_type"] != nil && json.Unmarshal(fields["token_type"], &kind) != nil:
+		return nil, "token_type is no text"
+	case fields["expires_in"] != nil && json.Unmarshal(fields["expires_in"], &life) != nil:
+		return nil, "expires_in is no number"
+	}
+	delete(fields, "expires_in")
+	if text := strings.TrimSpace(string(life)); text != "" {
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(n) {
+			return nil, "expires_in is no number"
+		}
+		fields["expires_in"] = strconv.AppendInt(nil, int64(min(max(n, 0), math.MaxInt32)), 10)
+	}
+	body, err := json.Marshal(fields)
+	if err != nil {
+		return nil, "it is no JSON object" // what was decoded can be encoded
+	}
+	return body, ""
+}
+
+// contentType is an answer's media type, fit to be shown.
+func contentType(h http.Header) string {
+	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil || len(kind) > 60 || strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz0123456789/+.-") != "" {
+		return "no content type"
+	}
+	return kind
+}
 
 // Fetch gets a token: the value to send, and for how long it is good (0: the vendor does not
 // say). Its errors are harmless *vendors.Error.
@@ -173,6 +253,9 @@ func (s *Source) fly(ctx context.Context, f *flight) {
 // ClientCredentials fetches tokens by the OAuth2 grant of that name. The value is that of an
 // Authorization header.
 func ClientCredentials(vendor string, config clientcredentials.Config, client *http.Client) Fetch {
+	tolerant := *client
+	tolerant.Transport = answers{vendor, client.Transport}
+	client = &tolerant
 	return func(ctx context.Context) (string, time.Duration, error) {
 		clock := time.Now() // the library reckons the expiry by the machine's clock
 		token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, client))

@@ -4,11 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/oauth2/clientcredentials"
+
 	"expunge/vendors"
+	"expunge/vendors/transport"
 )
 
 // TestTokenLeaderStopped: the call that fetches the token for all may be stopped; the
@@ -75,4 +82,67 @@ func stubTokens(fetch func(context.Context) (string, error)) *Source {
 		value, err := fetch(ctx)
 		return value, 0, err
 	})
+}
+
+// TestTokenAnswers: endpoints write the answer in more ways than the library reads. What
+// cannot be read is named by field and content type, and quotes nothing.
+func TestTokenAnswers(t *testing.T) {
+	const hour = time.Hour
+	for _, tt := range []struct {
+		name, kind, body string
+		life             time.Duration // of the token that is had
+		problem          string        // else
+	}{
+		{"as documented", "application/json", `{"access_token":"tok","token_type":"Bearer","expires_in":3600}`, hour, ""},
+		{"text/plain", "text/plain; charset=utf-8", `{"access_token":"tok","expires_in":3600}`, hour, ""},
+		{"no content type", "", `{"access_token":"tok","expires_in":3600}`, hour, ""},
+		{"byte order mark", "application/json", "\ufeff" + ` {"access_token":"tok","expires_in":3600}` + "\r\n", hour, ""},
+		{"a fraction", "application/json", `{"access_token":"tok","expires_in":3599.5}`, 3599 * time.Second, ""},
+		{"a fraction as text", "application/json", `{"access_token":"tok","expires_in":" 3599.5 "}`, 3599 * time.Second, ""},
+		{"an exponent", "application/json", `{"access_token":"tok","expires_in":3.6e3}`, hour, ""},
+		{"an empty text", "application/json", `{"access_token":"tok","expires_in":""}`, 0, ""},
+		{"null", "application/json", `{"access_token":"tok","expires_in":null,"token_type":null}`, 0, ""},
+		{"not said", "application/json", `{"access_token":"tok"}`, 0, ""},
+		{"before now", "application/json", `{"access_token":"tok","expires_in":-5}`, 0, ""},
+		{"a form", "application/x-www-form-urlencoded", "access_token=tok&expires_in=3600", hour, ""},
+		{"a page", "text/html; charset=utf-8", "<html>tok</html>", 0, "it is no JSON object (text/html)"},
+		{"empty", "application/json", "", 0, "it is no JSON object (application/json)"},
+		{"null alone", "application/json", "null", 0, "it is no JSON object (application/json)"},
+		{"no token", "application/json", `{"expires_in":3600}`, 0, "access_token is no text (application/json)"},
+		{"an empty token", "text/plain", `{"access_token":""}`, 0, "access_token is no text (text/plain)"},
+		{"a token that is a number", "application/json", `{"access_token":7}`, 0, "access_token is no text (application/json)"},
+		{"a type that is none", "application/json", `{"access_token":"tok","token_type":{}}`, 0, "token_type is no text (application/json)"},
+		{"a life that is none", "application/json", `{"access_token":"tok","expires_in":"soon"}`, 0, "expires_in is no number (application/json)"},
+		{"a life that is not a number", "application/json", `{"access_token":"tok","expires_in":"NaN"}`, 0, "expires_in is no number (application/json)"},
+		{"a life that is a list", "application/json", `{"access_token":"tok","expires_in":[1]}`, 0, "expires_in is no number (application/json)"},
+		{"a content type that says tok", "tok (x", "<", 0, "it is no JSON object (no content type)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Content-Type"] = nil
+				if tt.kind != "" {
+					w.Header().Set("Content-Type", tt.kind)
+				}
+				io.WriteString(w, tt.body)
+			}))
+			defer server.Close()
+			tr := transport.New(transport.Options{Vendor: "acme"})
+			defer tr.Close()
+			fetch := ClientCredentials("acme", clientcredentials.Config{ClientID: "id", ClientSecret: "secret", TokenURL: server.URL}, tr.HTTPClient("token"))
+			value, life, err := fetch(t.Context())
+			if tt.problem == "" {
+				if more := life - tt.life; err != nil || value != "Bearer tok" || more < 0 || more > 10*time.Second {
+					t.Errorf("%q for %v, %v: want it for %v", value, life, err, tt.life)
+				}
+				return
+			}
+			var e *vendors.Error
+			if !errors.As(err, &e) || e.Kind != vendors.ErrNotSent || e.Op != "token" || !strings.HasSuffix(err.Error(), "the token answer cannot be understood: "+tt.problem) {
+				t.Fatalf("%v, want it to say %q", err, tt.problem)
+			}
+			if strings.Contains(err.Error(), "tok<") || strings.Contains(err.Error(), "tok ") || strings.Contains(err.Error(), "secret") {
+				t.Errorf("%v quotes the answer", err)
+			}
+		})
+	}
 }

@@ -17,9 +17,14 @@ import (
 // maxRetryAfter bounds what a vendor can make us wait: beyond it, a person should look.
 const maxRetryAfter = 30 * 24 * time.Hour
 
+// unixTimes is where numbers of seconds begin that are rather a time since 1970 than a time
+// from now, which would be 30 years.
+const unixTimes = 1e9
+
 // ParseRetryAfter reads a Retry-After header (RFC 9110, section 10.2.3): seconds, or an
-// HTTP date, which is compared with now. The result is between 0 and 30 days; ok is false
-// where the header is absent or neither of the two.
+// HTTP date, which is compared with now. A number that is plausible as a Unix time, one that
+// is not further ahead than the bound, is a time too. The result is between 0 and 30 days; ok
+// is false where the header is absent or none of these.
 func ParseRetryAfter(h string, now time.Time) (d time.Duration, ok bool) {
 	h = strings.TrimSpace(h)
 	if digits(strings.TrimPrefix(h, "-")) {
@@ -27,6 +32,8 @@ func ParseRetryAfter(h string, now time.Time) (d time.Duration, ok bool) {
 		switch {
 		case h[0] == '-':
 			return 0, true
+		case err == nil && n >= unixTimes && n <= now.Add(maxRetryAfter).Unix():
+			return max(0, time.Unix(n, 0).Sub(now)), true
 		case err != nil || n > int64(maxRetryAfter/time.Second):
 			return maxRetryAfter, true
 		}

@@ -27,6 +27,15 @@ func TestParseRetryAfter(t *testing.T) {
 		{"99999999999999999999999", maxRetryAfter, true},
 		{"-99999999999999999999999", 0, true},
 		{"2592001", maxRetryAfter, true},
+		{"1772366700", 5 * time.Minute, true}, // Unix times
+		{"1772366100", 0, true},
+		{"1764064800", 0, true},
+		{"1000000000", 0, true},
+		{"999999999", maxRetryAfter, true}, // of no use as a time
+		{"1774958400", maxRetryAfter, true},
+		{"1774958401", maxRetryAfter, true},
+		{"9999999999", maxRetryAfter, true},
+		{"1772366700000", maxRetryAfter, true},
 		{"1.5", 0, false},
 		{"1e3", 0, false},
 		{"+5", 0, false},

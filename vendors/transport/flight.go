@@ -33,7 +33,8 @@ type flight struct {
 	t      *Transport
 	caller context.Context
 	cancel context.CancelFunc
-	sink   *sink // where the body of a 2xx answer goes; nil: into the answer
+	may    func() error // asked at the departure; nil: nobody is
+	sink   *sink        // where the body of a 2xx answer goes; nil: into the answer
 
 	// Used in RoundTrip's goroutine only.
 	admitted bool  // the limiter waits to hear of us
@@ -230,11 +231,15 @@ func (f *flight) depart() error {
 		}
 		f.admitted = false // depart ends the admission either way
 		f.written()        // the one before
-		out, err := l.depart(f.caller)
+		out, err := l.depart(f.caller, f.may)
 		if err != nil {
 			return err
 		}
 		f.out.Store(out)
+	} else if f.may != nil {
+		if err := f.may(); err != nil {
+			return err
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

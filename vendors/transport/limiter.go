@@ -190,15 +190,15 @@ func NewLimiter(o LimiterOptions) *Limiter {
 }
 
 // Wait returns when the caller's request may leave, which it must do at once: it counts as
-// written. Its error
-// wraps vendors.ErrStopped when ctx has ended or the limiter is closed, ErrPaused when
-// nothing may leave for longer than the limiter's patience, or what the Quota said.
+// written. Its error wraps vendors.ErrStopped when ctx has ended or the limiter is closed,
+// ErrPaused when nothing may leave for longer than the limiter's patience, what the Quota
+// said, or what the function of vendors.AtDeparture said.
 func (l *Limiter) Wait(ctx context.Context) error {
 	for {
 		if err := l.admit(ctx); err != nil {
 			return err
 		}
-		t, err := l.depart(ctx)
+		t, err := l.depart(ctx, vendors.Departure(ctx))
 		if !errors.Is(err, errHeldBack) {
 			l.written(t)
 			return err
@@ -309,8 +309,8 @@ func (l *Limiter) exchange(ctx context.Context, old int64) (granted int64, next 
 }
 
 // depart waits for the caller's turn and token, and takes it. The ticket is for written. On
-// an error the admission is void.
-func (l *Limiter) depart(ctx context.Context) (ticket, error) {
+// an error the admission is void. may is asked before the token is taken (nil: nobody is).
+func (l *Limiter) depart(ctx context.Context, may func() error) (ticket, error) {
 	l.atGate.Add(1)
 	defer l.atGate.Add(-1)
 	waited := false
@@ -330,6 +330,12 @@ func (l *Limiter) depart(ctx context.Context) (ticket, error) {
 		if err := ctx.Err(); err != nil {
 			l.abandon()
 			return 0, stopped(err)
+		}
+		if may != nil {
+			if err := may(); err != nil {
+				l.abandon()
+				return 0, err
+			}
 		}
 		t, err := l.tryDepart(waited)
 		switch {

@@ -174,7 +174,7 @@ func TestLimiterLateWrites(t *testing.T) {
 							if l.admit(ctx) != nil {
 								return
 							}
-							ticket, err := l.depart(ctx)
+							ticket, err := l.depart(ctx, nil)
 							if err != nil {
 								return
 							}
@@ -213,7 +213,7 @@ func TestLimiterHangingWrites(t *testing.T) {
 			if err := l.admit(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			ticket, err := l.depart(t.Context())
+			ticket, err := l.depart(t.Context(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -678,7 +678,7 @@ func TestLimiterHeadStart(t *testing.T) {
 		if at := <-admitted; !at.Equal(gaveUp) {
 			t.Errorf("second admitted at %v, want at once when the first gave up at %v", at, gaveUp)
 		}
-		if _, err := l.depart(t.Context()); err != nil {
+		if _, err := l.depart(t.Context(), nil); err != nil {
 			t.Error(err)
 		}
 	})

@@ -115,6 +115,7 @@ func New(o Options) *Transport {
 		log: o.Log.With("vendor", o.Vendor),
 		base: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
+			OnProxyConnectResponse: proxyAnswered,
 			DialContext:            dial,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 			TLSHandshakeTimeout:    connect,
@@ -155,10 +156,14 @@ func (t *Transport) Wait(ctx context.Context, op string) error {
 	if err := ctx.Err(); err != nil {
 		return t.notSent(op, stopped(err))
 	}
-	if t.o.Limiter != nil {
-		if err := t.o.Limiter.Wait(ctx); err != nil {
-			return t.notSent(op, err)
-		}
+	var err error
+	if may := vendors.Departure(ctx); t.o.Limiter != nil {
+		err = t.o.Limiter.Wait(ctx)
+	} else if may != nil {
+		err = may()
+	}
+	if err != nil {
+		return t.notSent(op, err)
 	}
 	t.sent.Add(1)
 	return nil
@@ -190,6 +195,9 @@ func (t *Transport) do(ctx context.Context, op string, req *http.Request, to *si
 	started := time.Now()
 	for n := 0; ; n++ {
 		f := newFlight(ctx, t)
+		if op != opToken {
+			f.may = vendors.Departure(ctx)
+		}
 		f.sink = to
 		answer, raw, err = f.fly(op, req, body, upgrade)
 		if !errors.Is(err, errHeldBack) && (!errors.Is(err, errNothingWritten) || n == redials) {
@@ -378,7 +386,11 @@ func cause(err error) error {
 		op   *net.OpError
 		cert *tls.CertificateVerificationError
 		rec  tls.RecordHeaderError
-		uerr *url.Error
+		host x509.HostnameError
+		ca   x509.UnknownAuthorityError
+
+		proxy *proxyError
+		uerr  *url.Error
 	)
 	timeout := func() error {
 		if n := net.Error(nil); errors.As(err, &n) && n.Timeout() || errors.Is(err, context.DeadlineExceeded) {
@@ -391,6 +403,8 @@ func cause(err error) error {
 		return nil
 	case errors.As(err, &uerr):
 		return cause(uerr.Err)
+	case errors.As(err, &proxy):
+		return proxy
 	case errors.As(err, &dns):
 		return also(fmt.Errorf("looking up the host: %s", dns.Err), timeout())
 	case errors.As(err, &op):
@@ -405,6 +419,10 @@ func cause(err error) error {
 			return op
 		}
 		return fmt.Errorf("%s: %w", text, cause(op.Err))
+	case errors.As(err, &ca):
+		return fmt.Errorf("TLS: %w", vendors.ErrAuthority)
+	case errors.As(err, &host):
+		return fmt.Errorf("TLS: the certificate is of another name than %s", host.Host)
 	case errors.As(err, &cert):
 		return fmt.Errorf("TLS: %w", cert.Err)
 	case errors.As(err, &rec):
@@ -419,6 +437,29 @@ func cause(err error) error {
 		return errors.New("the connection was closed")
 	}
 	return errors.New("connection error")
+}
+
+// proxyError says that the proxy, and not the vendor, refused: nothing of the request has left.
+type proxyError struct {
+	host   string
+	status int
+}
+
+func (e *proxyError) Error() string {
+	text := fmt.Sprintf("the proxy %s answers CONNECT with HTTP %d", e.host, e.status)
+	if e.status == http.StatusProxyAuthRequired {
+		text += ": HTTPS_PROXY must hold its user and password"
+	}
+	return text
+}
+
+// proxyAnswered keeps the status of a refusal, of which net/http has only the text, which is
+// the proxy's own.
+func proxyAnswered(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &proxyError{proxy.Host, resp.StatusCode}
 }
 
 func also(err, more error) error {
