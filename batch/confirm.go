@@ -23,7 +23,7 @@ type confirmation struct {
 }
 
 // confirmations is the table of what people finished by hand.
-var confirmations = intake.Table{Columns: []string{"vendor", "reference", "completed_at", "note"}, Row: &confirmation{}, Needs: []intake.Need{
+var confirmations = intake.Table{Columns: []string{"vendor", "reference", "completed_at", "note"}, Row: &confirmation{}, NoOthers: true, Needs: []intake.Need{
 	{Columns: []string{"vendor"}, Problem: "there is no column vendor", Hint: confirmationHint},
 	{Columns: []string{"reference"}, Problem: "there is no column reference", Hint: confirmationHint},
 	{Columns: []string{"completed_at"}, Problem: "there is no column completed_at", Hint: confirmationHint},
@@ -168,7 +168,7 @@ func readConfirmations(f *intake.File, known map[string]store.Vendor, now time.T
 			return nil, nil, fmt.Errorf("gocsv gave a %T", row)
 		}
 		c := confirmLine{confirmation: *rec, line: f.Line()}
-		if problem := c.check(known, now); problem != "" {
+		if problem := c.check(f, known, now); problem != "" {
 			refused = append(refused, ConfirmResult{Line: c.line, Problem: problem})
 			continue
 		}
@@ -179,7 +179,7 @@ func readConfirmations(f *intake.File, known map[string]store.Vendor, now time.T
 }
 
 // check finds out what a line says, or returns why it says nothing.
-func (c *confirmLine) check(known map[string]store.Vendor, now time.Time) (problem string) {
+func (c *confirmLine) check(f *intake.File, known map[string]store.Vendor, now time.Time) (problem string) {
 	for _, cell := range []*string{&c.Vendor, &c.Reference, &c.CompletedAt} {
 		*cell = strings.TrimSpace(*cell)
 	}
@@ -192,11 +192,11 @@ func (c *confirmLine) check(known map[string]store.Vendor, now time.Time) (probl
 	if c.Reference == "" {
 		return "no reference"
 	}
-	var err error
-	if c.at, err = time.Parse(time.RFC3339, c.CompletedAt); err != nil {
-		if c.at, err = time.Parse(time.DateOnly, c.CompletedAt); err != nil {
-			return "completed_at is neither RFC 3339 nor YYYY-MM-DD"
-		}
+	day := false
+	if c.at, day, problem = f.Time(c.CompletedAt); problem != "" {
+		return "completed_at " + problem
+	}
+	if day {
 		// A day means its end: the request was raised on it at the latest. It is one of
 		// the calendar of whoever wrote it, where it may begin and end hours away from UTC.
 		begins := c.at

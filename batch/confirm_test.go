@@ -62,7 +62,7 @@ func TestConfirm(t *testing.T) {
 			{2, "", false}, {3, "", false}, {4, "", false}, {5, "", false}, {6, "", true},
 			{7, "this vendor never gave us this reference", false}, {8, "this vendor never gave us this reference", false},
 			{9, "this vendor never gave us this reference", false}, {10, "unknown vendor", false}, {11, "no reference", false},
-			{12, "completed_at is neither RFC 3339 nor YYYY-MM-DD", false}, {13, "completed_at is in the future", false},
+			{12, "completed_at is neither a date such as 2026-11-01 nor a time such as 2026-11-01T09:30:00Z", false}, {13, "completed_at is in the future", false},
 			{14, "completed_at is in the future", false}, {15, early, false}, {16, early, false},
 			{17, "the row has 2 cells, the header 4", false}, {18, "the row has 5 cells, the header 4", false},
 			{19, "a quote stands inside a cell: put the cell in quotes and double the quotes in it", false},

@@ -34,9 +34,10 @@ var (
 type Input struct {
 	Path        string // "-" is Stdin
 	Stdin       io.Reader
-	Rejects     string // where the invalid rows are written; "" nowhere
-	Strict      bool   // refuse the whole file if any row is invalid
-	MaxSubjects int    // 0: no limit
+	Rejects     string   // where the invalid rows are written; "" nowhere
+	Strict      bool     // refuse the whole file if any row is invalid
+	MaxSubjects int      // 0: no limit
+	Only        []string // the vendors that the run is for; none: all
 	Reading     intake.Options
 	Deadline    func(received time.Time) time.Time
 	Log         *slog.Logger
@@ -55,6 +56,7 @@ func TakeIn(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (b st
 			return store.Batch{}, false, err
 		}
 	}
+	in.Reading.Nobody = unasked(lanes, in.Only)
 	src := &source{in: in}
 	defer src.close()
 	if !again {

@@ -51,6 +51,9 @@ type Config struct {
 	Approval         string            `yaml:"approval"`          // ApprovalAuto or ApprovalManual
 	MaxSubjects      int               `yaml:"max_subjects"`      // a larger input file is refused unless told otherwise
 	Columns          map[string]string `yaml:"columns"`           // our column name to the header that the input has for it
+	IgnoreColumns    []string          `yaml:"ignore_columns"`    // headers of the input that mean nothing here
+	Encoding         string            `yaml:"encoding"`          // of input files that do not show theirs
+	DateFormat       intake.DateFormat `yaml:"date_format"`       // of dates in the input that are not ISO 8601's
 	DefaultRegion    string            `yaml:"default_region"`    // ISO 3166 code for telephone numbers without a country, or ""
 	Linger           time.Duration     `yaml:"linger"`            // a run waits for work that is due within this time
 	UnconfirmedAfter vendors.Duration  `yaml:"unconfirmed_after"` // a ticket is reported when open for longer
@@ -99,6 +102,7 @@ func defaults() Config {
 		AtRisk:           vendors.Duration(7 * 24 * time.Hour),
 		Approval:         ApprovalAuto,
 		MaxSubjects:      10_000,
+		Encoding:         "utf-8",
 		Linger:           time.Minute,
 		UnconfirmedAfter: vendors.Duration(14 * 24 * time.Hour),
 	}
@@ -195,6 +199,9 @@ func (d *decoder) check(c *Config) {
 		}
 	}
 	d.checkColumns(c.Columns, fail)
+	if _, err := intake.LookupEncoding(c.Encoding); err != nil {
+		fail("encoding", "is not the name of an encoding", intake.EncodingNames)
+	}
 	for _, k := range []struct{ key, value string }{
 		{"notify.start", c.Notify.Start}, {"notify.success", c.Notify.Success}, {"notify.failure", c.Notify.Failure},
 	} {

@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"expunge/vendors"
-	"expunge/vendors/rest"
 )
 
 // fakeConfig stands for any kind: it has a key of each type that a config can have.
@@ -113,7 +112,7 @@ func TestDefaults(t *testing.T) {
 		Path: "etc/expunge.yaml", Dir: "etc",
 		Store: "etc/expunge.db", KeyFile: "etc/expunge.key", Report: "etc/report.csv",
 		Deadline: Deadline{Months: 1}, AtRisk: vendors.Duration(7 * 24 * time.Hour),
-		Approval: "auto", MaxSubjects: 10000, Linger: time.Minute,
+		Approval: "auto", MaxSubjects: 10000, Linger: time.Minute, Encoding: "utf-8",
 		UnconfirmedAfter: vendors.Duration(14 * 24 * time.Hour),
 		SHA256:           sha256.Sum256([]byte(minimal)),
 		Vendors: []Vendor{{Name: "shop", Line: 2, Config: &fakeConfig{
@@ -148,6 +147,9 @@ max_subjects: 500
 columns:
   email: E-mail Address
   region: Land
+ignore_columns: [Status, Assignee]
+encoding: Windows-1252
+date_format: DD.MM.YYYY
 default_region: se
 linger: 90s
 unconfirmed_after: 1d12h
@@ -209,13 +211,14 @@ vendors:
 		Deadline: Deadline{Days: 30}, AtRisk: vendors.Duration(72 * time.Hour),
 		Approval: "manual", MaxSubjects: 500,
 		Columns:       map[string]string{"email": "E-mail Address", "region": "Land"},
+		IgnoreColumns: []string{"Status", "Assignee"}, Encoding: "Windows-1252", DateFormat: "dd.mm.yyyy",
 		DefaultRegion: "SE", Linger: 90 * time.Second, UnconfirmedAfter: vendors.Duration(36 * time.Hour),
 		Metrics: "etc/out/expunge.prom",
 		Notify: Notify{
 			Start:   "https://hc.example.com/ping/1?a=b",
 			Success: "http://127.0.0.1:8080/ok", Failure: "https://hc.example.com/fail",
 		},
-		Vendors: []Vendor{{Name: "alpha", Line: 22, Config: alpha}, {Name: "zeta", Line: 21, Config: zeta}},
+		Vendors: []Vendor{{Name: "alpha", Line: 25, Config: alpha}, {Name: "zeta", Line: 24, Config: zeta}},
 		SHA256:  sha256.Sum256([]byte(text)),
 	}
 	if diff := cmp.Diff(want, c, compare...); diff != "" {
@@ -263,7 +266,7 @@ func TestProblems(t *testing.T) {
 		{"duplicate vendor", minimal + "  shop: {kind: voyado}\n", []string{":6: vendors.shop: is given twice, first on line 2"}},
 		{"duplicate column", top("columns: {email: a, email: b}"), []string{":1: columns.email: is given twice, first on line 1"}},
 		{"key that is no word", top("[a]: b"), []string{":1: holds a key that is not a word"}},
-		{"key that plays tricks", top("\"sto\\e[31mre\": b"), []string{`:1: "sto\x1b[31mre": is not a known key` + "\nhint: known here: store, key_file, key_env, report, deadline, at_risk, approval, max_subjects, columns, default_region, linger, unconfirmed_after, metrics, notify, vendors"}},
+		{"key that plays tricks", top("\"sto\\e[31mre\": b"), []string{`:1: "sto\x1b[31mre": is not a known key` + "\nhint: known here: store, key_file, key_env, report, deadline, at_risk, approval, max_subjects, columns, ignore_columns, encoding, date_format, default_region, linger, unconfirmed_after, metrics, notify, vendors"}},
 		{"anchor", top("store: &a x"), []string{":1: store: uses an anchor (&), an alias (*) or a tag (!)\nhint: write the value out; put a text that begins with one of these signs in quotes"}},
 		{"alias", top("store: &a x\nreport: *a"), []string{
 			":1: store: uses an anchor (&), an alias (*) or a tag (!)\nhint: write the value out; put a text that begins with one of these signs in quotes",
@@ -294,6 +297,8 @@ func TestProblems(t *testing.T) {
 		{"unknown column", top("columns: {e_mail: x}"), []string{":1: columns.e_mail: is not a column that expunge knows\nhint: did you mean email?"}},
 		{"unknown column, far off", top("columns: {shoe_size: x}"), []string{":1: columns.shoe_size: is not a column that expunge knows\nhint: known here: subject_id, email, other_email, telephone, other_telephone, customer_key, account_number, call_id, agent_id, customer_name, comments, region, received_at, vendors"}},
 		{"empty header", top(`columns: {email: " "}`), []string{":1: columns.email: must be the header of a column in the input"}},
+		{"unknown encoding", top("encoding: utf-9"), []string{":1: encoding: is not the name of an encoding\nhint: the usual ones are windows-1252 (Excel in Western Europe), windows-1250 (in Central Europe), macintosh, cp850 and utf-16le"}},
+		{"date format to be guessed", top("date_format: auto"), []string{`:1: date_format: "auto" is not a date format: iso, dd.mm.yyyy, mm/dd/yyyy (or another order of the three, with . / or - between them), or excel for a spreadsheet's day numbers`}},
 		{"region UK", top("default_region: UK"), []string{":1: default_region: is not a country code\nhint: the code of the United Kingdom is GB"}},
 		{"region by name", top("default_region: Sweden"), []string{":1: default_region: is not a country code\nhint: it is the two-letter ISO 3166 code, such as SE, DE or US"}},
 		{"plain http ping", top("notify: {success: http://hc.example.com/secret}"), []string{":1: notify.success: must be https (plain http only to a loopback address)"}},
@@ -589,49 +594,5 @@ func TestProblemsOfWrapped(t *testing.T) {
 	}
 	if got := Problems(errors.New("other")); got != nil {
 		t.Errorf("problems of another error: %v", got)
-	}
-}
-
-// A recipe's file is read with the config, and its problems are the config's: who can change
-// it decides where people's data goes.
-func TestRecipeFile(t *testing.T) {
-	dir := t.TempDir()
-	recipe, err := rest.Text("opendsr")
-	if err != nil {
-		t.Fatal(err)
-	}
-	load := func(text string, mode os.FileMode) error {
-		path := filepath.Join(dir, "acme.yaml")
-		write(t, path, text, 0o600)
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-		config := filepath.Join(dir, "expunge.yaml")
-		write(t, config, "vendors:\n  acme:\n    kind: rest\n    recipe: file:acme.yaml\n    base_url: https://acme.example.com\n    with: {token: \"${TOKEN}\"}\n", 0o600)
-		c, err := Load(config, Options{Kinds: []vendors.Kind{rest.Kind}, Getenv: func(string) (string, bool) { return "s3cr3t-token", true }})
-		if err == nil && len(c.Vendors) != 1 {
-			t.Errorf("%+v", c.Vendors)
-		}
-		return err
-	}
-	if err := load(string(recipe), 0o644); err != nil {
-		t.Error(err)
-	}
-	for text, want := range map[string]string{
-		"format: 1\nrecipe: acme\nwiht: x\n": "expunge.yaml:4: vendors.acme.recipe: " + filepath.Join(dir, "acme.yaml") + ":3: wiht: is not a known key",
-		"":                                   "is empty",
-	} {
-		if err := load(text, 0o600); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v, want %s", err, want)
-		}
-	}
-	if err := load(string(recipe), 0o666); err == nil || !strings.Contains(err.Error(), "can be changed by others (mode 0666)") {
-		t.Errorf("a file that all can change: %v", err)
-	}
-	if err := os.Remove(filepath.Join(dir, "acme.yaml")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Load(filepath.Join(dir, "expunge.yaml"), Options{Kinds: []vendors.Kind{rest.Kind}, Getenv: anyEnv}); err == nil || !strings.Contains(err.Error(), "file:acme.yaml does not exist") {
-		t.Errorf("no file: %v", err)
 	}
 }

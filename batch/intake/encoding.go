@@ -40,7 +40,7 @@ func (f *File) decode(raw *bufio.Reader) (*bufio.Reader, error) {
 	if f.o.Encoding != "" {
 		var err error
 		if enc, err = LookupEncoding(f.o.Encoding); err != nil {
-			return nil, &HeaderError{File: f.name, Problem: "encoding: " + err.Error(), Hint: encodingNames}
+			return nil, &HeaderError{File: f.name, Problem: "encoding: " + err.Error(), Hint: EncodingNames}
 		}
 	}
 	mark, _ := raw.Peek(3)
@@ -56,7 +56,8 @@ func (f *File) decode(raw *bufio.Reader) (*bufio.Reader, error) {
 	return bufio.NewReaderSize(transform.NewReader(raw, enc.NewDecoder()), bufferSize), nil
 }
 
-const encodingNames = "the usual ones are windows-1252 (Excel in Western Europe), windows-1250 (in Central Europe), macintosh, cp850 and utf-16le"
+// EncodingNames is a hint for who does not know the name of an encoding.
+const EncodingNames = "the usual ones are windows-1252 (Excel in Western Europe), windows-1250 (in Central Europe), macintosh, cp850 and utf-16le"
 
 // guesses are the encodings that spreadsheets in the languages of usualLetters write where
 // they do not write UTF-8, the most frequent first.

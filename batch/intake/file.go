@@ -31,6 +31,7 @@ type Table struct {
 	Columns  []string
 	Synonyms map[string][]string // other names of the columns, in the form of NormalHeader
 	Needs    []Need              // what must be there
+	NoOthers bool                // an unknown column that the options do not ignore is an error
 	Row      any                 // a pointer to the struct
 }
 
@@ -177,7 +178,7 @@ func (f *File) start(text *bufio.Reader) error {
 	if !ok {
 		return unreadable(f.name, peeked, whole, peekErr)
 	}
-	h.line += f.skipped
+	h.file, h.line = f.name, h.line+f.skipped
 	if i := slices.IndexFunc(h.names, func(s string) bool { return !utf8.ValidString(s) }); i >= 0 {
 		return &HeaderError{File: f.name, Line: h.line, Column: i + 1, Problem: "the header is not UTF-8", Hint: encodingHint(peeked)}
 	}
@@ -186,14 +187,18 @@ func (f *File) start(text *bufio.Reader) error {
 			h.names[i] = fuse(name)
 		}
 	}
-	if err := h.resolve(f.name, f.table, f.o.Columns); err != nil {
+	if err := h.resolve(f.table, &f.o); err != nil {
 		return err
 	}
 	if f.rejects { // our own two columns are nobody's mistake
 		h.unknown = slices.DeleteFunc(h.unknown, func(i int) bool { return i >= len(h.names)-2 })
 	}
-	if w := h.warning(); w != "" {
-		f.o.Log.Warn("columns of the input are not known", "file", f.name, "columns", w)
+	warning, err := h.judge(f.table, &f.o)
+	if err != nil {
+		return err
+	}
+	if warning != "" {
+		f.o.Log.Warn("columns of the input: "+warning, "file", f.name)
 	}
 	f.names, f.columns, f.comma = h.names, h.columns, comma
 
@@ -201,7 +206,6 @@ func (f *File) start(text *bufio.Reader) error {
 	f.csv = csv.NewReader(bufio.NewReaderSize(f.window, bufferSize))
 	f.csv.Comma = comma
 	f.csv.ReuseRecord = true // a row is copied before the next one is read
-	var err error
 	if f.gocsv, err = gocsv.NewUnmarshaller(f.csv, f.table.Row); err != nil {
 		return &BrokenFileError{File: f.name, Line: 1 + f.skipped, Err: noEOF(err)}
 	}
@@ -243,6 +247,15 @@ func (f *File) Comma() rune { return f.comma }
 
 // Line returns where the row begins that was read last, 1-based.
 func (f *File) Line() int { return f.line }
+
+// Time reads a cell that holds a date or a time, in the file's format. day is true for a date.
+func (f *File) Time(cell string) (t time.Time, day bool, problem string) {
+	t, day, ok := f.o.DateFormat.read(cell)
+	if !ok {
+		problem = "is neither a date such as 2026-11-01 nor a time such as 2026-11-01T09:30:00Z" + dateHint(cell)
+	}
+	return t, day, problem
+}
 
 // Rows returns how many data rows have been read so far, good and rejected. Rows without
 // any cell filled do not count.

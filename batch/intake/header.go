@@ -13,6 +13,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
+
 	"expunge/vendors"
 	"expunge/vendors/strict"
 )
@@ -55,24 +57,6 @@ func Columns() []string {
 	return append(all, colReceivedAt, colVendors)
 }
 
-// synonyms are the other names under which columns are known, in the form of NormalHeader.
-// A bare "id" or "reference" is not among them: it says too little to send a request on.
-var synonyms = map[string][]string{
-	"subject_id": {"ticket", "ticketid", "ticketno", "ticketnumber", "requestid", "requestno",
-		"requestnumber", "caseid", "caseno", "casenumber", "dsrid", "dsarid"},
-	"email":           {"emailaddress", "mail", "mailaddress", "emailid", "primaryemail"},
-	"other_email":     {"otheremailaddress", "otheremailid", "othermail", "email2", "secondemail", "secondaryemail", "alternateemail", "alternativeemail"},
-	"telephone":       {"telephonenumber", "tel", "telno", "phone", "phoneno", "phonenumber", "mobile", "mobileno", "mobilenumber", "mobilephone", "cell", "cellphone"},
-	"other_telephone": {"othertelephonenumber", "othertel", "otherphone", "otherphonenumber", "telephone2", "phone2", "secondphone", "secondaryphone", "alternatephone", "alternativephone"},
-	"customer_key":    {"customerkeys", "visitorid", "visitorids", "visitorkey"},
-	"account_number":  {"account", "accountno", "accountnr", "lcmkey"},
-	"agent_id":        {"agent"},
-	"customer_name":   {"name", "fullname"},
-	"comments":        {"comment", "note", "notes", "remark", "remarks", "agentcomments"},
-	"received_at":     {"received", "receivedon", "receiveddate", "datereceived", "requestdate", "requestedat", "requestedon"},
-	"vendors":         {"vendor"},
-}
-
 // identifierColumns are those by which a vendor can know a person.
 func identifierColumns() (all []string) {
 	for _, f := range vendors.Fields() {
@@ -95,81 +79,230 @@ func (t *Table) headers() map[string]string {
 	return known
 }
 
-// NormalHeader is the form in which two spellings of a header are equal: without case,
-// white space, hyphens, dashes and underscores.
+// NormalHeader is the form in which two spellings of a header are equal: without case, white
+// space, dots, colons, hyphens, dashes, underscores and what cannot be seen, composed.
 func NormalHeader(header string) string {
 	return strings.Map(func(r rune) rune {
-		if r == '_' || unicode.IsSpace(r) || unicode.Is(unicode.Pd, r) {
+		if r == '_' || r == '.' || r == ':' || unicode.IsSpace(r) || unicode.In(r, unicode.Pd, unicode.Cf) {
 			return -1
 		}
 		return unicode.ToLower(r)
-	}, header)
+	}, norm.NFC.String(header))
 }
 
 // header is what the first record of a file says.
 type header struct {
+	file    string
 	known   map[string]string // see Table.headers
 	line    int               // where it begins
 	names   []string          // as in the file
 	columns []string          // for each name our column, or "" where it is not one of ours
-	unknown []int             // the columns that are ignored, in order
+	taken   map[string]int    // the other way round
+	unknown []int             // the columns that nothing is known of, in order
 }
 
-// resolve finds our column for each name. configured maps our columns to headers and goes
-// before the known names.
-func (h *header) resolve(file string, t *Table, configured map[string]string) error {
-	fail := func(column int, problem, hint string) error {
-		return &HeaderError{File: file, Line: h.line, Column: column, Problem: problem, Hint: hint}
-	}
-	byHeader, err := byHeader(file, t, configured)
+func (h *header) fail(column int, problem, hint string) error {
+	return &HeaderError{File: h.file, Line: h.line, Column: column, Problem: problem, Hint: hint}
+}
+
+// resolve finds our column for each name. The options' columns go before the known names.
+func (h *header) resolve(t *Table, o *Options) error {
+	byHeader, err := byHeader(h.file, t, o.Columns)
 	if err != nil {
 		return err
 	}
-	h.columns = make([]string, len(h.names))
-	taken := map[string]int{} // our column -> its index in the file
-	take := func(i int, column string) error {
-		if j, ok := taken[column]; ok {
-			return fail(i+1, fmt.Sprintf("%s and %s are both %s", h.show(j), h.show(i), column),
-				"remove one, or say which one it is with columns: in the config")
-		}
-		taken[column], h.columns[i] = i, column
-		return nil
-	}
+	h.columns, h.taken = make([]string, len(h.names)), map[string]int{}
 	for i, name := range h.names {
 		if column := byHeader[NormalHeader(name)]; column != "" {
-			if err := take(i, column); err != nil {
+			if err := h.take(i, column); err != nil {
 				return err
 			}
 		}
 	}
-	fromConfig := maps.Clone(taken)
+	ignored := map[string]bool{}
+	for _, name := range o.IgnoreColumns {
+		ignored[NormalHeader(name)] = true
+	}
+	fromConfig := maps.Clone(h.taken)
 	for i, name := range h.names {
-		if h.columns[i] != "" {
+		n := NormalHeader(name)
+		if h.columns[i] != "" || ignored[n] {
 			continue
 		}
-		column := h.known[NormalHeader(name)]
+		column := h.known[n]
 		if _, ok := fromConfig[column]; ok {
 			column = "" // the config says that it is another header
 		}
 		if column == "" {
 			h.unknown = append(h.unknown, i)
-		} else if err := take(i, column); err != nil {
+		} else if err := h.take(i, column); err != nil {
 			return err
 		}
 	}
 	for _, column := range t.Columns { // in order, for the same error every time
-		wanted := configured[column]
-		if _, ok := taken[column]; wanted != "" && !ok {
-			return fail(0, fmt.Sprintf("there is no column %q, which the config names as %s", wanted, column),
+		wanted := o.Columns[column]
+		if !h.has(column) && wanted != "" {
+			return h.fail(0, fmt.Sprintf("there is no column %q, which the config names as %s", wanted, column),
 				"mend columns: in the config, or the header")
 		}
 	}
 	for _, need := range t.Needs {
-		if !slices.ContainsFunc(need.Columns, func(c string) bool { _, ok := taken[c]; return ok }) {
-			return fail(0, need.Problem, cmp.Or(h.nearMiss(need.Columns...), need.Hint))
+		if !slices.ContainsFunc(need.Columns, h.has) {
+			return h.fail(0, need.Problem, cmp.Or(h.mayBe(need.Columns), need.Hint))
 		}
 	}
 	return nil
+}
+
+func (h *header) has(column string) bool { _, ok := h.taken[column]; return ok }
+
+func (h *header) take(i int, column string) error {
+	if j, ok := h.taken[column]; ok {
+		hint := "remove one, or say with columns: in the config which one it is, and name the other in ignore_columns:"
+		if other := "other_" + column; slices.Contains(Columns(), other) && !h.has(other) && h.quotable(i) {
+			hint = fmt.Sprintf("if both are needed, write into the config columns: {%s: %s}; else name one in ignore_columns:", other, yamlText(h.names[i]))
+		}
+		return h.fail(i+1, fmt.Sprintf("%s and %s are both %s", h.show(j), h.show(i), column), hint)
+	}
+	h.taken[column], h.columns[i] = i, column
+	return nil
+}
+
+// judge says what is to be thought of the columns that nothing is known of: a warning, or an
+// error where one may be what a vendor knows people by. A row that is read without it would
+// look like a request that is done.
+func (h *header) judge(t *Table, o *Options) (warning string, err error) {
+	unknown := slices.DeleteFunc(slices.Clone(h.unknown), func(i int) bool { return h.names[i] == "" })
+	var nobody []string
+	if o.Nobody != nil {
+		nobody = o.Nobody(h.fields())
+	}
+	problem := ""
+	switch {
+	case len(unknown) == 0:
+	case t.NoOthers:
+		problem = "what these columns say is not known: "
+	case slices.ContainsFunc(unknown, func(i int) bool { return identifies(h.names[i], h.known) }):
+		problem = "columns that are not known, and one of them may be what a vendor knows people by: "
+	case len(nobody) > 0:
+		problem = fmt.Sprintf("%s would be asked about nobody of this file, in which these columns are not known: ", strings.Join(nobody, ", "))
+	}
+	if problem != "" {
+		return "", h.fail(0, problem+h.list(unknown), h.paste(t, unknown))
+	}
+	var parts []string
+	if len(h.unknown) > 0 {
+		parts = append(parts, "ignored: "+h.list(h.unknown))
+	}
+	if len(unknown) > 0 {
+		parts = append(parts, h.paste(t, unknown))
+	}
+	if len(nobody) > 0 {
+		parts = append(parts, strings.Join(nobody, ", ")+" is asked about nobody of this file")
+	}
+	return strings.Join(parts, "; "), nil
+}
+
+// fields are those of the columns that the file has.
+func (h *header) fields() (set vendors.FieldSet) {
+	for _, f := range vendors.Fields() {
+		if h.has(f.String()) {
+			set |= vendors.SetOf(f)
+		}
+	}
+	return set
+}
+
+// list names columns, at most twenty, each with what it may be.
+func (h *header) list(columns []int) string {
+	const most = 20
+	var names []string
+	for _, i := range columns[:min(len(columns), most)] {
+		name := h.show(i)
+		if may := maybe(h.names[i], h.known); len(may) > 0 {
+			name += fmt.Sprintf(" (%s?)", strings.Join(may, " or "))
+		}
+		names = append(names, name)
+	}
+	if more := len(columns) - most; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(names, ", ")
+}
+
+// paste gives the lines of a config that say what the columns are, to be mended and pasted.
+func (h *header) paste(t *Table, columns []int) string {
+	var mapped, ignored []string
+	taken := maps.Clone(h.taken)
+	for _, i := range columns {
+		if !h.quotable(i) {
+			continue
+		}
+		ignored = append(ignored, yamlText(h.names[i]))
+		for _, column := range maybe(h.names[i], h.known) {
+			if _, ok := taken[column]; !ok && !t.NoOthers {
+				taken[column] = i
+				mapped = append(mapped, column+": "+yamlText(h.names[i]))
+				break
+			}
+		}
+	}
+	all := "ignore_columns: [" + strings.Join(ignored, ", ") + "]"
+	switch {
+	case len(ignored) == 0:
+		return "give the columns names, or remove them"
+	case len(mapped) == 0:
+		return "if they mean nothing here, write into the config " + all
+	}
+	return "write into the config what they are, as in columns: {" + strings.Join(mapped, ", ") + "}, and name there those that mean nothing here, as in " + all
+}
+
+// yamlText writes a header as a YAML value, with quotes that a log need not escape.
+func yamlText(header string) string { return "'" + strings.ReplaceAll(header, "'", "''") + "'" }
+
+// mayBe is a hint that names an unknown header which may be one of columns, or "".
+func (h *header) mayBe(columns []string) string {
+	for _, i := range h.unknown {
+		for _, column := range maybe(h.names[i], h.known) {
+			if slices.Contains(columns, column) && h.quotable(i) {
+				return fmt.Sprintf("if %s is it, write into the config columns: {%s: %s}", h.show(i), column, yamlText(h.names[i]))
+			}
+		}
+	}
+	return ""
+}
+
+// maybe lists the columns that a header may mean which is not known.
+func maybe(name string, known map[string]string) []string {
+	n := NormalHeader(name)
+	if known[n] != "" { // by the config it is not this one
+		return nil
+	}
+	if columns := unclear[n]; columns != nil {
+		return columns
+	}
+	if column := nearest(name, known); column != "" {
+		return []string{column}
+	}
+	return nil
+}
+
+// identifies reports whether an unknown column may hold what a vendor knows people by.
+func identifies(name string, known map[string]string) bool {
+	if slices.ContainsFunc(maybe(name, known), func(column string) bool { return slices.Contains(identifierColumns(), column) }) {
+		return true
+	}
+	n := NormalHeader(name)
+	if len(n) > 64 || known[n] != "" {
+		return false
+	}
+	for header, column := range known {
+		// A short name is part of many words.
+		if (len(header) > 4 || header == "mail") && strings.Contains(n, header) && slices.Contains(identifierColumns(), column) {
+			return true
+		}
+	}
+	return false
 }
 
 // byHeader turns the config's columns round, in the form of NormalHeader.
@@ -193,50 +326,24 @@ func byHeader(file string, t *Table, configured map[string]string) (map[string]s
 	return byHeader, nil
 }
 
-// warning is the one sentence about all columns that are ignored, or "".
-func (h *header) warning() string {
-	if len(h.unknown) == 0 {
-		return ""
-	}
-	const most = 20
-	var names []string
-	for _, i := range h.unknown[:min(len(h.unknown), most)] {
-		name := h.show(i)
-		if column := nearest(h.names[i], h.known); column != "" {
-			name += fmt.Sprintf(" (looks like %s: map it with columns: in the config if it is)", column)
-		}
-		names = append(names, name)
-	}
-	if more := len(h.unknown) - most; more > 0 {
-		names = append(names, fmt.Sprintf("%d more", more))
-	}
-	return "ignored: " + strings.Join(names, ", ")
-}
-
-// nearMiss is a hint that names an ignored header which looks like one of columns, or "".
-func (h *header) nearMiss(columns ...string) string {
-	for _, i := range h.unknown {
-		if column := nearest(h.names[i], h.known); column != "" && slices.Contains(columns, column) {
-			return fmt.Sprintf("%s looks like %s; map it with columns: in the config", h.show(i), column)
-		}
-	}
-	return ""
-}
-
 // show names a column of the file. A file without a header has a person's data where the
 // header should be, so what may be an email, a telephone or a key is not quoted.
 func (h *header) show(i int) string {
-	name := h.names[i]
-	digits := strings.Count(strings.Map(func(r rune) rune {
-		if unicode.IsDigit(r) {
-			return '0'
-		}
-		return r
-	}, name), "0")
-	if name == "" || len(name) > 64 || digits > 3 || strings.Contains(name, "@") || !isText(name) {
+	if !h.quotable(i) {
 		return fmt.Sprintf("column %d", i+1)
 	}
-	return fmt.Sprintf("column %q", name)
+	return fmt.Sprintf("column %q", h.names[i])
+}
+
+func (h *header) quotable(i int) bool {
+	name := h.names[i]
+	digits := 0
+	for _, r := range name {
+		if unicode.IsDigit(r) {
+			digits++
+		}
+	}
+	return name != "" && len(name) <= 64 && digits <= 3 && !strings.Contains(name, "@") && isText(name)
 }
 
 // nearest returns the column whose name or synonym is a slip of the pen away from name, or "".

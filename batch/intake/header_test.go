@@ -22,11 +22,11 @@ func TestHeaderErrors(t *testing.T) {
 		{"only empty lines", "\n\r\n", nil, []string{"empty"}},
 		{"only a BOM", "\ufeff", nil, []string{"empty"}},
 		{"no subject_id", "\nemail,name\n", nil, []string{"people.csv:2", "no subject_id"}},
-		{"subject_id misspelt", "subjct_id,email\n", nil, []string{"no subject_id", `"subjct_id" looks like subject_id`, "columns:"}},
+		{"subject_id misspelt", "subjct_id,email\n", nil, []string{"no subject_id", `if column "subjct_id" is it`, `columns: {subject_id: 'subjct_id'}`}},
 		{"no identifier", "subject_id,name,call_id\n", nil, []string{"email, other_email, telephone", "account_number"}},
-		{"email misspelt", "subject_id,E-Mail Adress\n", nil, []string{`"E-Mail Adress" looks like email`, "columns:"}},
+		{"email misspelt", "subject_id,E-Mail Adress\n", nil, []string{`columns: {email: 'E-Mail Adress'}`}},
 		{"same header twice", "subject_id,email,comments,Email\n", nil, []string{"column 4", `"email"`, `"Email"`, "both email"}},
-		{"two synonyms", "subject_id,phone,mobile\n", nil, []string{"column 3", "both telephone"}},
+		{"two synonyms", "subject_id,phone,mobile\n", nil, []string{"column 3", "both telephone", `columns: {other_telephone: 'mobile'}`}},
 		{"config names no header of the file", "subject_id,telephone\n", map[string]string{"email": "Work mail"}, []string{`"Work mail"`, "as email"}},
 		{"config names a header that is there twice", "subject_id,Work mail,work-mail\n", map[string]string{"email": "Work mail"}, []string{"both email"}},
 		{"config names no column of ours", "subject_id,email\n", map[string]string{"emial": "email"}, []string{`"emial"`, "other_telephone"}},
@@ -69,10 +69,16 @@ func TestHeaderlessFileIsNotQuoted(t *testing.T) {
 	if !errors.As(err, &he) {
 		t.Fatal(err)
 	}
-	if _, err := New(strings.NewReader("subject_id,email,emailx@example.com,0701740605,secret\nkey\n"), "people.csv", o); err != nil {
+	_, err = New(strings.NewReader("subject_id,email,emailx@example.com,0701740605\nDSR-1,a@example.com,,\n"), "people.csv", o)
+	var of *HeaderError
+	if !errors.As(err, &of) {
 		t.Fatal(err)
 	}
-	for _, text := range []string{he.Error() + he.Hint, log.String()} {
+	o.IgnoreColumns = []string{"emailx@example.com"}
+	if _, err := New(strings.NewReader("subject_id,email,emailx@example.com,0701740605\nDSR-1,a@example.com,,\n"), "people.csv", o); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{he.Error() + he.Hint, of.Error() + of.Hint, log.String()} {
 		if strings.Contains(text, "example.com") || strings.Contains(text, "174") {
 			t.Error(text)
 		}
@@ -100,21 +106,84 @@ func TestConfiguredColumns(t *testing.T) {
 	}
 }
 
-// One warning names all columns that are not read, and says which may be a slip.
+// One warning names all columns that are not read, says what they may be, and gives the line
+// to paste.
 func TestUnknownColumnsWarnOnce(t *testing.T) {
 	var log bytes.Buffer
 	o := testOptions()
 	o.Log = slog.New(slog.NewTextHandler(&log, nil))
-	if _, _, err := readAll(t, "subject_id,email,Telehpone,Shoe size,\nDSR-1,a@example.com,,,\n", o); err != nil {
+	if _, _, err := readAll(t, "subject_id,email,Created,Shoe size,\nDSR-1,a@example.com,,,\n", o); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(log.String(), "level=WARN"); n != 1 {
 		t.Errorf("%d warnings", n)
 	}
-	for _, w := range []string{"Telehpone", "looks like telephone", "Shoe size", "column 5"} {
+	for _, w := range []string{`\"Created\" (received_at?)`, "Shoe size", "column 5", `columns: {received_at: 'Created'}`, `ignore_columns: ['Created', 'Shoe size']`} {
 		if !strings.Contains(log.String(), w) {
 			t.Errorf("%q is not in %s", w, log.String())
 		}
+	}
+}
+
+// A column that may be what a vendor knows people by is not passed over: its people would
+// look answered. All that are not known are named at once, with the lines to paste.
+func TestUnknownIdentifiers(t *testing.T) {
+	for header, want := range map[string]string{
+		"ticket;e-mail;Kundennummer;Status": `people.csv:1: columns that are not known, and one of them may be what a vendor knows people by: ` +
+			`column "Kundennummer" (customer_key or account_number?), column "Status"` + "\n" +
+			`write into the config what they are, as in columns: {customer_key: 'Kundennummer'}, and name there those that mean nothing here, as in ignore_columns: ['Kundennummer', 'Status']`,
+		"subject_id;email;Telehpone":         `columns: {telephone: 'Telehpone'}`,
+		"subject_id;email;E-Mail Adress":     `ignore_columns: ['E-Mail Adress']`,
+		"subject_id;email;Assignee e-mail":   `write into the config ignore_columns: ['Assignee e-mail']`,
+		"subject_id;telephone;Mail verified": `ignore_columns: ['Mail verified']`,
+		"subject_id;email;Kd.-Nr.;KontoNr":   `columns: {customer_key: 'Kd.-Nr.', account_number: 'KontoNr'}`,
+	} {
+		o := testOptions()
+		_, err := New(strings.NewReader(header+"\n"), "people.csv", o)
+		var he *HeaderError
+		if !errors.As(err, &he) || !strings.Contains(he.Error()+"\n"+he.Hint, want) {
+			t.Errorf("%s: %v %+v", header, err, he)
+			continue
+		}
+		names := strings.Split(header, ";")
+		o.IgnoreColumns = []string{strings.ToUpper(names[2]), names[len(names)-1]}
+		var log bytes.Buffer
+		o.Log = slog.New(slog.NewTextHandler(&log, nil))
+		if _, err := New(strings.NewReader(header+"\n"), "people.csv", o); err != nil || log.Len() > 0 {
+			t.Errorf("%s, ignored: %v %s", header, err, log.String())
+		}
+	}
+	for _, header := range []string{"subject_id;email;Hotel;Cancelled;Nickname;Region 2", "subject_id;email;"} {
+		if _, err := New(strings.NewReader(header+"\n"), "people.csv", testOptions()); err != nil {
+			t.Errorf("%s: %v", header, err)
+		}
+	}
+}
+
+// A vendor that would be asked about nobody of a file is an error where a column of the file
+// may be the one by which it knows people, and a warning where none is left.
+func TestNobody(t *testing.T) {
+	var log bytes.Buffer
+	o := testOptions()
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	o.Nobody = func(has vendors.FieldSet) (names []string) {
+		if !has.Has(vendors.CustomerKey) {
+			names = append(names, "voyado")
+		}
+		return names
+	}
+	_, err := New(strings.NewReader("subject_id,email,Referens hos oss\n"), "people.csv", o)
+	var he *HeaderError
+	if !errors.As(err, &he) || !strings.Contains(he.Error(), "voyado would be asked about nobody of this file") || !strings.Contains(he.Hint, "Referens hos oss") {
+		t.Errorf("%v", err)
+	}
+	o.IgnoreColumns = []string{"Referens hos oss"}
+	if _, err := New(strings.NewReader("subject_id,email,Referens hos oss\n"), "people.csv", o); err != nil || !strings.Contains(log.String(), "voyado is asked about nobody of this file") {
+		t.Errorf("%v %s", err, log.String())
+	}
+	log.Reset()
+	if _, err := New(strings.NewReader("subject_id,customer_key,Referens\n"), "people.csv", o); err != nil || strings.Contains(log.String(), "nobody") {
+		t.Errorf("%v %s", err, log.String())
 	}
 }
 
@@ -134,7 +203,15 @@ func TestSynonyms(t *testing.T) {
 			}
 		}
 	}
+	for header, columns := range unclear {
+		if seen[header] != "" || NormalHeader(header) != header || len(columns) == 0 {
+			t.Errorf("%s is unclear, and means %s", header, seen[header])
+		}
+	}
 	for header, want := range map[string]string{
+		"E-Mail-Adresse": "email", "Tel.-Nr.": "telephone", "Eingang am": "received_at", "Sähköposti": "email", "Adresse e\u0301lectronique": "email",
+		"Correo electrónico": "email", "Teléfono móvil": "telephone", "Numer zgłoszenia": "subject_id", "N° de ticket": "subject_id", "Kundennummer": "",
+		"\u200bÄrende-nr": "subject_id", "Tlf.": "telephone", "Imię i nazwisko": "customer_name",
 		"Subject ID": "subject_id", "E‑Mail": "email", "Visitor-ID": "customer_key", "PHONE\u00a0NUMBER": "telephone",
 		"Request ID": "subject_id", "Name": "customer_name", "Region": "region", "call id": "call_id", "id": "", "reference": "",
 	} {

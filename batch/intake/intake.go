@@ -16,8 +16,15 @@ import (
 type Options struct {
 	// Columns maps our column names to headers of the file: email: "E-mail Address".
 	Columns map[string]string
+	// IgnoreColumns are headers of columns that mean nothing here.
+	IgnoreColumns []string
+	// Nobody names the vendors that would be asked about nobody of a file with columns for these
+	// fields; nil: none.
+	Nobody func(has vendors.FieldSet) []string
 	// Encoding is that of a file without a byte order mark (see LookupEncoding); "": UTF-8.
 	Encoding string
+	// DateFormat is how dates are written that are not in the form of ISO 8601.
+	DateFormat DateFormat
 	// Vendors are the configured names, which the vendors column may use.
 	Vendors []string
 	// DefaultRegion is the country of telephone numbers that do not say theirs. Without it
@@ -209,7 +216,7 @@ func (in *Reader) fill(row *Row, rec *record) (reason vendors.Reason, column, pr
 	}
 	if rec.ReceivedAt != "" {
 		if rec.ReceivedAt != in.date {
-			if in.dated, problem = receivedAt(rec.ReceivedAt, in.now); problem != "" {
+			if in.dated, problem = receivedAt(rec.ReceivedAt, in.o.DateFormat, in.now); problem != "" {
 				in.date = ""
 				return BadDate, colReceivedAt, problem
 			}

@@ -295,24 +295,6 @@ func sameDigits(id, telephone string) bool {
 	return telephone != "" && vendors.Digits(id) == vendors.Digits(telephone)
 }
 
-// receivedAt reads a date (midnight UTC: the earliest moment it can mean) or a time.
-func receivedAt(text string, now time.Time) (time.Time, string) {
-	layout := time.RFC3339
-	if len(text) == len(time.DateOnly) {
-		layout = time.DateOnly
-	}
-	t, err := time.Parse(layout, text)
-	switch {
-	case err != nil:
-		return time.Time{}, "is not a date such as 2026-11-01 or 2026-11-01T09:30:00Z"
-	case t.Before(earliest):
-		return time.Time{}, "is before the year 2000"
-	case t.After(now.Add(24 * time.Hour)):
-		return time.Time{}, "is in the future"
-	}
-	return t.UTC(), ""
-}
-
 // vendorNames reads the vendors column. known maps each name, and each name in lower case,
 // to the configured one.
 func vendorNames(text string, known map[string]string) ([]string, bool) {

@@ -21,14 +21,13 @@ import (
 	"expunge/vendors"
 	"expunge/vendors/acqueon"
 	"expunge/vendors/customergauge"
-	"expunge/vendors/rest"
 	"expunge/vendors/transport"
 	"expunge/vendors/voyado"
 )
 
 // kinds are the vendor APIs that this program speaks. A further one is named here, and
 // nowhere else.
-var kinds = []vendors.Kind{customergauge.Kind, voyado.Kind, acqueon.Kind, rest.Kind}
+var kinds = []vendors.Kind{customergauge.Kind, voyado.Kind, acqueon.Kind}
 
 // version is set at build time.
 var version = "dev"
@@ -275,7 +274,7 @@ func (s *session) reading() intake.Options {
 	for _, v := range s.cfg.Vendors {
 		names = append(names, v.Name)
 	}
-	return intake.Options{Columns: s.cfg.Columns, Vendors: names, DefaultRegion: s.cfg.DefaultRegion, Now: time.Now, Log: s.log}
+	return intake.Options{Columns: s.cfg.Columns, IgnoreColumns: s.cfg.IgnoreColumns, Encoding: s.cfg.Encoding, DateFormat: s.cfg.DateFormat, Vendors: names, DefaultRegion: s.cfg.DefaultRegion, Now: time.Now, Log: s.log}
 }
 
 func (a *app) versionCommand() *cobra.Command {

@@ -16,6 +16,7 @@ import (
 
 func (a *app) confirmCommand() *cobra.Command {
 	var who string
+	var reading readingFlags
 	c := &cobra.Command{
 		Use:     "confirm FILE.csv",
 		Short:   "Take in what people finished by hand",
@@ -31,10 +32,16 @@ func (a *app) confirmCommand() *cobra.Command {
 				}
 				f.Close()
 			}
-			return a.withStore(ctx, false, func(s *session) error { return a.confirm(ctx, s, args[0], who) })
+			return a.withStore(ctx, false, func(s *session) error {
+				if err := reading.apply(s.cfg); err != nil {
+					return err
+				}
+				return a.confirm(ctx, s, args[0], who)
+			})
 		},
 	}
 	c.Flags().StringVar(&who, "by", "", "`who` confirms (default: the login name)")
+	reading.add(c)
 	return c
 }
 

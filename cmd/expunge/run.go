@@ -28,6 +28,7 @@ type runFlags struct {
 	dryRun, wait, strict, allowLarge bool
 	report, rejects, window, metrics string
 	only                             []string
+	reading                          readingFlags
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -56,6 +57,7 @@ func (a *app) runCommand() *cobra.Command {
 	fl.BoolVar(&f.wait, "wait", false, "stay until nothing is left but tasks that wait on people")
 	fl.BoolVar(&f.strict, "strict", false, "refuse the whole file if any row is invalid")
 	fl.StringVar(&f.rejects, "rejects", "", "write the invalid rows to `FILE`, to mend and feed back")
+	f.reading.add(c)
 	fl.BoolVar(&f.allowLarge, "allow-large", false, "take in more subjects than max_subjects")
 	return c
 }
@@ -67,6 +69,9 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 	log := a.logger()
 	cfg, err := a.loadConfig(log)
 	if err != nil {
+		return err
+	}
+	if err := f.reading.apply(cfg); err != nil {
 		return err
 	}
 	if f.report != "" {
@@ -191,7 +196,7 @@ func (a *app) work(ctx context.Context, s *session, input string, f runFlags, wi
 	}
 	if input != "" {
 		in := batch.Input{Path: input, Stdin: a.input(ctx), Rejects: f.rejects, Strict: f.strict, MaxSubjects: s.cfg.MaxSubjects,
-			Reading: s.reading(), Deadline: s.cfg.Deadline.From, Log: s.log}
+			Reading: s.reading(), Only: f.only, Deadline: s.cfg.Deadline.From, Log: s.log}
 		if f.allowLarge {
 			in.MaxSubjects = 0
 		}
