@@ -90,7 +90,7 @@ func awaiting(t *testing.T, dir string, v *pageVendor) (*store.Store, *batch.Job
 	}
 	log := slog.New(slog.DiscardHandler)
 	j := &batch.Job{Store: st, Now: time.Now, Log: log, Linger: time.Minute, Lanes: []*batch.Lane{{
-		Name: "page", Vendor: v, Pacer: noPause{}, Concurrency: 1, MaxAttempts: 3, RetryBase: time.Second, RetryCap: time.Minute, PerSecond: 1,
+		Name: "page", Vendor: v, Pacer: noPause{}, Concurrency: 1, Retry: vendors.Retry{MaxAttempts: 3, RetryBase: vendors.Duration(time.Second), RetryCap: vendors.Duration(time.Minute)}, PerSecond: 1,
 	}}}
 	if err := j.Prepare(t.Context()); err != nil {
 		t.Fatal(err)

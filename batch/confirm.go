@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"expunge/batch/decide"
 	"expunge/batch/intake"
+	"expunge/batch/words"
 	"expunge/store"
 )
 
@@ -90,7 +92,7 @@ func (j *Job) Confirm(ctx context.Context, f *intake.File, who string) ([]Confir
 				problem = "confirmed, but not for all of its tasks: " + problem
 			}
 			if len(changes) > 0 {
-				d := store.Decision{At: j.Now(), Who: who, Action: "confirm", Note: scrubNote(c.Note, named...)}
+				d := store.Decision{At: j.Now(), Who: who, Action: "confirm", Note: words.Note(c.Note, plain(named)...)}
 				if err := j.Store.DecideAll(ctx, changes, d); err != nil {
 					return results, fmt.Errorf("line %d: %w", c.line, err)
 				}
@@ -125,7 +127,7 @@ func (c *confirmLine) confirmed(w *store.Work) (t store.Task, problem string) {
 	if c.slack > 0 && at.Before(w.SubmittedAt) {
 		at = w.SubmittedAt
 	}
-	return erased(w.Task, store.Confirmed, at), ""
+	return decide.Confirmed(w.Task, at), ""
 }
 
 // How far the clocks of people are from UTC.

@@ -3,54 +3,10 @@ package batch
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"expunge/store"
 	"expunge/vendors"
 )
-
-// An approval covers the doubt that the person was told of. If a record that was the
-// subject's when they approved is somebody else's by now, under the same number, submitting
-// would erase a person whom nobody decided about (invariant 8).
-func TestApprovalCoversItsDoubtOnly(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		why    vendors.Reason // for which it was held and approved
-		before string         // the approval that it had then
-		doubt  vendors.Reason // of the next preview, of the same records
-		state  store.State
-		reason vendors.Reason
-	}{
-		{"none, and none now", ApprovalRequired, "", "", store.Submitting, ""},
-		{"none, and somebody else now", ApprovalRequired, "", vendors.SomebodyElse, store.Held, vendors.SomebodyElse},
-		{"none, and an answer that contradicts itself now", ApprovalRequired, "", vendors.InconsistentAnswer, store.Held, vendors.InconsistentAnswer},
-		{"that doubt", vendors.UnknownOwner, "", vendors.UnknownOwner, store.Submitting, ""},
-		{"that doubt, which is over", vendors.UnknownOwner, "", "", store.Submitting, ""},
-		{"a smaller doubt", vendors.UnknownOwner, "", vendors.SomebodyElse, store.Held, vendors.SomebodyElse},
-		{"the change, and not whose it is", PreviewChanged, "", vendors.SomebodyElse, store.Held, vendors.SomebodyElse},
-		{"a lost outcome, after the doubt", UnknownOutcome, approval(vendors.SomebodyElse, 1, "1"), vendors.SomebodyElse, store.Submitting, ""},
-	} {
-		p := policy{Traits: byPreview, maxAttempts: 8, manual: true}
-		task := store.Task{State: store.Held, Reason: string(tt.why), Approval: tt.before, Records: store.Counted(1), RecordRefs: "1",
-			PreviewedAt: reviewed.Add(-time.Hour), Uncertain: 1}
-		task, _ = approve(task, byPreview, reviewed)
-		got := look(&p, task, vendors.Preview{Records: 1, Refs: []string{"1"}, Doubt: tt.doubt}, reviewed.Add(time.Minute))
-		if got.State != tt.state || got.Reason != string(tt.reason) {
-			t.Errorf("%s: %v %q, want %v %q", tt.name, got.State, got.Reason, tt.state, tt.reason)
-		}
-	}
-}
-
-// A person who decides about records that have changed must be told at once when one of
-// them is somebody else's, and not only that they have changed.
-func TestChangeDoesNotHideADoubt(t *testing.T) {
-	p := policy{Traits: byPreview, maxAttempts: 8}
-	task := store.Task{PreviewedAt: reviewed.Add(-time.Hour), Records: store.Counted(1), RecordRefs: "1"}
-	got := look(&p, task, vendors.Preview{Records: 2, Refs: []string{"1", "2"}, Doubt: vendors.SomebodyElse}, reviewed)
-	if got.State != store.Held || got.Reason != string(vendors.SomebodyElse) {
-		t.Errorf("%v %q", got.State, got.Reason)
-	}
-}
 
 // Whose record a telephone finds is told by the subject's emails, and what a request about
 // an account says by its other identifiers: where those differ, nobody follows, or one

@@ -16,6 +16,7 @@ import (
 
 	"filippo.io/age"
 
+	"expunge/batch/decide"
 	"expunge/batch/exports"
 	"expunge/store"
 	"expunge/vendors"
@@ -388,7 +389,7 @@ func TestExportExpires(t *testing.T) {
 			t.Fatalf("%+v, %v", all["voyado"], err)
 		}
 		r.days(8)
-		if e := r.export(0); e.State != store.ExportFailed || e.Reason != string(ExportExpired) {
+		if e := r.export(0); e.State != store.ExportFailed || e.Reason != string(decide.ExportExpired) {
 			t.Errorf("%v %s %s", e.State, e.Reason, e.Message)
 		}
 		if got := strings.Join(r.messages(), ""); !strings.Contains(got, "export: failed (export_expired)") {
@@ -407,7 +408,7 @@ func TestExportExpires(t *testing.T) {
 		time.Sleep(30 * 24 * time.Hour)
 		x.gone["x-1"] = true
 		r.work(WorkOptions{})
-		if e := r.export(0); e.Reason != string(ExportExpired) || f.count("create export", "") != 1 {
+		if e := r.export(0); e.Reason != string(decide.ExportExpired) || f.count("create export", "") != 1 {
 			t.Errorf("%v %s", e.State, e.Reason)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"expunge/batch/words"
 	"expunge/store"
 )
 
@@ -14,6 +15,6 @@ func (j *Job) Extend(ctx context.Context, subjectID string, until time.Time, d s
 	if err != nil {
 		return store.Extension{}, err
 	}
-	d.Note = scrubNote(d.Note, store.Work{Plain: plain})
+	d.Note = words.Note(d.Note, plain)
 	return j.Store.Extend(ctx, subjectID, until, d)
 }

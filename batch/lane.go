@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"expunge/batch/decide"
 	"expunge/batch/exports"
 	"expunge/store"
 	"expunge/vendors"
@@ -35,18 +36,16 @@ type Lane struct {
 	Vendor      vendors.Vendor
 	Pacer       Pacer
 	Concurrency int
-	MaxAttempts int
-	RetryBase   time.Duration
-	RetryCap    time.Duration
-	PerSecond   float64 // configured rate, for estimates and for how much is claimed at once
-	PerDay      int64   // configured limit per 24 hours, for estimates; 0: none
+	vendors.Retry
+	PerSecond float64 // configured rate, for estimates and for how much is claimed at once
+	PerDay    int64   // configured limit per 24 hours, for estimates; 0: none
 
 	// Counts of what this run did, for progress. Accepted are the tasks that this run has
 	// submitted and that wait for the vendor; in a dry run, those that were looked at.
 	Done, Held, Failed, Accepted, Calls, Errors atomic.Int64
 
 	id     int64
-	policy policy
+	policy decide.Policy
 	r      *runner
 	log    *slog.Logger
 	kept   time.Time // the pause that is on disk; used by run only
@@ -73,11 +72,11 @@ type work interface {
 	due() time.Time
 
 	// next says what it needs. It is asked again after every step.
-	next(now time.Time) step
+	next(now time.Time) decide.Step
 	// ask makes the call of a step.
-	ask(ctx context.Context, s step) answer
+	ask(ctx context.Context, s decide.Step) decide.Answer
 	// after takes over what the decision about the answer makes of it.
-	after(s step, a answer, now time.Time) then
+	after(s decide.Step, a decide.Answer, now time.Time) decide.Then
 	// record hands what it has become to the store. onDisk is called once, when it is on
 	// disk or could not be put there; the error is the same, where it is known by then.
 	record(onDisk func(error)) error
@@ -112,8 +111,7 @@ type runner struct {
 
 func (l *Lane) start(r *runner, manual bool) {
 	l.r = r
-	l.policy = policy{Traits: l.Vendor.Traits(), manual: manual, dryRun: r.dryRun,
-		maxAttempts: l.MaxAttempts, retryBase: l.RetryBase, retryCap: l.RetryCap}
+	l.policy = decide.Policy{Traits: l.Vendor.Traits(), Retry: l.Retry, Manual: manual, DryRun: r.dryRun}
 	l.breaker = newBreaker()
 	l.queues, l.vault = []queue{&tasks{lane: l}}, nil
 	l.claimed, l.busy, l.back = map[workKey]struct{}{}, map[int64]struct{}{}, nil
@@ -440,26 +438,26 @@ func (l *Lane) process(ctx context.Context, w work) {
 		s := w.next(l.r.now())
 		// An intent that was put on disk is followed by its call, which tells at least that it
 		// did not leave.
-		if s != stepSubmit && (l.over(ctx) || l.awaits()) {
+		if s != decide.StepSubmit && (l.over(ctx) || l.awaits()) {
 			l.giveBack(w)
 			return
 		}
 		a := w.ask(ctx, s)
 		switch w.after(s, a, l.r.now()) {
-		case goOn:
+		case decide.GoOn:
 			if err := w.record(l.failed); err != nil {
 				l.settled(w.key())
 				return
 			}
-		case unrecorded:
-		case released:
+		case decide.Unrecorded:
+		case decide.Released:
 			w.record(l.failed)
 			l.giveBack(w)
 			return
-		case putBack:
+		case decide.PutBack:
 			l.giveBack(w)
 			return
-		case finished:
+		case decide.Finished:
 			k := w.key()
 			w.record(func(err error) {
 				l.failed(err)
@@ -512,7 +510,7 @@ func (l *Lane) canSubmit(ctx context.Context) error {
 	if v, ok := l.Vendor.(vendors.Readier); ok {
 		if err := v.Ready(ctx); err != nil {
 			l.called(err)
-			if !heldBack(err) {
+			if !decide.HeldBack(err) {
 				l.stop(err)
 			}
 			return errCut

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"expunge/batch/decide"
 	"expunge/store"
 	"expunge/vendors"
 	"expunge/vendors/transport"
@@ -116,12 +117,12 @@ func TestCrashDuringSubmit(t *testing.T) {
 				r.people(1)
 				task := r.tasks()[0]
 				from := task.State
-				p := policy{Traits: tt.v.traits}
+				p := decide.Policy{Traits: tt.v.traits}
 				task.PreviewedAt = time.Now()
 				if p.Remote {
 					task.Records, task.RecordRefs, task.Hint = store.Counted(1), record(person(0)), "hint"
 				}
-				if err := r.st.Apply(store.Change{From: from, Task: p.intent(task, time.Now())}); err != nil {
+				if err := r.st.Apply(store.Change{From: from, Task: p.Intend(task, nil, time.Now())}); err != nil {
 					t.Fatal(err)
 				}
 				if tt.applied {
@@ -859,7 +860,8 @@ func TestRetriesLandOnce(t *testing.T) {
 	bubble(t, []*fake{v}, func(r *rig) {
 		r.people(40)
 		l := r.lanes["v"]
-		l.MaxAttempts, l.RetryBase, l.RetryCap, l.Concurrency = 1000, time.Millisecond, 2*time.Millisecond, 4
+		l.Retry = vendors.Retry{MaxAttempts: 1000, RetryBase: vendors.Duration(time.Millisecond), RetryCap: vendors.Duration(2 * time.Millisecond)}
+		l.Concurrency = 4
 		r.work(WorkOptions{})
 		r.want("40 erased")
 	})

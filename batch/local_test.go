@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"expunge/batch/decide"
 	"expunge/store"
 	"expunge/vendors"
 )
@@ -17,12 +18,12 @@ func TestLocalPreviewSaysNothingOfHealth(t *testing.T) {
 	f := jobs("voyado", 1)
 	f.vendor()
 	l := &Lane{Name: f.name, Vendor: fakePoller{f}, breaker: newBreaker(), log: slog.New(slog.DiscardHandler), r: &runner{now: time.Now}}
-	l.policy = policy{Traits: f.traits, dryRun: true, maxAttempts: 4}
+	l.policy = decide.Policy{Traits: f.traits, DryRun: true, Retry: vendors.Retry{MaxAttempts: 4}}
 	l.breaker.failures = 4
 	task := store.Task{State: store.Pending, Ready: true, Reference: "voyado-1", Lost: 1}
 	target := &vendors.Target{Ref: vendors.Ref{Field: vendors.Email}, Subject: vendors.Subject{{Field: vendors.Email, Text: person(1)}}, Reference: task.Reference}
 	w := &taskWork{lane: l, task: task, stored: task.State, target: target}
-	w.after(stepPreview, w.ask(context.Background(), w.next(time.Now())), time.Now())
+	w.after(decide.StepPreview, w.ask(context.Background(), w.next(time.Now())), time.Now())
 	if got := w.task; got.State != store.Previewed || f.count("preview", person(1)) != 1 {
 		t.Fatalf("%v", got.State)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"expunge/batch/decide"
+	"expunge/batch/words"
 	"expunge/store"
 	"expunge/vendors"
 )
@@ -97,7 +99,7 @@ func heldTask(w *store.Work, names map[int64]string, traits map[int64]vendors.Tr
 		Identifier: s.MaskedAt(vendors.Ref{Field: f, Nth: w.Nth}), Reason: w.Reason,
 		Why:     strings.TrimPrefix(Reasons()[vendors.Reason(w.Reason)], "held: "),
 		Message: w.Message, RecordRefs: store.SplitRefs(w.RecordRefs),
-		Submitted: submitted(&w.Task), DueAt: w.DueAt,
+		Submitted: decide.Submitted(&w.Task), DueAt: w.DueAt,
 	}
 	if w.Records.Known {
 		h.Records = &w.Records.N
@@ -106,16 +108,11 @@ func heldTask(w *store.Work, names map[int64]string, traits map[int64]vendors.Tr
 		h.RecordRefs = []string{}
 	}
 	if tr, ok := traits[w.Vendor]; ok {
-		_, h.Approve = approve(w.Task, tr, time.Time{})
+		_, h.Approve = decide.Approve(w.Task, tr, time.Time{})
 	} else {
 		h.Approve = "not possible: the config has no such vendor"
 	}
 	return h, nil
-}
-
-// submitted reports whether a submission has, or may have, reached the vendor.
-func submitted(t *store.Task) bool {
-	return t.Uncertain > 0 || t.Reference != "" || !t.SubmittedAt.IsZero()
 }
 
 func (j *Job) traits() map[int64]vendors.Traits {
@@ -126,91 +123,6 @@ func (j *Job) traits() map[int64]vendors.Traits {
 		}
 	}
 	return all
-}
-
-// approve is the task as it is to be after a person approved it, and what that means in
-// words. It is defined for every reason for which a task can be held.
-func approve(t store.Task, tr vendors.Traits, now time.Time) (store.Task, string) {
-	why := vendors.Reason(t.Reason)
-	// A doubt that was approved before stays approved when the outcome gets lost.
-	doubt, _, _, _ := readApproval(t.Approval)
-	switch why {
-	case vendors.SomebodyElse, vendors.UnknownOwner, vendors.TooManyRecords, vendors.InconsistentAnswer:
-		doubt = why
-	}
-	bound := approval(doubt, t.Records.N, t.RecordRefs)
-	t.Attempts, t.Reason, t.Message, t.Approval = 0, "", "", ""
-	switch why {
-	case UncertainSubmission:
-		t.Approval = bound
-		t.Message = resubmission + " was approved"
-		return ready(t, store.Pending), "submit again: if the first one arrived, the vendor has it twice. If it is there, --reference REF says so instead"
-	case UnknownOutcome:
-		switch {
-		case tr.Completion == vendors.ByPreview && t.Uncertain == 0 && !t.SubmittedAt.IsZero():
-			return ready(t, store.Verifying), "look again whether the records are gone"
-		case tr.Completion == vendors.ByPoll && t.Reference != "":
-			t.Approval = patience(now)
-			return ready(t, store.Waiting), "ask for the job again, for another give_up_after"
-		}
-		t.Approval = bound
-		if tr.Completion == vendors.ByPerson {
-			t.Message = resubmission + " was approved"
-		}
-		if tr.Remote {
-			return ready(t, store.Pending), "look again, and submit again what is still there"
-		}
-		return ready(t, store.Pending), "submit again"
-	case NotDoneInTime:
-		if t.Reference != "" {
-			t.Approval = patience(now)
-			return ready(t, store.Waiting), "ask for the job again, for another give_up_after"
-		}
-		t.Approval = bound
-		return ready(t, store.Pending), "submit again"
-	case JobLost:
-		t.Approval = bound
-		return ready(t, store.Pending), "submit again"
-	case ExportFailed:
-		t.Approval = withoutExport + bound
-		return ready(t, store.Pending), "submit without an export"
-	case vendors.NoAgent:
-		// Nobody can stand in for the agent: the config, or the row, has to name one.
-		return ready(t, store.Pending), "try again, with the agent that the config names by then"
-	case vendors.ControlRecord:
-		// Nor does an approval make the control record a person's: the config has to name another.
-		return ready(t, store.Pending), "look again, with the control record that the config names by then"
-	}
-	t.Approval = bound
-	if !tr.Remote {
-		return ready(t, store.Pending), "submit it as it is"
-	}
-	return ready(t, store.Pending), "submit, if the next preview shows no other and no more records than these"
-}
-
-// accepted is the task as it is to be after a person found its uncertain submission at the
-// vendor: as if the answer had not been lost.
-func accepted(t store.Task, tr vendors.Traits, reference string, now time.Time) store.Task {
-	t.Uncertain-- // an earlier one may still be
-	p := policy{Traits: tr}
-	return p.afterSubmit(t, vendors.Receipt{Reference: reference}, now)
-}
-
-// reject is the task as it is to be after a person rejected its erasure.
-func reject(t store.Task, now time.Time) store.Task {
-	message := "nothing was submitted"
-	switch {
-	case t.Uncertain > 0:
-		message = "a submission may have reached the vendor"
-		if t.Uncertain > 1 {
-			message = "a submission and its " + resubmission + " may have reached the vendor"
-		}
-	case submitted(&t):
-		message = "the vendor had accepted a submission"
-	}
-	t = failed(t, Rejected, message, now)
-	t.ClosedAt = now // it is a person's word
-	return t
 }
 
 // Errors of Review, each about a selection.
@@ -243,7 +155,7 @@ func (j *Job) Review(ctx context.Context, sel Selection, approved bool, d store.
 			}
 			changes = append(changes, store.Change{From: store.Held, Task: t})
 		}
-		d.Note = scrubNote(note, page...)
+		d.Note = words.Note(note, plain(page)...)
 		return j.Store.DecideAll(ctx, changes, d)
 	}
 	if len(sel.IDs) > 0 {
@@ -280,7 +192,7 @@ func (j *Job) Accepted(ctx context.Context, id int64, reference string, d store.
 	switch {
 	case !ok:
 		return fmt.Errorf("task %d %w", w.ID, ErrNoVendor)
-	case vendors.Reason(w.Reason) != UncertainSubmission || tr.Completion != vendors.ByPerson:
+	case vendors.Reason(w.Reason) != decide.UncertainSubmission || tr.Completion != vendors.ByPerson:
 		return fmt.Errorf("task %d %w", w.ID, ErrNotUncertain)
 	}
 	s, err := vendors.ParseSubject(w.Plain)
@@ -301,8 +213,8 @@ func (j *Job) Accepted(ctx context.Context, id int64, reference string, d store.
 			return fmt.Errorf("task %d %w", other.ID, ErrReferenceTaken)
 		}
 	}
-	d.Action, d.Note = "approve", scrubNote(d.Note, *w)
-	return j.Store.Decide(ctx, store.Change{From: store.Held, Task: accepted(w.Task, tr, reference, j.Now())}, d)
+	d.Action, d.Note = "approve", words.Note(d.Note, w.Plain)
+	return j.Store.Decide(ctx, store.Change{From: store.Held, Task: decide.Accepted(w.Task, tr, reference, j.Now())}, d)
 }
 
 // byID returns the tasks that the ids stand for, each once. The error names every id that
@@ -331,7 +243,7 @@ func (j *Job) byID(ctx context.Context, ids []int64) ([]store.Work, error) {
 
 func (j *Job) decision(w *store.Work, traits map[int64]vendors.Traits, approved bool) (store.Task, error) {
 	if !approved {
-		return reject(w.Task, j.Now()), nil
+		return decide.Reject(w.Task, j.Now()), nil
 	}
 	tr, ok := traits[w.Vendor]
 	if !ok {
@@ -344,23 +256,15 @@ func (j *Job) decision(w *store.Work, traits map[int64]vendors.Traits, approved 
 	if s.At(vendors.Ref{Field: vendors.Field(w.Field), Nth: w.Nth}) == "" {
 		return store.Task{}, fmt.Errorf("task %d %w", w.ID, ErrForgotten)
 	}
-	t, _ := approve(w.Task, tr, j.Now())
+	t, _ := decide.Approve(w.Task, tr, j.Now())
 	return t, nil
 }
 
-// resubmission is the word by which a report tells that a request was raised a second time
-// on purpose. It stays with the task to its end.
-const resubmission = "resubmission"
-
-// patience is the approval of a job that is given more time.
-func patience(now time.Time) string { return "patience:" + now.UTC().Format(time.RFC3339) }
-
-// patientSince is when give_up_after began to run: with the submission, or later with an
-// approval.
-func patientSince(t *store.Task) time.Time {
-	text, ok := strings.CutPrefix(t.Approval, "patience:")
-	if at, err := time.Parse(time.RFC3339, text); ok && err == nil && at.After(t.SubmittedAt) {
-		return at
+// plain is what the store holds of the people whom the tasks are about.
+func plain(tasks []store.Work) [][]byte {
+	all := make([][]byte, len(tasks))
+	for i := range tasks {
+		all[i] = tasks[i].Plain
 	}
-	return t.SubmittedAt
+	return all
 }

@@ -27,6 +27,15 @@ import (
 	"expunge/vendors"
 )
 
+var (
+	byPreview = vendors.Traits{Kind: "p", Remote: true, Completion: vendors.ByPreview, Uncertain: vendors.AskAgain, VerifyPatience: time.Minute}
+	byPoll    = vendors.Traits{Kind: "j", Completion: vendors.ByPoll, Uncertain: vendors.SubmitAgain, PollEvery: time.Hour, GiveUpAfter: 24 * time.Hour}
+	byPerson  = vendors.Traits{Kind: "t", Completion: vendors.ByPerson, Uncertain: vendors.HoldForPerson}
+
+	noon     = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
+	reviewed = time.Date(2026, 3, 31, 9, 0, 0, 0, time.UTC)
+)
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is a job on a real store with made-up vendors. It lives in a synctest bubble, whose
@@ -82,7 +91,7 @@ func (r *rig) use(vs ...*fake) {
 	r.lanes = map[string]*Lane{}
 	for _, v := range vs {
 		v.rig = r
-		l := &Lane{Name: v.name, Vendor: v.vendor(), Pacer: &v.pacer, Concurrency: 2, MaxAttempts: 4, RetryBase: time.Second, RetryCap: 10 * time.Second, PerSecond: 5}
+		l := &Lane{Name: v.name, Vendor: v.vendor(), Pacer: &v.pacer, Concurrency: 2, Retry: vendors.Retry{MaxAttempts: 4, RetryBase: vendors.Duration(time.Second), RetryCap: vendors.Duration(10 * time.Second)}, PerSecond: 5}
 		r.lanes[v.name] = l
 		r.job.Lanes = append(r.job.Lanes, l)
 	}
@@ -438,5 +447,7 @@ func (f *fake) all() []asked {
 	defer f.mu.Unlock()
 	return slices.Clone(f.calls)
 }
+
+func failure(kind error) error { return &vendors.Error{Vendor: "v", Op: "op", Kind: kind} }
 
 var errDown = &vendors.Error{Vendor: "fake", Op: "op", Kind: vendors.ErrUnavailable, Err: errors.New("connection reset")}

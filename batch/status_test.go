@@ -135,8 +135,11 @@ func statusJob(t *testing.T) (*Job, func(time.Duration)) {
 	}
 	for n, change := range []func(store.Task) store.Task{
 		nil,
-		func(t store.Task) store.Task { return held(t, vendors.SomebodyElse, "") },
-		func(t store.Task) store.Task { return final(t, store.NotFound, now) },
+		func(t store.Task) store.Task {
+			t.State, t.Ready, t.Reason = store.Held, false, string(vendors.SomebodyElse)
+			return t
+		},
+		func(t store.Task) store.Task { t.State, t.Ready, t.CompletedAt = store.NotFound, false, now; return t },
 	} {
 		if change == nil {
 			continue

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"expunge/batch/decide"
 	"expunge/batch/exports"
+	"expunge/batch/words"
 	"expunge/store"
 	"expunge/vendors"
 )
@@ -88,69 +90,69 @@ func (w *taskWork) key() workKey   { return workKey{task: w.task.ID} }
 func (w *taskWork) subject() int64 { return w.task.Subject() }
 func (w *taskWork) due() time.Time { return w.task.DueAt }
 
-func (w *taskWork) next(now time.Time) step {
+func (w *taskWork) next(now time.Time) decide.Step {
 	if w.intended {
-		return stepSubmit
+		return decide.StepSubmit
 	}
-	return w.lane.policy.next(&w.task, now)
+	return w.lane.policy.Next(&w.task, now)
 }
 
-func (w *taskWork) ask(ctx context.Context, s step) answer {
+func (w *taskWork) ask(ctx context.Context, s decide.Step) decide.Answer {
 	l := w.lane
 	w.target.Hint, w.target.Reference = w.task.Hint, w.task.Reference
 	switch s {
-	case stepResolve:
-		return answer{}
-	case stepPreview:
+	case decide.StepResolve:
+		return decide.Answer{}
+	case decide.StepPreview:
 		w.target.Reference = "" // of a job that is no more
 		if !l.policy.Remote {
 			// It asks nobody, and so says nothing of the vendor's health.
 			pv, err := l.Vendor.Preview(ctx, w.target)
-			return w.answered(answer{preview: pv}, err)
+			return w.answered(decide.Answer{Preview: pv}, err)
 		}
 		pv, err := call(ctx, l, w.target, l.Vendor.Preview)
-		return w.answered(answer{preview: pv}, err)
-	case stepVerify:
+		return w.answered(decide.Answer{Preview: pv}, err)
+	case decide.StepVerify:
 		pv, err := call(ctx, l, w.target, l.Vendor.Preview)
-		return w.answered(answer{preview: pv}, err)
-	case stepPoll:
+		return w.answered(decide.Answer{Preview: pv}, err)
+	case decide.StepPoll:
 		poller, ok := l.Vendor.(vendors.Poller)
 		if !ok {
 			l.r.fail(fmt.Errorf("vendor %s: its kind cannot be polled", l.Name))
-			return answer{err: errCut}
+			return decide.Answer{Err: errCut}
 		}
 		pg, err := call(ctx, l, w.target, poller.Poll)
-		pg.Status = vendorWords(pg.Status, w.target.Subject)
-		return w.answered(answer{progress: pg}, err)
-	case stepIntend:
+		pg.Status = words.Vendor(pg.Status, w.target.Subject)
+		return w.answered(decide.Answer{Progress: pg}, err)
+	case decide.StepIntend:
 		export, err := w.exportFirst(ctx)
-		if err == nil && l.policy.afterExport(w.task, export, l.r.now()).State == store.Submitting {
+		if err == nil && l.policy.Intend(w.task, export, l.r.now()).State == store.Submitting {
 			err = l.canSubmit(ctx)
 		}
-		return answer{export: export, err: err}
-	case stepSubmit:
+		return decide.Answer{Export: export, Err: err}
+	case decide.StepSubmit:
 		w.intended = false
 		rc, err := l.Vendor.Submit(ctx, w.target)
 		l.called(err)
-		return w.answered(answer{receipt: rc, before: w.before}, err)
+		return w.answered(decide.Answer{Receipt: rc, Before: w.before}, err)
 	}
 	l.r.fail(fmt.Errorf("task %d in state %v was claimed and has nothing to do", w.task.ID, w.task.State))
-	return answer{err: errCut}
+	return decide.Answer{Err: errCut}
 }
 
-func (w *taskWork) answered(a answer, err error) answer {
-	a.err, a.message = err, messageOf(err, w.target.Subject)
+func (w *taskWork) answered(a decide.Answer, err error) decide.Answer {
+	a.Err, a.Message = err, words.OfError(err, w.target.Subject)
 	return a
 }
 
-func (w *taskWork) after(s step, a answer, now time.Time) then {
-	out := w.lane.policy.afterStep(s, w.task, a, now)
-	w.intended = s == stepIntend && out.to.State == store.Submitting
+func (w *taskWork) after(s decide.Step, a decide.Answer, now time.Time) decide.Then {
+	out := w.lane.policy.After(s, w.task, a, now)
+	w.intended = s == decide.StepIntend && out.To.State == store.Submitting
 	if w.intended {
 		w.before = w.task.SubmittedAt
 	}
-	w.task = out.to
-	return out.then
+	w.task = out.To
+	return out.Then
 }
 
 // record hands a change to the store. An intent is on disk before its call leaves, and what
@@ -173,7 +175,7 @@ func (w *taskWork) record(onDisk func(error)) error {
 // there is to be none.
 func (w *taskWork) exportFirst(ctx context.Context) (*store.Export, error) {
 	l := w.lane
-	if l.vault == nil || l.policy.exports.Mode == vendors.NoExport {
+	if l.vault == nil || l.policy.Exports.Mode == vendors.NoExport {
 		return nil, nil
 	}
 	e, ok, err := l.r.store.ExportOf(ctx, w.task.ID)
@@ -192,9 +194,9 @@ func (w *taskWork) exportFirst(ctx context.Context) (*store.Export, error) {
 		return &e, nil
 	}
 	x := &exportWork{lane: l, export: e, stored: e, task: w.task, target: w.target}
-	a := x.ask(ctx, stepCreateExport)
-	if x.after(stepCreateExport, a, l.r.now()) == putBack {
-		return nil, a.err
+	a := x.ask(ctx, decide.StepCreateExport)
+	if x.after(decide.StepCreateExport, a, l.r.now()) == decide.PutBack {
+		return nil, a.Err
 	}
 	e = x.export
 	if e.State == store.ExportCreating {
@@ -249,60 +251,60 @@ type exportWork struct {
 	target *vendors.Target
 }
 
-func (w *exportWork) key() workKey            { return workKey{task: w.task.ID, export: true} }
-func (w *exportWork) subject() int64          { return w.task.Subject() }
-func (w *exportWork) due() time.Time          { return w.task.DueAt }
-func (w *exportWork) next(now time.Time) step { return nextExport(&w.export) }
+func (w *exportWork) key() workKey                   { return workKey{task: w.task.ID, export: true} }
+func (w *exportWork) subject() int64                 { return w.task.Subject() }
+func (w *exportWork) due() time.Time                 { return w.task.DueAt }
+func (w *exportWork) next(now time.Time) decide.Step { return decide.NextExport(&w.export) }
 
-func (w *exportWork) ask(ctx context.Context, s step) answer {
+func (w *exportWork) ask(ctx context.Context, s decide.Step) decide.Answer {
 	l := w.lane
 	x := l.Vendor.(vendors.Exporter) // openExports has looked
 	w.target.Hint, w.target.Reference = w.task.Hint, w.export.Reference
 	switch s {
-	case stepCreateExport:
+	case decide.StepCreateExport:
 		if w.target.Identifier() == "" || w.task.State == store.Erased {
-			return answer{err: errRemoved, message: errRemoved.Error()}
+			return decide.Answer{Err: decide.ErrRemoved, Message: decide.ErrRemoved.Error()}
 		}
 		rc, err := call(ctx, l, w.target, x.CreateExport)
-		return w.answered(answer{receipt: rc}, err)
-	case stepPollExport:
+		return w.answered(decide.Answer{Receipt: rc}, err)
+	case decide.StepPollExport:
 		// A process that died with the whole result on disk has often not yet recorded that
 		// the job was done, and the vendor has forgotten it.
 		if _, ok, err := l.vault.Find(l.Name, w.export.Reference); ok && err == nil {
-			return answer{progress: vendors.Progress{Job: vendors.JobDone}}
+			return decide.Answer{Progress: vendors.Progress{Job: vendors.JobDone}}
 		}
 		pg, err := call(ctx, l, w.target, x.PollExport)
-		pg.Status = vendorWords(pg.Status, w.target.Subject)
-		return w.answered(answer{progress: pg}, err)
-	case stepFetchExport:
+		pg.Status = words.Vendor(pg.Status, w.target.Subject)
+		return w.answered(decide.Answer{Progress: pg}, err)
+	case decide.StepFetchExport:
 		return w.fetch(ctx, x)
 	}
 	l.r.fail(fmt.Errorf("the export of task %d is %v and has nothing to do", w.export.Task, w.export.State))
-	return answer{err: errCut}
+	return decide.Answer{Err: errCut}
 }
 
-func (w *exportWork) answered(a answer, err error) answer {
-	a.err, a.message = err, messageOf(err, w.target.Subject)
+func (w *exportWork) answered(a decide.Answer, err error) decide.Answer {
+	a.Err, a.Message = err, words.OfError(err, w.target.Subject)
 	return a
 }
 
 // fetch gets the result into the vault, unless it is there.
-func (w *exportWork) fetch(ctx context.Context, x vendors.Exporter) answer {
+func (w *exportWork) fetch(ctx context.Context, x vendors.Exporter) decide.Answer {
 	l, reference := w.lane, w.export.Reference
-	ours := func(err error) answer {
+	ours := func(err error) decide.Answer {
 		// The disk, or somebody who changed what is in the vault: not the vendor's fault.
 		l.log.Warn("an export cannot be kept", "vendor", l.Name, "task", w.export.Task, "error", err.Error())
-		return answer{err: err, message: clip("it cannot be kept: " + err.Error())}
+		return decide.Answer{Err: err, Message: words.Clip("it cannot be Kept: " + err.Error())}
 	}
 	k, ok, err := l.vault.Find(l.Name, reference)
 	if err != nil {
 		return ours(err)
 	}
 	if ok {
-		return answer{kept: keptOf(k)}
+		return decide.Answer{Kept: keptOf(k)}
 	}
 	if ok, _ := l.breaker.allow(l.r.now()); !ok {
-		return answer{err: errParked}
+		return decide.Answer{Err: errParked}
 	}
 	in, err := l.vault.Receive(l.Name, reference)
 	if err != nil {
@@ -311,33 +313,33 @@ func (w *exportWork) fetch(ctx context.Context, x vendors.Exporter) answer {
 	}
 	err = x.FetchExport(ctx, w.target, in)
 	if own := in.Err(); own != nil {
-		l.called(nil) // the vendor did answer
+		l.called(nil) // the vendor did decide.Answer
 		in.Discard()
 		return ours(own)
 	}
 	l.called(err)
 	if err != nil {
 		in.Discard()
-		return w.answered(answer{}, err)
+		return w.answered(decide.Answer{}, err)
 	}
 	k, err = in.Keep()
 	switch {
 	case errors.Is(err, exports.ErrNotExport):
-		return answer{err: fmt.Errorf("%w: %w", errDamaged, err), message: clip(err.Error())}
+		return decide.Answer{Err: fmt.Errorf("%w: %w", decide.ErrDamaged, err), Message: words.Clip(err.Error())}
 	case err != nil:
 		return ours(err)
 	}
-	return answer{kept: keptOf(k)}
+	return decide.Answer{Kept: keptOf(k)}
 }
 
-func keptOf(k exports.Kept) kept {
-	return kept{file: k.File, bytes: k.Bytes, sha256: k.SHA256, files: k.Files, empty: k.Empty}
+func keptOf(k exports.Kept) decide.Kept {
+	return decide.Kept{File: k.File, Bytes: k.Bytes, SHA256: k.SHA256, Files: k.Files, Empty: k.Empty}
 }
 
-func (w *exportWork) after(s step, a answer, now time.Time) then {
-	out := w.lane.policy.afterExportStep(s, w.export, &w.task, a, now)
-	w.export = out.to
-	return out.then
+func (w *exportWork) after(s decide.Step, a decide.Answer, now time.Time) decide.Then {
+	out := w.lane.policy.AfterExport(s, w.export, &w.task, a, now)
+	w.export = out.To
+	return out.Then
 }
 
 // record hands a change to the store. What cannot be had a second time is on disk before it
@@ -391,7 +393,7 @@ func (l *Lane) openExports(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("vendor %s: %w: %w", l.Name, ErrExportDir, err)
 	}
-	l.vault, l.policy.exports = vault, x
+	l.vault, l.policy.Exports = vault, x
 	l.queues = append(l.queues, exportsOf{l})
 	return nil
 }

@@ -44,15 +44,20 @@ type Options struct {
 // defaults of DESIGN.md by the kind's New.
 type Common struct {
 	Kind        string   `yaml:"kind"`
-	BaseURL     string   `yaml:"base_url"`     // replaces scheme, host and port
-	Rate        Rate     `yaml:"rate"`         // how often requests may leave
-	Burst       int      `yaml:"burst"`        // how many may leave at once after a pause; 0: DefaultBurst of the rate
-	Concurrency int      `yaml:"concurrency"`  // how many may be in flight
-	Timeout     Duration `yaml:"timeout"`      // one request, to the last byte of its answer
+	BaseURL     string   `yaml:"base_url"`    // replaces scheme, host and port
+	Rate        Rate     `yaml:"rate"`        // how often requests may leave
+	Burst       int      `yaml:"burst"`       // how many may leave at once after a pause; 0: DefaultBurst of the rate
+	Concurrency int      `yaml:"concurrency"` // how many may be in flight
+	Timeout     Duration `yaml:"timeout"`     // one request, to the last byte of its answer
+	Retry       `yaml:",inline"`
+	CAFile      string `yaml:"ca_file"` // PEM file of further certificate authorities
+}
+
+// Retry is how calls that fail are tried again.
+type Retry struct {
 	MaxAttempts int      `yaml:"max_attempts"` // tries of one call that keeps failing
 	RetryBase   Duration `yaml:"retry_base"`   // exponential, full jitter ...
 	RetryCap    Duration `yaml:"retry_cap"`    // ... at most this
-	CAFile      string   `yaml:"ca_file"`      // PEM file of further certificate authorities
 }
 
 // Shared implements Config for the kinds that embed Common.
@@ -62,8 +67,8 @@ func (c *Common) Shared() *Common { return c }
 func DefaultCommon(kind string) Common {
 	return Common{
 		Kind: kind, Rate: Rate{PerSecond: 5}, Concurrency: 4,
-		Timeout: Duration(30 * time.Second), MaxAttempts: 8,
-		RetryBase: Duration(2 * time.Second), RetryCap: Duration(time.Hour),
+		Timeout: Duration(30 * time.Second),
+		Retry:   Retry{MaxAttempts: 8, RetryBase: Duration(2 * time.Second), RetryCap: Duration(time.Hour)},
 	}
 }
 

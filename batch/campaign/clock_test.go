@@ -62,8 +62,8 @@ func (i *inside) run(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		job.Lanes = append(job.Lanes, &batch.Lane{Name: vc.Name, Vendor: v, Pacer: limiter, Concurrency: c.Concurrency, MaxAttempts: c.MaxAttempts,
-			RetryBase: time.Duration(c.RetryBase), RetryCap: time.Duration(c.RetryCap), PerSecond: c.Rate.PerSecond})
+		job.Lanes = append(job.Lanes, &batch.Lane{Name: vc.Name, Vendor: v, Pacer: limiter, Concurrency: c.Concurrency, Retry: c.Retry,
+			PerSecond: c.Rate.PerSecond})
 	}
 	if err := job.Prepare(ctx); err != nil {
 		t.Fatal(err)

@@ -118,8 +118,8 @@ func TestDefaults(t *testing.T) {
 		Vendors: []Vendor{{Name: "shop", Line: 2, Config: &fakeConfig{
 			Common: vendors.Common{
 				Kind: "voyado", Rate: vendors.Rate{PerSecond: 5}, Burst: 1, Concurrency: 4,
-				Timeout: vendors.Duration(30 * time.Second), MaxAttempts: 8,
-				RetryBase: vendors.Duration(2 * time.Second), RetryCap: vendors.Duration(time.Hour),
+				Timeout: vendors.Duration(30 * time.Second), Retry: vendors.Retry{MaxAttempts: 8,
+					RetryBase: vendors.Duration(2 * time.Second), RetryCap: vendors.Duration(time.Hour)},
 			},
 			Region: "eu", APIKey: vendors.NewSecret(theKey),
 			Patient: vendors.Duration(10 * time.Minute), Max: 25, Word: "DEFAULT",
@@ -194,8 +194,8 @@ vendors:
 		Common: vendors.Common{
 			Kind: "customergauge", BaseURL: "https://proxy.example.com:8443",
 			Rate: vendors.Rate{PerSecond: 500, PerDay: 10000}, Burst: 7, Concurrency: 16,
-			Timeout: vendors.Duration(5 * time.Second), MaxAttempts: 3,
-			RetryBase: vendors.Duration(time.Second), RetryCap: vendors.Duration(time.Minute),
+			Timeout: vendors.Duration(5 * time.Second), Retry: vendors.Retry{MaxAttempts: 3,
+				RetryBase: vendors.Duration(time.Second), RetryCap: vendors.Duration(time.Minute)},
 		},
 		Region: "eu", APIKey: vendors.NewSecret("pre-" + theKey + "-${post}-" + theKey),
 		Max: 40, Agreed: true, Factor: 1.5, Agents: []string{"anna", "bo: {x: 1}"}, OutDir: "etc/exports",

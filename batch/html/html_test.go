@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"expunge/batch"
+	"expunge/batch/decide"
 	"expunge/store"
 	"expunge/store/seal"
 	"expunge/vendors"
@@ -138,7 +139,7 @@ func move(t *testing.T, st *store.Store, task store.Task, s store.State) {
 		step(s, func(n *store.Task) { n.CompletedAt = now })
 	case store.Failed:
 		step(s, func(n *store.Task) {
-			n.CompletedAt, n.Reason, n.Message = now, string(batch.Refused), `HTTP 422 "<img src=x onerror=y>"`
+			n.CompletedAt, n.Reason, n.Message = now, string(decide.Refused), `HTTP 422 "<img src=x onerror=y>"`
 		})
 	}
 }

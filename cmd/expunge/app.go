@@ -206,7 +206,7 @@ func (a *app) open(ctx context.Context, cfg *config.Config, log *slog.Logger, st
 		s.transports = append(s.transports, t)
 		s.vendors[vc.Name], s.limiters[vc.Name] = v, limiter
 		s.job.Lanes = append(s.job.Lanes, &batch.Lane{Name: vc.Name, Vendor: v, Pacer: limiter, Concurrency: c.Concurrency,
-			MaxAttempts: c.MaxAttempts, RetryBase: time.Duration(c.RetryBase), RetryCap: time.Duration(c.RetryCap), PerSecond: c.Rate.PerSecond, PerDay: c.Rate.PerDay})
+			Retry: c.Retry, PerSecond: c.Rate.PerSecond, PerDay: c.Rate.PerDay})
 	}
 	if err := s.oneEach(); err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package batch
+package decide
 
 import (
 	"errors"
@@ -17,8 +17,8 @@ import (
 var noon = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
 
 // testPolicy has retries of at most 4s, 8s, ... without jitter: the longest possible wait.
-func testPolicy(tr vendors.Traits) *policy {
-	return &policy{Traits: tr, maxAttempts: 3, retryBase: 4 * time.Second, retryCap: time.Minute, rand: func(n int64) int64 { return n - 1 }}
+func testPolicy(tr vendors.Traits) *Policy {
+	return &Policy{Traits: tr, Retry: vendors.Retry{MaxAttempts: 3, RetryBase: vendors.Duration(4 * time.Second), RetryCap: vendors.Duration(time.Minute)}, rand: func(n int64) int64 { return n - 1 }}
 }
 
 func failure(kind error) error { return &vendors.Error{Vendor: "v", Op: "op", Kind: kind} }
@@ -46,36 +46,36 @@ func TestNext(t *testing.T) {
 		return store.Task{State: store.Previewed, PreviewedAt: noon.Add(-age), Records: store.Counted(n), RecordRefs: "1;2", Approval: approval}
 	}
 	manual, dry := testPolicy(byPreview), testPolicy(byPreview)
-	manual.manual, dry.dryRun = true, true
+	manual.Manual, dry.DryRun = true, true
 	for _, tt := range []struct {
 		name string
-		p    *policy
+		p    *Policy
 		task store.Task
-		want step
+		want Step
 	}{
-		{"pending", testPolicy(byPreview), store.Task{State: store.Pending}, stepPreview},
-		{"fresh", testPolicy(byPreview), seen(0, 2, ""), stepIntend},
-		{"an hour old", testPolicy(byPreview), seen(time.Hour, 2, ""), stepIntend},
-		{"older", testPolicy(byPreview), seen(time.Hour+time.Millisecond, 2, ""), stepPreview},
-		{"from the future: the clock was set back", testPolicy(byPreview), seen(-time.Second, 2, ""), stepPreview},
-		{"never", testPolicy(byPreview), store.Task{State: store.Previewed}, stepPreview},
-		{"nothing was held", testPolicy(byPreview), seen(0, 0, ""), stepPreview},
-		{"nothing can be held", testPolicy(byPoll), seen(0, 0, ""), stepIntend},
-		{"dry run", dry, seen(0, 2, ""), stepPreview},
-		{"manual, not approved", manual, seen(0, 2, ""), stepPreview},
-		{"manual, approved", manual, seen(0, 2, "2:1;2"), stepIntend},
-		{"manual, approved less", manual, seen(0, 2, "1:1"), stepPreview},
-		{"submitting", testPolicy(byPreview), store.Task{State: store.Submitting}, stepResolve},
-		{"waiting for a job", testPolicy(byPoll), store.Task{State: store.Waiting}, stepPoll},
-		{"waiting for people", testPolicy(byPerson), store.Task{State: store.Waiting}, stepNone},
-		{"verifying", testPolicy(byPreview), store.Task{State: store.Verifying}, stepVerify},
-		{"held", testPolicy(byPreview), store.Task{State: store.Held}, stepNone},
-		{"erased", testPolicy(byPreview), store.Task{State: store.Erased}, stepNone},
-		{"not found", testPolicy(byPreview), store.Task{State: store.NotFound}, stepNone},
-		{"skipped", testPolicy(byPreview), store.Task{State: store.Skipped}, stepNone},
-		{"failed", testPolicy(byPreview), store.Task{State: store.Failed}, stepNone},
+		{"pending", testPolicy(byPreview), store.Task{State: store.Pending}, StepPreview},
+		{"fresh", testPolicy(byPreview), seen(0, 2, ""), StepIntend},
+		{"an hour old", testPolicy(byPreview), seen(time.Hour, 2, ""), StepIntend},
+		{"older", testPolicy(byPreview), seen(time.Hour+time.Millisecond, 2, ""), StepPreview},
+		{"from the future: the clock was set back", testPolicy(byPreview), seen(-time.Second, 2, ""), StepPreview},
+		{"never", testPolicy(byPreview), store.Task{State: store.Previewed}, StepPreview},
+		{"nothing was held", testPolicy(byPreview), seen(0, 0, ""), StepPreview},
+		{"nothing can be held", testPolicy(byPoll), seen(0, 0, ""), StepIntend},
+		{"dry run", dry, seen(0, 2, ""), StepPreview},
+		{"manual, not approved", manual, seen(0, 2, ""), StepPreview},
+		{"manual, approved", manual, seen(0, 2, "2:1;2"), StepIntend},
+		{"manual, approved less", manual, seen(0, 2, "1:1"), StepPreview},
+		{"submitting", testPolicy(byPreview), store.Task{State: store.Submitting}, StepResolve},
+		{"waiting for a job", testPolicy(byPoll), store.Task{State: store.Waiting}, StepPoll},
+		{"waiting for people", testPolicy(byPerson), store.Task{State: store.Waiting}, StepNone},
+		{"verifying", testPolicy(byPreview), store.Task{State: store.Verifying}, StepVerify},
+		{"held", testPolicy(byPreview), store.Task{State: store.Held}, StepNone},
+		{"erased", testPolicy(byPreview), store.Task{State: store.Erased}, StepNone},
+		{"not found", testPolicy(byPreview), store.Task{State: store.NotFound}, StepNone},
+		{"skipped", testPolicy(byPreview), store.Task{State: store.Skipped}, StepNone},
+		{"failed", testPolicy(byPreview), store.Task{State: store.Failed}, StepNone},
 	} {
-		if got := tt.p.next(&tt.task, noon); got != tt.want {
+		if got := tt.p.Next(&tt.task, noon); got != tt.want {
 			t.Errorf("%s: step %d, want %d", tt.name, got, tt.want)
 		}
 	}
@@ -83,10 +83,10 @@ func TestNext(t *testing.T) {
 
 // look is the task after a preview and what follows it at once: where the preview holds, the
 // intent to submit.
-func look(p *policy, t store.Task, pv vendors.Preview, now time.Time) store.Task {
+func look(p *Policy, t store.Task, pv vendors.Preview, now time.Time) store.Task {
 	n := p.afterPreview(t, pv, now)
-	if n.Ready && p.next(&n, now) == stepIntend {
-		return p.afterExport(n, nil, now)
+	if n.Ready && p.Next(&n, now) == StepIntend {
+		return p.Intend(n, nil, now)
 	}
 	return n
 }
@@ -95,10 +95,10 @@ func look(p *policy, t store.Task, pv vendors.Preview, now time.Time) store.Task
 // else's data is erased by guess (invariant 8).
 func TestAfterPreview(t *testing.T) {
 	auto, manual, dry := testPolicy(byPreview), testPolicy(byPreview), testPolicy(byPreview)
-	manual.manual, dry.dryRun = true, true
+	manual.Manual, dry.DryRun = true, true
 	job := testPolicy(byPoll)
 	jobManual := testPolicy(byPoll)
-	jobManual.manual = true
+	jobManual.Manual = true
 	before := func(n int, refs string) store.Task {
 		return store.Task{PreviewedAt: noon.Add(-time.Minute), Records: store.Counted(n), RecordRefs: refs}
 	}
@@ -109,7 +109,7 @@ func TestAfterPreview(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name    string
-		p       *policy
+		p       *Policy
 		task    store.Task
 		pv      vendors.Preview
 		state   store.State
@@ -218,8 +218,8 @@ func TestFailures(t *testing.T) {
 	at := func(s store.State, attempts, uncertain, lost int) store.Task {
 		return store.Task{State: s, Attempts: attempts, Uncertain: uncertain, Lost: lost, SubmittedAt: noon.Add(-time.Minute)}
 	}
-	type decision func(p *policy, t store.Task, err error, message string, now time.Time) store.Task
-	preview, submit, poll, verify := decision((*policy).afterPreviewError), decision((*policy).afterSubmitError), decision((*policy).afterPollError), decision((*policy).afterVerifyError)
+	type decision func(p *Policy, t store.Task, err error, message string, now time.Time) store.Task
+	preview, submit, poll, verify := decision((*Policy).afterPreviewError), decision((*Policy).afterSubmitError), decision((*Policy).afterPollError), decision((*Policy).afterVerifyError)
 	for _, tt := range []struct {
 		name string
 		do   decision
@@ -407,7 +407,7 @@ func TestBackoff(t *testing.T) {
 		{5, time.Minute, 0, 0},
 		{1 << 30, time.Nanosecond, 100 * 365 * 24 * time.Hour, 100 * 365 * 24 * time.Hour},
 	} {
-		p := &policy{retryBase: tt.base, retryCap: tt.cap, rand: func(n int64) int64 { return n - 1 }}
+		p := &Policy{Retry: vendors.Retry{RetryBase: vendors.Duration(tt.base), RetryCap: vendors.Duration(tt.cap)}, rand: func(n int64) int64 { return n - 1 }}
 		if got := p.backoff(tt.n, errors.New("x")); got != tt.want {
 			t.Errorf("attempt %d from %v to %v: at most %v, want %v", tt.n, tt.base, tt.cap, got, tt.want)
 		}
@@ -433,7 +433,7 @@ func TestNoDecisionIsIllegal(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 50_000 {
 		p := testPolicy([]vendors.Traits{byPreview, byPoll, byPerson}[r.IntN(3)])
-		p.manual, p.dryRun = r.IntN(3) == 0, r.IntN(5) == 0
+		p.Manual, p.DryRun = r.IntN(3) == 0, r.IntN(5) == 0
 		task := store.Task{
 			Attempts: r.IntN(4), Uncertain: r.IntN(3), Lost: r.IntN(3), Reference: []string{"", "job"}[r.IntN(2)],
 			Approval: []string{"", "1:1", "0:", "somebody_else;1:1", "patience:2026-11-02T11:00:00Z", "nonsense"}[r.IntN(6)], SubmittedAt: noon.Add(-time.Duration(r.Int64N(int64(48 * time.Hour)))),
@@ -442,9 +442,9 @@ func TestNoDecisionIsIllegal(t *testing.T) {
 			task.PreviewedAt, task.Records, task.RecordRefs = noon.Add(-time.Hour), store.Counted(r.IntN(3)), []string{"", "1", "1;2"}[r.IntN(3)]
 		}
 		task.State = []store.State{store.Pending, store.Previewed, store.Submitting, store.Waiting, store.Verifying}[r.IntN(5)]
-		what := p.next(&task, noon)
+		what := p.Next(&task, noon)
 		got, from := decide(r, p, what, task)
-		if what == stepNone {
+		if what == StepNone {
 			continue
 		}
 		if !store.MayFollow(from, got.State) {
@@ -459,7 +459,7 @@ func TestNoDecisionIsIllegal(t *testing.T) {
 		if _, known := Reasons()[vendors.Reason(got.Reason)]; got.Reason != "" && !known {
 			t.Fatalf("a reason that nobody explains: %q", got.Reason)
 		}
-		if p.dryRun && from != store.Submitting && got.State == store.Submitting {
+		if p.DryRun && from != store.Submitting && got.State == store.Submitting {
 			t.Fatalf("a dry run submits: %+v", got)
 		}
 	}
@@ -467,7 +467,7 @@ func TestNoDecisionIsIllegal(t *testing.T) {
 
 // decide makes up an answer to the step that a task needs and returns what is decided, and
 // the state that it is decided from.
-func decide(r *rand.Rand, p *policy, what step, task store.Task) (store.Task, store.State) {
+func decide(r *rand.Rand, p *Policy, what Step, task store.Task) (store.Task, store.State) {
 	kinds := []error{vendors.ErrNotSent, vendors.ErrRateLimited, vendors.ErrRefused, vendors.ErrUnavailable, vendors.ErrUnreadable}
 	err := failure(kinds[r.IntN(len(kinds))])
 	bad := r.IntN(3) == 0
@@ -484,24 +484,24 @@ func decide(r *rand.Rand, p *policy, what step, task store.Task) (store.Task, st
 		return p.afterSubmit(intent, vendors.Receipt{Reference: fmt.Sprint("job-", r.IntN(9))}, noon), store.Submitting
 	}
 	switch what {
-	case stepPreview:
+	case StepPreview:
 		if bad {
 			return p.afterPreviewError(task, err, "m", noon), task.State
 		}
 		return look(p, task, pv, noon), task.State
-	case stepIntend:
+	case StepIntend:
 		return submit(p.intent(task, noon))
-	case stepResolve:
+	case StepResolve:
 		if r.IntN(2) == 0 {
 			return submit(task)
 		}
 		return p.uncertain(task, nil, "", noon), task.State
-	case stepPoll:
+	case StepPoll:
 		if bad {
 			return p.afterPollError(task, err, "m", noon), task.State
 		}
 		return p.afterPoll(task, vendors.Progress{Job: vendors.Job(1 + r.IntN(5)), Status: "word"}, noon), task.State
-	case stepVerify:
+	case StepVerify:
 		if bad {
 			return p.afterVerifyError(task, err, "m", noon), task.State
 		}

@@ -1,4 +1,4 @@
-package batch
+package decide
 
 import (
 	"strings"
@@ -40,7 +40,7 @@ func TestApprove(t *testing.T) {
 		{ApprovalRequired, byPreview, store.Task{Records: store.Counted(1), RecordRefs: "1"}, store.Pending, "1:1", ""},
 		{ApprovalRequired, byPoll, store.Task{}, store.Pending, "0:", ""},
 		{ApprovalRequired, byPerson, store.Task{}, store.Pending, "0:", ""},
-		{vendors.MalformedKey, byPoll, store.Task{}, store.Pending, "0:", ""},
+		{vendors.MalformedKey, byPoll, store.Task{}, store.Pending, "malformed_key;0:", ""},
 		{vendors.NoAgent, byPerson, store.Task{}, store.Pending, "", ""},
 		{vendors.ControlRecord, byPreview, store.Task{}, store.Pending, "", ""},
 		{UncertainSubmission, byPerson, store.Task{Uncertain: 1, SubmittedAt: reviewed}, store.Pending, "0:", "resubmission"},
@@ -59,7 +59,7 @@ func TestApprove(t *testing.T) {
 		tested[tt.why] = true
 		task := tt.task
 		task.State, task.Reason, task.Message, task.Attempts, task.Approval = store.Held, string(tt.why), "said before", 8, "1:9"
-		got, words := approve(task, tt.traits, reviewed)
+		got, words := Approve(task, tt.traits, reviewed)
 		want := task
 		want.State, want.Ready, want.Approval, want.Reason, want.Attempts = tt.state, true, tt.approval, "", 0
 		want.Message = got.Message
@@ -98,9 +98,9 @@ func TestApprovalIsBound(t *testing.T) {
 		{"more", vendors.Preview{Records: 3, Refs: []string{"1", "2", "3"}}, store.Held, PreviewChanged},
 		{"another", vendors.Preview{Records: 2, Refs: []string{"1", "3"}}, store.Held, PreviewChanged},
 	} {
-		p := policy{Traits: byPreview, maxAttempts: 8, manual: true}
+		p := Policy{Traits: byPreview, Retry: vendors.Retry{MaxAttempts: 8}, Manual: true}
 		held := store.Task{State: store.Held, Reason: string(vendors.SomebodyElse), Records: store.Counted(2), RecordRefs: "1;2", PreviewedAt: reviewed.Add(-time.Hour)}
-		task, _ := approve(held, byPreview, reviewed)
+		task, _ := Approve(held, byPreview, reviewed)
 		got := look(&p, task, tt.now, reviewed.Add(time.Minute))
 		if got.State != tt.state || got.Reason != string(tt.reason) {
 			t.Errorf("%s: %v %s, want %v %s", tt.name, got.State, got.Reason, tt.state, tt.reason)
@@ -114,9 +114,9 @@ func TestApprovalIsBound(t *testing.T) {
 // A job that got more time is asked for another give_up_after, and held again after it.
 // Without that, an approval would be undone by the next poll.
 func TestApproveGivesTime(t *testing.T) {
-	p := policy{Traits: byPoll, maxAttempts: 8}
+	p := Policy{Traits: byPoll, Retry: vendors.Retry{MaxAttempts: 8}}
 	task := store.Task{State: store.Held, Reason: string(NotDoneInTime), Reference: "j1", SubmittedAt: reviewed.Add(-48 * time.Hour)}
-	task, _ = approve(task, byPoll, reviewed)
+	task, _ = Approve(task, byPoll, reviewed)
 	for at, want := range map[time.Duration]store.State{time.Minute: store.Waiting, 23 * time.Hour: store.Waiting, 25 * time.Hour: store.Held} {
 		if got := p.afterPoll(task, vendors.Progress{Job: vendors.JobOpen, Status: "running"}, reviewed.Add(at)); got.State != want {
 			t.Errorf("poll after %v: %v, want %v", at, got.State, want)
@@ -132,9 +132,9 @@ func TestApproveGivesTime(t *testing.T) {
 // Whoever reads the report must learn that a ticket may exist twice, while the task waits,
 // when it is confirmed, when its outcome is unknown again, and when it is rejected.
 func TestResubmissionIsTold(t *testing.T) {
-	p := policy{Traits: byPerson, maxAttempts: 8}
+	p := Policy{Traits: byPerson, Retry: vendors.Retry{MaxAttempts: 8}}
 	task := store.Task{State: store.Held, Reason: string(UncertainSubmission), Uncertain: 1, SubmittedAt: reviewed}
-	task, _ = approve(task, byPerson, reviewed)
+	task, _ = Approve(task, byPerson, reviewed)
 	task = look(&p, task, vendors.Preview{}, reviewed)
 	if task.State != store.Submitting {
 		t.Fatalf("after the approval: %v", task.State)
@@ -143,7 +143,7 @@ func TestResubmissionIsTold(t *testing.T) {
 	again := p.uncertain(task, vendors.ErrUnavailable, "no answer", reviewed)
 	for name, got := range map[string]store.Task{
 		"waiting": waiting, "confirmed": erased(waiting, store.Confirmed, reviewed),
-		"uncertain again": again, "rejected": reject(again, reviewed),
+		"uncertain again": again, "rejected": Reject(again, reviewed),
 	} {
 		if !strings.Contains(got.Message, resubmission) {
 			t.Errorf("%s: message %q", name, got.Message)
@@ -160,9 +160,107 @@ func TestReject(t *testing.T) {
 		"the vendor had accepted a submission":                          {Reference: "j1", SubmittedAt: reviewed},
 	} {
 		task.State, task.Approval = store.Held, "1:2"
-		got := reject(task, reviewed)
+		got := Reject(task, reviewed)
 		if got.State != store.Failed || got.Reason != string(Rejected) || got.Message != want || got.CompletedAt != reviewed || got.Approval != "" {
 			t.Errorf("%q: %+v", want, got)
+		}
+	}
+}
+
+// An approval covers the doubt that the person was told of. If a record that was the
+// subject's when they approved is somebody else's by now, under the same number, submitting
+// would erase a person whom nobody decided about (invariant 8).
+func TestApprovalCoversItsDoubtOnly(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		why    vendors.Reason // for which it was held and approved
+		before string         // the approval that it had then
+		doubt  vendors.Reason // of the next preview, of the same records
+		state  store.State
+		reason vendors.Reason
+	}{
+		{"none, and none now", ApprovalRequired, "", "", store.Submitting, ""},
+		{"none, and somebody else now", ApprovalRequired, "", vendors.SomebodyElse, store.Held, vendors.SomebodyElse},
+		{"none, and an answer that contradicts itself now", ApprovalRequired, "", vendors.InconsistentAnswer, store.Held, vendors.InconsistentAnswer},
+		{"that doubt", vendors.UnknownOwner, "", vendors.UnknownOwner, store.Submitting, ""},
+		{"that doubt, which is over", vendors.UnknownOwner, "", "", store.Submitting, ""},
+		{"a smaller doubt", vendors.UnknownOwner, "", vendors.SomebodyElse, store.Held, vendors.SomebodyElse},
+		{"the change, and not whose it is", PreviewChanged, "", vendors.SomebodyElse, store.Held, vendors.SomebodyElse},
+		{"a lost outcome, after the doubt", UnknownOutcome, approval(vendors.SomebodyElse, 1, "1"), vendors.SomebodyElse, store.Submitting, ""},
+	} {
+		p := Policy{Traits: byPreview, Retry: vendors.Retry{MaxAttempts: 8}, Manual: true}
+		task := store.Task{State: store.Held, Reason: string(tt.why), Approval: tt.before, Records: store.Counted(1), RecordRefs: "1",
+			PreviewedAt: reviewed.Add(-time.Hour), Uncertain: 1}
+		task, _ = Approve(task, byPreview, reviewed)
+		got := look(&p, task, vendors.Preview{Records: 1, Refs: []string{"1"}, Doubt: tt.doubt}, reviewed.Add(time.Minute))
+		if got.State != tt.state || got.Reason != string(tt.reason) {
+			t.Errorf("%s: %v %q, want %v %q", tt.name, got.State, got.Reason, tt.state, tt.reason)
+		}
+	}
+}
+
+// A person who decides about records that have changed must be told at once when one of
+// them is somebody else's, and not only that they have changed.
+func TestChangeDoesNotHideADoubt(t *testing.T) {
+	p := Policy{Traits: byPreview, Retry: vendors.Retry{MaxAttempts: 8}}
+	task := store.Task{PreviewedAt: reviewed.Add(-time.Hour), Records: store.Counted(1), RecordRefs: "1"}
+	got := look(&p, task, vendors.Preview{Records: 2, Refs: []string{"1", "2"}, Doubt: vendors.SomebodyElse}, reviewed)
+	if got.State != store.Held || got.Reason != string(vendors.SomebodyElse) {
+		t.Errorf("%v %q", got.State, got.Reason)
+	}
+}
+
+// Where a request was raised twice and one of them is found, the other may have arrived too,
+// which the report goes on telling.
+func TestAcceptedAfterResubmission(t *testing.T) {
+	task := store.Task{State: store.Held, Reason: string(UncertainSubmission), Uncertain: 2, SubmittedAt: reviewed, Approval: "0:", Message: "after a resubmission: no answer"}
+	got := Accepted(task, byPerson, "10090", reviewed.Add(time.Hour))
+	want := store.Task{State: store.Waiting, Uncertain: 1, SubmittedAt: reviewed, Reference: "10090", Message: "a resubmission: an earlier request may have arrived too"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A vendor's own doubt, which nobody here has heard of, is covered by the approval of a
+// person who was told of it: they would be asked for ever.
+func TestApprovalCoversAnyDoubt(t *testing.T) {
+	for why := range vendorReasons {
+		testCovered(t, why)
+	}
+	testCovered(t, "closed_account")
+}
+
+func testCovered(t *testing.T, doubt vendors.Reason) {
+	p := Policy{Traits: byPreview, Retry: vendors.Retry{MaxAttempts: 8}}
+	seen := vendors.Preview{Records: 1, Refs: []string{"7"}, Doubt: doubt}
+	task := look(&p, store.Task{State: store.Pending}, seen, reviewed.Add(-time.Hour))
+	if task.State != store.Held || task.Reason != string(doubt) {
+		t.Fatalf("%s: %v %q", doubt, task.State, task.Reason)
+	}
+	task, _ = Approve(task, byPreview, reviewed)
+	got := look(&p, task, seen, reviewed.Add(time.Minute))
+	switch doubt {
+	case vendors.NoAgent, vendors.ControlRecord: // the config has to name another
+		if got.State != store.Held {
+			t.Errorf("%s: approved, and %v", doubt, got.State)
+		}
+	default:
+		if got.State != store.Submitting {
+			t.Errorf("%s: approved, and the next preview of the same is %v %q", doubt, got.State, got.Reason)
+		}
+	}
+}
+
+// Records that a preview counts and does not list are bound too: an approval of five is none
+// of fifty.
+func TestApprovalCountsTheUnlisted(t *testing.T) {
+	for records, want := range map[int]store.State{4: store.Submitting, 5: store.Submitting, 6: store.Held, 50: store.Held} {
+		p := Policy{Traits: byPreview, Retry: vendors.Retry{MaxAttempts: 8}}
+		task := store.Task{State: store.Held, Reason: string(vendors.InconsistentAnswer), Records: store.Counted(5), RecordRefs: "1;2", PreviewedAt: reviewed.Add(-time.Hour)}
+		task, _ = Approve(task, byPreview, reviewed)
+		got := look(&p, task, vendors.Preview{Records: records, Refs: []string{"1", "2"}, Doubt: vendors.InconsistentAnswer}, reviewed.Add(time.Minute))
+		if got.State != want {
+			t.Errorf("five were approved, and %d are %v %q", records, got.State, got.Reason)
 		}
 	}
 }

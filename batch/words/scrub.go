@@ -1,4 +1,4 @@
-package batch
+package words
 
 import (
 	"encoding/base64"
@@ -19,9 +19,9 @@ import (
 // maxMessage bounds what is kept of a text from outside, in bytes.
 const maxMessage = 200
 
-// messageOf is what a report may say of a failed call: our own words, and those of the
+// OfError is what a report may say of a failed call: our own words, and those of the
 // vendor's that surely say nothing of the subject.
-func messageOf(err error, s vendors.Subject) string {
+func OfError(err error, s vendors.Subject) string {
 	if err == nil {
 		return ""
 	}
@@ -30,18 +30,18 @@ func messageOf(err error, s vendors.Subject) string {
 	if errors.As(err, &e) {
 		text = strings.TrimPrefix(text, e.Vendor+": ") // it stands in a column of its own
 		if e.Message != "" {
-			text += "; the vendor says: " + vendorWords(e.Message, s)
+			text += "; the vendor says: " + Vendor(e.Message, s)
 		}
 	}
-	return clip(text)
+	return Clip(text)
 }
 
-// Scrub makes a short text from outside, a person's note or a vendor's word for a status,
+// scrub makes a short text from outside, a person's note or a vendor's word for a status,
 // fit to be kept and shown. Taken out are the subject's values
 // of three or more characters in any spelling we can think of, their longer words, and
 // whatever looks like an address, an encoding or a number of five or more digits, whether
 // or not it is the subject's. What is left is printable text of at most maxMessage bytes.
-func Scrub(text string, s vendors.Subject) string {
+func scrub(text string, s vendors.Subject) string {
 	if len(text) > maxRead {
 		// A word that is cut in two would not be recognized.
 		text = text[:maxRead]
@@ -64,7 +64,7 @@ func Scrub(text string, s vendors.Subject) string {
 			b.WriteString(elided)
 		}
 	}
-	return clip(b.String())
+	return Clip(b.String())
 }
 
 // spellings lists what the subject's values may look like in a vendor's text. Case does
@@ -181,8 +181,8 @@ func hideNumbers(hide []bool, text []rune) {
 	end()
 }
 
-// clip leaves out what cannot be seen and cuts the rest to maxMessage bytes.
-func clip(text string) string {
+// Clip leaves out what cannot be seen and cuts the rest to maxMessage bytes.
+func Clip(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return -1

@@ -1,11 +1,13 @@
-package batch
+// Package words is what may be kept and shown of a text from outside: of a vendor's answer,
+// of an error, of a note that somebody wrote. Such a text may quote the person it is about,
+// in any spelling, cut or encoded; what is kept must not.
+package words
 
 import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"expunge/store"
 	"expunge/vendors"
 )
 
@@ -14,7 +16,7 @@ const (
 	elided  = "[…]"   // stands where something was left out
 )
 
-// vendorWords returns what of a vendor's text is fit to be kept and shown: words that error
+// Vendor returns what of a vendor's text is fit to be kept and shown: words that error
 // messages are made of (a closed list), and numbers of up to three digits between them.
 //
 // A list of what to leave out ends where the vendor's imagination begins: it may quote the
@@ -22,7 +24,7 @@ const (
 // to be made of such words, and it must not do so even when the subject has been forgotten
 // here already; where it is (somebody called Page), what the subject's own
 // values are made of is left out too.
-func vendorWords(text string, s vendors.Subject) string {
+func Vendor(text string, s vendors.Subject) string {
 	if len(text) > maxRead {
 		text = text[:maxRead]
 	}
@@ -37,19 +39,19 @@ func vendorWords(text string, s vendors.Subject) string {
 			out = append(out, elided)
 		}
 	}
-	return clip(strings.Join(out, " "))
+	return Clip(strings.Join(out, " "))
 }
 
-// scrubNote is what is kept of a note that a person of ours wrote about tasks: they were
-// asked to name nobody, and may have done so.
-func scrubNote(note string, about ...store.Work) string {
+// Note is what is kept of a note that a person of ours wrote about subjects, given in
+// their stored form: they were asked to name nobody, and may have done so.
+func Note(note string, about ...[]byte) string {
 	var all vendors.Subject
-	for i := range about {
-		if s, err := vendors.ParseSubject(about[i].Plain); err == nil {
+	for _, plain := range about {
+		if s, err := vendors.ParseSubject(plain); err == nil {
 			all = append(all, s...)
 		}
 	}
-	return Scrub(note, all)
+	return scrub(note, all)
 }
 
 func isPlainWord(word string, own map[string]bool) bool {

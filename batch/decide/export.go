@@ -1,4 +1,4 @@
-package batch
+package decide
 
 import (
 	"cmp"
@@ -31,28 +31,28 @@ const withoutExport = "without export;"
 
 // Errors of an answer about an export.
 var (
-	// errRemoved: a job has to be made, and nothing is left to make one of.
-	errRemoved = errors.New("a new job cannot be made: the vendor has removed the person")
-	// errDamaged: the result is no zip.
-	errDamaged = errors.New("damaged")
+	// ErrRemoved: a job has to be made, and nothing is left to make one of.
+	ErrRemoved = errors.New("a new job cannot be made: the vendor has removed the person")
+	// ErrDamaged: the result is no zip.
+	ErrDamaged = errors.New("damaged")
 )
 
-// afterExport decides what the state of its export means for a task that is about to be
+// Intend decides what the state of its export means for a task that is about to be
 // submitted: the intent, or what else.
-func (p *policy) afterExport(t store.Task, e *store.Export, now time.Time) store.Task {
+func (p *Policy) Intend(t store.Task, e *store.Export, now time.Time) store.Task {
 	wait := false
 	switch {
-	case e == nil, submitted(&t):
+	case e == nil, Submitted(&t):
 		// Where the vendor may have removed already there is nothing left to wait for.
 	case e.State == store.ExportFailed:
-		if p.exports.Mode == vendors.ExportRequired && !strings.HasPrefix(t.Approval, withoutExport) {
+		if p.Exports.Mode == vendors.ExportRequired && !strings.HasPrefix(t.Approval, withoutExport) {
 			t.Approval = ""
 			return held(t, ExportFailed, exportFailure(e))
 		}
 	case e.State == store.ExportCreating:
 		wait = true
 	case !e.State.Final():
-		wait = p.exports.Mode == vendors.ExportRequired
+		wait = p.Exports.Mode == vendors.ExportRequired
 	}
 	if !wait {
 		return p.intent(t, now)
@@ -62,41 +62,41 @@ func (p *policy) afterExport(t store.Task, e *store.Export, now time.Time) store
 	return later(t, store.Pending, now, max(0, e.NextAt.Sub(now))+time.Second)
 }
 
-// nextExport says which step an export needs.
-func nextExport(e *store.Export) step {
+// NextExport says which step an export needs.
+func NextExport(e *store.Export) Step {
 	switch e.State {
 	case store.ExportCreating:
-		return stepCreateExport
+		return StepCreateExport
 	case store.ExportWaiting:
-		return stepPollExport
+		return StepPollExport
 	case store.ExportReady:
-		return stepFetchExport
+		return StepFetchExport
 	}
-	return stepNone
+	return StepNone
 }
 
-// afterExportStep decides what the answer to a step means for the export of task t.
-func (p *policy) afterExportStep(s step, e store.Export, t *store.Task, a answer, now time.Time) outcome[store.Export] {
-	if heldBack(a.err) || s == stepNone {
-		return outcome[store.Export]{e, putBack}
+// AfterExport decides what the answer to a step means for the export of task t.
+func (p *Policy) AfterExport(s Step, e store.Export, t *store.Task, a Answer, now time.Time) Outcome[store.Export] {
+	if HeldBack(a.Err) || s == StepNone {
+		return Outcome[store.Export]{e, PutBack}
 	}
 	var n store.Export
 	switch {
-	case errors.Is(a.err, errDamaged):
-		n = p.afterExportDamaged(e, a.message, now)
-	case a.err != nil:
-		n = p.afterExportError(e, a.err, a.message, now)
-	case s == stepCreateExport:
-		n = p.afterExportCreated(e, a.receipt, now)
-	case s == stepPollExport:
-		n = p.afterExportPoll(e, a.progress, now)
+	case errors.Is(a.Err, ErrDamaged):
+		n = p.afterExportDamaged(e, a.Message, now)
+	case a.Err != nil:
+		n = p.afterExportError(e, a.Err, a.Message, now)
+	case s == StepCreateExport:
+		n = p.afterExportCreated(e, a.Receipt, now)
+	case s == StepPollExport:
+		n = p.afterExportPoll(e, a.Progress, now)
 	default:
-		n = afterExportKept(e, t, a.kept, now)
+		n = afterExportKept(e, t, a.Kept, now)
 	}
 	if n.State.Final() || n.NextAt.After(now) {
-		return outcome[store.Export]{n, finished}
+		return Outcome[store.Export]{n, Finished}
 	}
-	return outcome[store.Export]{n, goOn}
+	return Outcome[store.Export]{n, GoOn}
 }
 
 func endExport(e store.Export, why vendors.Reason, message string, now time.Time) store.Export {
@@ -106,10 +106,10 @@ func endExport(e store.Export, why vendors.Reason, message string, now time.Time
 }
 
 // afterExportCreated is the export after the vendor has made a job.
-func (p *policy) afterExportCreated(e store.Export, rc vendors.Receipt, now time.Time) store.Export {
+func (p *Policy) afterExportCreated(e store.Export, rc vendors.Receipt, now time.Time) store.Export {
 	e.State, e.Reference, e.CreatedAt, e.DoneAt = store.ExportWaiting, rc.Reference, now, time.Time{}
 	e.Attempts, e.Message = 0, ""
-	e.NextAt = now.Add(exportPause(p.FirstPoll, p.exports.FetchWithin))
+	e.NextAt = now.Add(exportPause(p.FirstPoll, p.Exports.FetchWithin))
 	return e
 }
 
@@ -123,7 +123,7 @@ func exportPause(configured, within time.Duration) time.Duration {
 }
 
 // afterExportPoll decides what a job's status means.
-func (p *policy) afterExportPoll(e store.Export, pg vendors.Progress, now time.Time) store.Export {
+func (p *Policy) afterExportPoll(e store.Export, pg vendors.Progress, now time.Time) store.Export {
 	e.Attempts, e.Message = 0, "the vendor says: "+pg.Status
 	switch pg.Job {
 	case vendors.JobDone:
@@ -141,7 +141,7 @@ func (p *policy) afterExportPoll(e store.Export, pg vendors.Progress, now time.T
 	if p.GiveUpAfter > 0 && now.Sub(e.CreatedAt) > p.GiveUpAfter {
 		return endExport(e, ExportFailed, "not done after give_up_after; "+e.Message, now)
 	}
-	e.NextAt = now.Add(exportPause(p.PollEvery, p.exports.FetchWithin))
+	e.NextAt = now.Add(exportPause(p.PollEvery, p.Exports.FetchWithin))
 	return e
 }
 
@@ -156,8 +156,8 @@ func again(e store.Export, now time.Time) store.Export {
 
 // expired reports whether the time in which a result can be fetched is over: a while after
 // the job was first seen done, or after it must have been, if nobody looked for so long.
-func (p *policy) expired(e *store.Export, now time.Time) bool {
-	within := p.exports.FetchWithin
+func (p *Policy) expired(e *store.Export, now time.Time) bool {
+	within := p.Exports.FetchWithin
 	switch {
 	case within <= 0 || e.CreatedAt.IsZero():
 		return false
@@ -168,16 +168,16 @@ func (p *policy) expired(e *store.Export, now time.Time) bool {
 }
 
 // afterExportError decides what a call without a useful answer means. A job that was
-// accepted is asked about until give_up_after, and a result fetched until the vendor drops
+// Accepted is asked about until give_up_after, and a result fetched until the vendor drops
 // it: no number of failures makes it less worth having.
-func (p *policy) afterExportError(e store.Export, err error, message string, now time.Time) store.Export {
+func (p *Policy) afterExportError(e store.Export, err error, message string, now time.Time) store.Export {
 	refused := errors.Is(err, vendors.ErrRefused)
 	if counts(err) {
 		e.Attempts++
 	}
 	e.Message = message
 	switch {
-	case errors.Is(err, errRemoved), e.State == store.ExportCreating && (refused || e.Attempts >= p.maxAttempts):
+	case errors.Is(err, ErrRemoved), e.State == store.ExportCreating && (refused || e.Attempts >= p.MaxAttempts):
 		return endExport(e, ExportFailed, message, now)
 	case !e.DoneAt.IsZero() && p.expired(&e, now):
 		return endExport(e, ExportExpired, message, now)
@@ -191,7 +191,7 @@ func (p *policy) afterExportError(e store.Export, err error, message string, now
 }
 
 // afterExportDamaged decides what a result means that is no zip.
-func (p *policy) afterExportDamaged(e store.Export, message string, now time.Time) store.Export {
+func (p *Policy) afterExportDamaged(e store.Export, message string, now time.Time) store.Export {
 	e.Message = message
 	if e.Damaged++; e.Damaged >= maxDamaged {
 		return endExport(e, ExportFailed, "twice: "+e.Message, now)
@@ -200,34 +200,34 @@ func (p *policy) afterExportDamaged(e store.Export, message string, now time.Tim
 	return e
 }
 
-// kept is the result of an export that is on disk, or known to hold nothing.
-type kept struct {
-	file   string // its name in the vault
-	bytes  int64  // of that file
-	sha256 string // of that file, in hexadecimal
-	files  int    // in the export
-	empty  bool
+// Kept is the result of an export that is on disk, or known to hold nothing.
+type Kept struct {
+	File   string // its name in the vault
+	Bytes  int64  // of that file
+	SHA256 string // of that file, in hexadecimal
+	Files  int    // in the export
+	Empty  bool
 }
 
 // afterExportKept is the export when its result is on disk.
-func afterExportKept(e store.Export, t *store.Task, k kept, now time.Time) store.Export {
+func afterExportKept(e store.Export, t *store.Task, k Kept, now time.Time) store.Export {
 	// A job that had to be made again after the removal was submitted sees what the removal
 	// has left.
-	late := e.Lost+e.Damaged > 0 && submitted(t)
+	late := e.Lost+e.Damaged > 0 && Submitted(t)
 	e.Message = ""
 	if late {
 		e.Message = "made after the removal was submitted"
 	}
-	if k.empty && late {
+	if k.Empty && late {
 		return endExport(e, ExportFailed, "empty, and "+e.Message+": that says nothing of what was held before", now)
 	}
 	e.NextAt, e.EndedAt, e.Attempts = time.Time{}, now, 0
-	if k.empty {
+	if k.Empty {
 		e.State = store.ExportEmpty
 		return e
 	}
 	e.State = store.ExportStored
-	e.File, e.Bytes, e.SHA256, e.Files = k.file, k.bytes, k.sha256, k.files
+	e.File, e.Bytes, e.SHA256, e.Files = k.File, k.Bytes, k.SHA256, k.Files
 	return e
 }
 

@@ -1,4 +1,4 @@
-package batch
+package words
 
 import (
 	"encoding/base64"
@@ -11,7 +11,6 @@ import (
 	"testing"
 	"unicode"
 
-	"expunge/store"
 	"expunge/vendors"
 )
 
@@ -44,16 +43,16 @@ func quotedAs(v string) []string {
 	return all
 }
 
-// TestVendorWords: a vendor that quotes the subject in its error message, however spelled,
+// TestVendor: a vendor that quotes the subject in its error message, however spelled,
 // gets nothing of it into the store and the report.
-func TestVendorWords(t *testing.T) {
+func TestVendor(t *testing.T) {
 	for _, v := range quoted {
 		if v.Field == vendors.Comments {
 			continue
 		}
 		for _, form := range quotedAs(v.Text) {
 			for _, text := range []string{form, "Invalid value " + form + " for email", "error: '" + form + "' not found (404)"} {
-				got := vendorWords(text, quoted)
+				got := Vendor(text, quoted)
 				rest := strings.NewReplacer(elided+" at "+elided, "", elided, "", "Invalid value", "", "for", "", "email", "", "not found (404)", "", "error:", "").Replace(got)
 				if strings.ContainsFunc(rest, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }) {
 					t.Errorf("%s: of %q this is left: %q", v.Field, text, got)
@@ -63,8 +62,8 @@ func TestVendorWords(t *testing.T) {
 	}
 }
 
-// TestVendorWordsKeepsSense: what an operator needs of a message survives.
-func TestVendorWordsKeepsSense(t *testing.T) {
+// TestVendorKeepsSense: what an operator needs of a message survives.
+func TestVendorKeepsSense(t *testing.T) {
 	for _, tt := range [][2]string{
 		{"Please make an API request by email or telephone", "Please make an API request by email or telephone"},
 		{"Email is not valid", "Email is not valid"},
@@ -79,36 +78,36 @@ func TestVendorWordsKeepsSense(t *testing.T) {
 		{"job_paused", "job_paused"}, {"not_found", "not_found"}, {"waiting", "waiting"}, {"created", "created"}, {"tymgzzkrxy", "[…]"},
 		{"", ""},
 	} {
-		if got := vendorWords(tt[0], nil); got != tt[1] {
+		if got := Vendor(tt[0], nil); got != tt[1] {
 			t.Errorf("%q\n got %q\nwant %q", tt[0], got, tt[1])
 		}
 	}
 	// Somebody's own words are left out even where they are plain ones; those of their
 	// comments are no identifiers.
-	if got := vendorWords("invalid page error", quoted); got != "invalid […]" {
+	if got := Vendor("invalid page error", quoted); got != "invalid […]" {
 		t.Errorf("own words: %q", got)
 	}
 }
 
-// TestMessageOf: our own words stand first, the vendor's after them, scrubbed.
-func TestMessageOf(t *testing.T) {
+// TestOfError: our own words stand first, the vendor's after them, scrubbed.
+func TestOfError(t *testing.T) {
 	err := &vendors.Error{Vendor: "cg", Op: "preview", Kind: vendors.ErrRefused, Status: 400, Message: "No such user: zebulon.quirk+shop@leak.example.com"}
 	want := "preview: the vendor refused the request (HTTP 400); the vendor says: No such user: […]"
-	if got := messageOf(err, quoted); got != want {
+	if got := OfError(err, quoted); got != want {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
-	if got := messageOf(errors.Join(err), nil); !strings.Contains(got, "the vendor says") {
+	if got := OfError(errors.Join(err), nil); !strings.Contains(got, "the vendor says") {
 		t.Errorf("wrapped: %q", got)
 	}
 }
 
-// FuzzVendorWords: nothing but listed words, short numbers and punctuation ever comes out,
+// FuzzVendor: nothing but listed words, short numbers and punctuation ever comes out,
 // whatever comes in.
-func FuzzVendorWords(f *testing.F) {
+func FuzzVendor(f *testing.F) {
 	f.Add("Invalid value x@example.com")
 	f.Add("\x1b[2J 12 345")
 	f.Fuzz(func(t *testing.T, text string) {
-		out := vendorWords(text, quoted)
+		out := Vendor(text, quoted)
 		if len(out) > maxMessage+len("…") {
 			t.Fatalf("%d bytes", len(out))
 		}
@@ -129,17 +128,17 @@ func FuzzVendorWords(f *testing.F) {
 	})
 }
 
-// TestScrubNote: a note about several tasks names none of their people.
-func TestScrubNote(t *testing.T) {
-	var about []store.Work
+// TestNote: a note about several tasks names none of their people.
+func TestNote(t *testing.T) {
+	var about [][]byte
 	for _, name := range []string{"Zebulon Quirk", "Xanthe Moore"} {
 		b, err := vendors.Subject{{Field: vendors.CustomerName, Text: name}, {Field: vendors.Email, Text: name[:3] + "@example.com"}}.AppendBinary(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		about = append(about, store.Work{Plain: b})
+		about = append(about, b)
 	}
-	got := scrubNote("Zebulon and xanthe moore (Xan@example.com) agreed by telephone", about...)
+	got := Note("Zebulon and xanthe moore (Xan@example.com) agreed by telephone", about...)
 	for _, name := range []string{"zebulon", "xanthe", "moore", "@"} {
 		if strings.Contains(strings.ToLower(got), name) {
 			t.Errorf("%q still has %q", got, name)

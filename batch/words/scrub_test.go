@@ -1,4 +1,4 @@
-package batch
+package words
 
 import (
 	"encoding/base64"
@@ -40,14 +40,14 @@ func TestScrub(t *testing.T) {
 		"":                                        "",
 		strings.Repeat("ab", 30) + " is too long": "[…] is too long",
 	} {
-		if got := Scrub(text, who); got != want {
+		if got := scrub(text, who); got != want {
 			t.Errorf("%q\n got %q\nwant %q", text, got, want)
 		}
 	}
-	if got := Scrub(strings.Repeat("word ", 4000), nil); len(got) > maxMessage+len("…") || !strings.HasPrefix(got, "word word") {
+	if got := scrub(strings.Repeat("word ", 4000), nil); len(got) > maxMessage+len("…") || !strings.HasPrefix(got, "word word") {
 		t.Errorf("a long note: %d bytes", len(got))
 	}
-	if got := Scrub(strings.Repeat("x", 5000), nil); got != "" {
+	if got := scrub(strings.Repeat("x", 5000), nil); got != "" {
 		t.Errorf("one long word: %q", got)
 	}
 }
@@ -74,7 +74,7 @@ func FuzzScrub(f *testing.F) {
 			func(s string) string { return strings.ReplaceAll(s, " ", "\n\u200b") },
 		}
 		form := forms[int(how)%len(forms)](value)
-		out := Scrub(before+form+after, vendors.Subject{{Field: vendors.CustomerKey, Text: value}})
+		out := scrub(before+form+after, vendors.Subject{{Field: vendors.CustomerKey, Text: value}})
 		if strings.ContainsFunc(out, func(r rune) bool { return !unicode.IsPrint(r) }) || !utf8.ValidString(out) || len(out) > maxMessage+len("…") {
 			t.Fatalf("unfit: %q", out)
 		}
