@@ -72,7 +72,7 @@ func (l *Lane) target(w *store.Work) (*vendors.Target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("task %d: %w", w.ID, err)
 	}
-	return &vendors.Target{Ref: vendors.Ref{Field: vendors.Field(w.Field), Nth: w.Nth}, Subject: subject}, nil
+	return &vendors.Target{Ref: vendors.Ref{Field: vendors.Field(w.Field), Nth: w.Nth}, Subject: subject, ReceivedAt: w.ReceivedAt}, nil
 }
 
 // taskWork is the work on one task.

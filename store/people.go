@@ -64,7 +64,7 @@ func (s *Store) Held(ctx context.Context, f HeldFilter, limit int) ([]Work, erro
 		return nil, err
 	}
 	// Only ids and dates are sorted, not what is sealed.
-	return s.claim(ctx, `SELECT `+taskColumns+`, s.subject_id, s.sealed FROM
+	return s.claim(ctx, `SELECT `+taskColumns+`, s.subject_id, s.received_at, s.sealed FROM
  (SELECT t.id FROM tasks t WHERE `+where+` ORDER BY t.due_at, t.id LIMIT ?) h
  CROSS JOIN tasks t ON t.id = h.id JOIN subjects s ON s.id = t.id/1000 ORDER BY t.due_at, t.id`, append(args, limit)...)
 }

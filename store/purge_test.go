@@ -124,6 +124,7 @@ func TestPurge(t *testing.T) {
 	for query, want := range map[string]int{
 		`SELECT count(*) FROM subject_ids`:       6,
 		`SELECT count(*) FROM former_references`: 2, // R-failed and R-new
+		`SELECT count(*) FROM given_references`:  0,
 		`SELECT count(*) FROM decisions`:         2,
 		`SELECT count(*) FROM tasks`:             6,
 		`SELECT count(*) FROM batches`:           2,

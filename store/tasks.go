@@ -64,8 +64,9 @@ func Counted(n int) Count { return Count{N: n, Known: true} }
 // Work is a task together with what the store holds, sealed, of its subject.
 type Work struct {
 	Task
-	SubjectID string // the request's ticket number
-	Plain     []byte // the subject's fields, opened
+	SubjectID  string // the request's ticket number
+	ReceivedAt time.Time
+	Plain      []byte // the subject's fields, opened
 }
 
 // Change moves a task from a state to what Task says.
@@ -163,6 +164,9 @@ const (
  (SELECT state, reason, evidence, records, records_after, record_refs, reference, nullif(json_remove(more, '$.leads', '$.approval'), '{}'),
  previewed_at, submitted_at, completed_at, verified_at, closed_at FROM tasks l WHERE l.id = tasks.follows)
  WHERE follows = ?`
+	sqlGive      = `INSERT INTO given_references VALUES (?,?,?) ON CONFLICT DO NOTHING RETURNING 1`
+	sqlGiven     = `SELECT task FROM given_references WHERE vendor=? AND reference=?`
+	sqlUngive    = `DELETE FROM given_references WHERE vendor=? AND reference=?`
 	sqlFollowers = `SELECT id FROM tasks WHERE follows = ?`
 	sqlSubject   = `SELECT sealed FROM subjects WHERE id = ?`
 	// The fields that the subject's tasks still need: one row per task that is not settled.
@@ -204,11 +208,20 @@ func (t *Task) nextAt() any {
 // apply makes the change inside the open transaction.
 func (ch Change) apply(w *writer) error {
 	t := &ch.Task
+	fresh, err := w.give(&ch)
+	if err != nil {
+		return err
+	}
 	n, err := w.move(&ch)
 	if err != nil {
 		return err
 	}
 	if n != 1 {
+		if fresh {
+			if _, err := w.each(sqlUngive, nil, t.Vendor, packReference(t.Reference)); err != nil {
+				return err
+			}
+		}
 		return fmt.Errorf("%w: task %d is not %v", ErrConflict, t.ID, ch.From)
 	}
 	subjects := []int64{t.Subject()}
@@ -233,6 +246,45 @@ func (ch Change) apply(w *writer) error {
 		}
 	}
 	return nil
+}
+
+// GivenError says that a task cannot wait for a reference, which the vendor has given for
+// another task before: it is an ErrConflict, and nothing has changed.
+type GivenError struct {
+	Task  int64 // that cannot wait for it
+	Other int64 // for which it was given first
+}
+
+func (e *GivenError) Error() string {
+	return fmt.Sprintf("task %d: the vendor has given the same reference for task %d", e.Task, e.Other)
+}
+
+// Unwrap gives errors.Is the sentinel.
+func (e *GivenError) Unwrap() error { return ErrConflict }
+
+// give notes for which task a vendor gave a reference: the first. fresh says that it was
+// not known before.
+func (w *writer) give(ch *Change) (fresh bool, err error) {
+	t := &ch.Task
+	if t.Reference == "" || t.State == ch.From || t.State.Final() {
+		return false, nil
+	}
+	packed := packReference(t.Reference)
+	n, err := w.each(sqlGive, nil, t.Vendor, packed, t.ID)
+	if n != 0 || err != nil || t.State != Waiting {
+		return n != 0, err
+	}
+	_, err = w.each(sqlGiven, func(row []driver.Value) error {
+		other, ok := row[0].(int64)
+		if !ok {
+			return errForm
+		}
+		if other != t.ID {
+			return &GivenError{Task: t.ID, Other: other}
+		}
+		return nil
+	}, t.Vendor, packed)
+	return false, err
 }
 
 // move is the compare-and-swap. It returns how many tasks it changed.
@@ -320,7 +372,7 @@ func (w *writer) forget(subject int64) error {
 	return err
 }
 
-const sqlClaim = `SELECT ` + taskColumns + `, s.subject_id, s.sealed FROM tasks t CROSS JOIN subjects s ON s.id = t.id/1000 WHERE `
+const sqlClaim = `SELECT ` + taskColumns + `, s.subject_id, s.received_at, s.sealed FROM tasks t CROSS JOIN subjects s ON s.id = t.id/1000 WHERE `
 
 // ClaimDue returns up to limit tasks of the vendor whose time has come, the earliest
 // first, in states up to upTo (Previewed: only those with nothing sent yet).
@@ -338,8 +390,9 @@ func (s *Store) claim(ctx context.Context, query string, args ...any) ([]Work, e
 	var work []Work
 	var w Work
 	var v taskScan
+	var received int64
 	var sealed sql.RawBytes
-	into := append(v.into(&w.Task), &w.SubjectID, &sealed)
+	into := append(v.into(&w.Task), &w.SubjectID, &received, &sealed)
 	for rows.Next() {
 		w, v = Work{}, taskScan{}
 		if err := rows.Scan(into...); err != nil {
@@ -348,6 +401,7 @@ func (s *Store) claim(ctx context.Context, query string, args ...any) ([]Work, e
 		if err := v.finish(&w.Task); err != nil {
 			return nil, err
 		}
+		w.ReceivedAt = time.Unix(received, 0).UTC()
 		if w.Plain, err = s.box.Open(nil, sealed, seal.Place{Table: "subjects", Row: w.Subject()}); err != nil {
 			return nil, fmt.Errorf("store: subject %d: %w", w.Subject(), err)
 		}

@@ -270,10 +270,10 @@ func TestSharedReference(t *testing.T) {
 	submit := func(task Task, references ...string) {
 		for _, ref := range references {
 			task = mustApply(t, s, task.State, to(task, Submitting, start))
-			task = to(task, Waiting, start)
+			task = to(task, Held, start) // to wait, it must have a reference of its own
 			task.Reference = ref
 			mustApply(t, s, Submitting, task)
-			task = mustApply(t, s, Waiting, to(task, Pending, start))
+			task = mustApply(t, s, Held, to(task, Pending, start))
 		}
 	}
 	submit(tasks[0], "10089")
@@ -294,6 +294,75 @@ func TestSharedReference(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// TestGivenReference: no task waits for a reference that the vendor has given for another
+// one, however long ago and whatever became of it; nothing has changed then, and the next
+// one in the same commit is not touched. It can be held with it.
+func TestGivenReference(t *testing.T) {
+	e, s, tasks := manyTasks(t, 4)
+	accept := func(task Task, ref string) error {
+		mustApply(t, s, Pending, to(task, Submitting, start))
+		task = to(task, Waiting, start)
+		task.Reference = ref
+		return s.Apply(Change{From: Submitting, Task: task})
+	}
+	refused := func(err error, other Task) {
+		t.Helper()
+		var g *GivenError
+		if !errors.As(err, &g) || g.Other != other.ID || !errors.Is(err, ErrConflict) {
+			t.Errorf("%v, want that it was given for task %d", err, other.ID)
+		}
+	}
+	first := tasks[0]
+	if err := accept(first, "10089"); err != nil {
+		t.Fatal(err)
+	}
+	before := dump(t, e.path, "given_references")
+	mustApply(t, s, Pending, to(tasks[1], Submitting, start))
+	before = before + dump(t, e.path, "tasks")
+	waiting := to(tasks[1], Waiting, start)
+	waiting.Reference = "10089"
+	errs := make(chan error, 1)
+	s.ApplyLater(Change{From: Submitting, Task: waiting}, func(err error) { errs <- err })
+	refused(<-errs, first)
+	if diff := cmp.Diff(before, dump(t, e.path, "given_references")+dump(t, e.path, "tasks")); diff != "" {
+		t.Errorf("refused and changed:\n%s", diff)
+	}
+	held := to(tasks[1], Held, start)
+	held.Reference = "10089"
+	mustApply(t, s, Submitting, held)
+	refused(s.Decide(ctx, Change{From: Held, Task: waiting}, Decision{At: start, Who: "w", Action: "approve"}), first)
+
+	// The first one may go on with it, lose it and get it again.
+	first = to(first, Waiting, start)
+	first.Reference = "10089"
+	mustApply(t, s, Waiting, first)
+	again := mustApply(t, s, Waiting, to(first, Pending, start))
+	if err := accept(again, "10089"); err != nil {
+		t.Error(err)
+	}
+	again = mustApply(t, s, Waiting, to(again, Pending, start))
+	if err := accept(again, "10090"); err != nil {
+		t.Error(err)
+	}
+	refused(accept(tasks[2], "10089"), first) // a former one
+	again.Reference = "10090"
+	mustApply(t, s, Waiting, to(again, Erased, start))
+	mustApply(t, s, Submitting, to(tasks[2], Pending, start))
+	refused(accept(tasks[2], "10090"), first) // of a task that is finished
+
+	// A change that finds another state gives nothing to anybody.
+	third := to(tasks[3], Waiting, start)
+	third.Reference = "10091"
+	if err := s.Apply(Change{From: Submitting, Task: third}); !errors.Is(err, ErrConflict) {
+		t.Error(err)
+	}
+	if err := accept(tasks[3], "10091"); err != nil {
+		t.Error(err)
+	}
+	mustApply(t, s, Submitting, to(tasks[2], Pending, start))
+	refused(accept(tasks[2], "10091"), third)
 }
 
 // TestForget: when a task is settled, what no other unsettled task of its subject needs is

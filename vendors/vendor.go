@@ -134,6 +134,8 @@ type Target struct {
 	Hint      string  // what the last Preview returned as Hint
 	Reference string  // what Submit returned, for Poll
 	Control   bool    // this is Traits.Control itself: it is looked at and never submitted
+
+	ReceivedAt time.Time // when the request was received; zero for the control record
 }
 
 // Identifier returns the clear value that the task is about.
@@ -234,6 +236,7 @@ type Preview struct {
 // Receipt is the vendor's acceptance of a submission.
 type Receipt struct {
 	Reference string // the vendor's id for what was submitted; "" where it gives none
+	Done      bool   // the acceptance is the vendor's word that all is gone: nothing follows
 	Warning   Reason
 }
 

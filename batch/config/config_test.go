@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"expunge/vendors"
+	"expunge/vendors/rest"
 )
 
 // fakeConfig stands for any kind: it has a key of each type that a config can have.
@@ -594,5 +595,49 @@ func TestProblemsOfWrapped(t *testing.T) {
 	}
 	if got := Problems(errors.New("other")); got != nil {
 		t.Errorf("problems of another error: %v", got)
+	}
+}
+
+// A recipe's file is read with the config, and its problems are the config's: who can change
+// it decides where people's data goes.
+func TestRecipeFile(t *testing.T) {
+	dir := t.TempDir()
+	recipe, err := rest.Text("opendsr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	load := func(text string, mode os.FileMode) error {
+		path := filepath.Join(dir, "acme.yaml")
+		write(t, path, text, 0o600)
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		config := filepath.Join(dir, "expunge.yaml")
+		write(t, config, "vendors:\n  acme:\n    kind: rest\n    recipe: file:acme.yaml\n    base_url: https://acme.example.com\n    with: {token: \"${TOKEN}\"}\n", 0o600)
+		c, err := Load(config, Options{Kinds: []vendors.Kind{rest.Kind}, Getenv: func(string) (string, bool) { return "s3cr3t-token", true }})
+		if err == nil && len(c.Vendors) != 1 {
+			t.Errorf("%+v", c.Vendors)
+		}
+		return err
+	}
+	if err := load(string(recipe), 0o644); err != nil {
+		t.Error(err)
+	}
+	for text, want := range map[string]string{
+		"format: 1\nrecipe: acme\nwiht: x\n": "expunge.yaml:4: vendors.acme.recipe: " + filepath.Join(dir, "acme.yaml") + ":3: wiht: is not a known key",
+		"":                                   "is empty",
+	} {
+		if err := load(text, 0o600); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if err := load(string(recipe), 0o666); err == nil || !strings.Contains(err.Error(), "can be changed by others (mode 0666)") {
+		t.Errorf("a file that all can change: %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, "acme.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(filepath.Join(dir, "expunge.yaml"), Options{Kinds: []vendors.Kind{rest.Kind}, Getenv: anyEnv}); err == nil || !strings.Contains(err.Error(), "file:acme.yaml does not exist") {
+		t.Errorf("no file: %v", err)
 	}
 }

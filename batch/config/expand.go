@@ -70,8 +70,34 @@ func keyHint(group, name string, _ []string) string {
 	return ""
 }
 
+// fromFile is a value that is not the content of the file that file: names, but is made of it
+// and of its name.
+type fromFile interface {
+	UnmarshalFile(path string, content []byte) error
+}
+
+// document reads the file that a value is made of. Who can change it decides what is sent where.
+func (d *decoder) document(n *yaml.Node, key string, v fromFile) {
+	path := d.resolve(strings.TrimPrefix(n.Value, filePrefix))
+	content, mode, err := d.readFile(path)
+	switch {
+	case err != nil:
+		d.Add(n, &Error{Key: key, Problem: strict.Show(n.Value) + " " + cause(err), Cause: err})
+	case mode&0o022 != 0:
+		d.Fail(n, key, fmt.Sprintf("%s can be changed by others (mode %04o)", strict.Show(n.Value), mode.Perm()), "chmod go-w "+strict.Show(path))
+	default:
+		if err := v.UnmarshalFile(path, content); err != nil {
+			d.Fail(n, key, err.Error(), "")
+		}
+	}
+}
+
 // scalar expands one value, and takes note of what it must not show.
 func (d *decoder) scalar(n *yaml.Node, key string, v reflect.Value) (text string, hidden, ok bool) {
+	if of, is := v.Addr().Interface().(fromFile); is && strings.HasPrefix(n.Value, filePrefix) {
+		d.document(n, key, of)
+		return "", false, false
+	}
 	text, from, e := d.expand(n.Value)
 	if e != nil {
 		e.Key = key

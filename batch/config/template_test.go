@@ -20,11 +20,41 @@ import (
 	"expunge/vendors"
 	"expunge/vendors/acqueon"
 	"expunge/vendors/customergauge"
+	"expunge/vendors/rest"
 	"expunge/vendors/strict"
 	"expunge/vendors/voyado"
 )
 
 var realKinds = []vendors.Kind{customergauge.Kind, voyado.Kind, acqueon.Kind}
+
+// restOf is the template's part about recipes, which is a comment, as a config of its own.
+func restOf(t *testing.T) string {
+	t.Helper()
+	_, after, ok := strings.Cut(string(Template()), "\n  # acme:\n")
+	if !ok {
+		t.Fatal("the template has no example of a recipe")
+	}
+	return "vendors:\n  acme:\n" + regexp.MustCompile(`(?m)^  #( |$)`).ReplaceAllString(after, "  ")
+}
+
+// What the template says of recipes must be right too, though nobody has it by default.
+func TestTemplateRecipe(t *testing.T) {
+	kinds := Options{Kinds: []vendors.Kind{rest.Kind}, Getenv: anyEnv}
+	text := restOf(t)
+	with := commentedKey.ReplaceAllString(text, "$1$2")
+	for _, text := range []string{text, with} {
+		if _, err := Parse([]byte(text), "expunge.yaml", kinds); err != nil {
+			t.Errorf("%v in\n%s", err, text)
+		}
+	}
+	_, common := strict.FieldsOf(reflect.TypeFor[vendors.Common]())
+	_, own := strict.FieldsOf(reflect.TypeOf(rest.Kind.New()).Elem())
+	for _, key := range own {
+		if !slices.Contains(common, key) && !regexp.MustCompile(`(?m)(^ *#?|for example )`+key+`:`).MatchString(text) {
+			t.Errorf("the template does not name %s of kind rest", key)
+		}
+	}
+}
 
 // anyEnv gives every environment variable a plain value, but for those that say otherwise.
 func anyEnv(name string) (string, bool) {

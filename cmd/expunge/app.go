@@ -21,13 +21,14 @@ import (
 	"expunge/vendors"
 	"expunge/vendors/acqueon"
 	"expunge/vendors/customergauge"
+	"expunge/vendors/rest"
 	"expunge/vendors/transport"
 	"expunge/vendors/voyado"
 )
 
 // kinds are the vendor APIs that this program speaks. A further one is named here, and
 // nowhere else.
-var kinds = []vendors.Kind{customergauge.Kind, voyado.Kind, acqueon.Kind}
+var kinds = []vendors.Kind{customergauge.Kind, voyado.Kind, acqueon.Kind, rest.Kind}
 
 // version is set at build time.
 var version = "dev"

@@ -273,42 +273,52 @@ func ClientCredentials(vendor string, config clientcredentials.Config, client *h
 	}
 }
 
-// failure turns an error of the library into ours. The call that wanted the token has not
-// left, so everything but refused credentials and a request to slow down is ErrNotSent.
-// The library's own text holds the answer's body and is not passed on.
+// failure turns an error of the library into ours. Its own text holds the answer's body and is
+// not passed on.
 func failure(ctx context.Context, vendor string, err error) *vendors.Error {
-	out := &vendors.Error{Vendor: vendor, Op: "token", Kind: vendors.ErrNotSent, Err: errNoToken}
 	var answered *oauth2.RetrieveError
 	var sent *vendors.Error
 	switch {
 	case errors.As(err, &answered):
-		status := answered.Response.StatusCode
-		out.Status = status
-		if status < 200 || status > 299 {
-			out.RetryAfter = transport.Fail(vendor, "token", &vendors.Answer{Status: status, Header: answered.Response.Header}).RetryAfter
+		out := Refusal(vendor, &vendors.Answer{Status: answered.Response.StatusCode, Header: answered.Response.Header})
+		if code := answered.ErrorCode; code == "server_error" || code == "temporarily_unavailable" {
+			out.Kind = vendors.ErrNotSent
+		} else if slices.Contains(oauthCodes, code) && errors.Is(out, vendors.ErrAuth) {
+			out.Err = fmt.Errorf("%w: %s", errNoToken, code)
 		}
-		switch {
-		case status == http.StatusTooManyRequests:
-			out.Kind = vendors.ErrRateLimited
-		case status == http.StatusRequestTimeout, status >= 500,
-			answered.ErrorCode == "server_error", answered.ErrorCode == "temporarily_unavailable":
-		default:
-			// Wrong credentials, a wrong address, a client that may not: nothing that
-			// trying again would mend.
-			out.Kind = vendors.ErrAuth
-			if slices.Contains(oauthCodes, answered.ErrorCode) {
-				out.Err = fmt.Errorf("%w: %s", errNoToken, answered.ErrorCode)
-			}
-		}
+		return out
 	case errors.As(err, &sent):
-		out.Status, out.RetryAfter = sent.Status, sent.RetryAfter
-		if sent.Err != nil {
-			out.Err = fmt.Errorf("%w: %w", errNoToken, sent.Err)
-		}
+		return Unsent(vendor, sent)
 	case ctx.Err() != nil:
-		out.Err = fmt.Errorf("%w: %w", errNoToken, vendors.ErrStopped)
-	default:
-		out.Err = fmt.Errorf("%w: %w", errNoToken, errTokenAnswer)
+		return Unsent(vendor, &vendors.Error{Err: vendors.ErrStopped})
+	}
+	return Unsent(vendor, &vendors.Error{Err: errTokenAnswer})
+}
+
+// Refusal is what the answer of a token endpoint means that is no token. The call that wanted
+// it has not left, so everything but refused credentials and a request to slow down is
+// ErrNotSent.
+func Refusal(vendor string, a *vendors.Answer) *vendors.Error {
+	out := &vendors.Error{Vendor: vendor, Op: "token", Kind: vendors.ErrNotSent, Status: a.Status, Err: errNoToken}
+	if a.Status < 200 || a.Status > 299 {
+		out.RetryAfter = transport.Fail(vendor, "token", a).RetryAfter
+	}
+	switch {
+	case a.Status == http.StatusTooManyRequests:
+		out.Kind = vendors.ErrRateLimited
+	case a.Status != http.StatusRequestTimeout && a.Status < 500:
+		// Wrong credentials, a wrong address, a client that may not: nothing that trying again
+		// would mend.
+		out.Kind = vendors.ErrAuth
+	}
+	return out
+}
+
+// Unsent is what becomes of a call when the request for its token failed with err.
+func Unsent(vendor string, err *vendors.Error) *vendors.Error {
+	out := &vendors.Error{Vendor: vendor, Op: "token", Kind: vendors.ErrNotSent, Status: err.Status, RetryAfter: err.RetryAfter, Err: errNoToken}
+	if err.Err != nil {
+		out.Err = fmt.Errorf("%w: %w", errNoToken, err.Err)
 	}
 	return out
 }

@@ -113,8 +113,8 @@ func parseFaults(text string) ([]rule, error) {
 		return nil, fmt.Errorf("fault %q: an identifier stands in brackets, such as voyado.create-removal[KEY]:403", text)
 	}
 	kind, op, _ := strings.Cut(place, ".")
-	if !slices.Contains([]string{"all", CustomerGauge, Voyado, Acqueon}, kind) {
-		return nil, fmt.Errorf("fault %q: the target must be customergauge, voyado, acqueon or all", text)
+	if !slices.Contains([]string{"all", CustomerGauge, Voyado, Acqueon, Rest}, kind) {
+		return nil, fmt.Errorf("fault %q: the target must be customergauge, voyado, acqueon, rest or all", text)
 	}
 	if op != "" && !slices.Contains(ops, op) {
 		return nil, fmt.Errorf("fault %q: no such operation, know %s", text, strings.Join(ops, ", "))
@@ -164,7 +164,7 @@ func (k FaultKind) possible(kind, op string) bool {
 	case TokenExpiry:
 		return kind == CustomerGauge && op != opToken
 	case JobError, JobLost, JobPaused, JobStuck:
-		return op == opRemoval || op == opExport
+		return op == opRemoval || op == opExport || op == opErase
 	case WrongJID:
 		return op == opStatus
 	case Echo:

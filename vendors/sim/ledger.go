@@ -10,6 +10,7 @@ const (
 	opToken     = "token"
 	opPreview   = "preview"
 	opAnonymize = "anonymize"
+	opErase     = "erase"
 	opRemoval   = "create-removal"
 	opExport    = "create-export"
 	opStatus    = "job-status"
@@ -23,7 +24,7 @@ const (
 	opVerify = "verify"
 )
 
-var ops = []string{opToken, opPreview, opVerify, opAnonymize, opRemoval, opExport, opStatus, opResult, opRequest, opConnect}
+var ops = []string{opToken, opPreview, opVerify, opAnonymize, opErase, opRemoval, opExport, opStatus, opResult, opRequest, opConnect}
 
 // Entry is one request in the ledger.
 type Entry struct {
@@ -46,6 +47,7 @@ type Entry struct {
 	Effect    bool      `json:"effect"`              // data really changed, or a job or ticket was made
 	Reference string    `json:"reference,omitempty"` // of that job or ticket
 	Records   []Record  `json:"records,omitempty"`   // what an anonymize call took, as it was before
+	Taken     []string  `json:"taken,omitempty"`     // the ids of a recipe's records that an erase call took
 
 	// Of a preview that was answered, whole, with what the vendor holds:
 	Looked bool `json:"looked,omitempty"`

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"expunge/vendors/rest"
 )
 
 // NoMatch is how CustomerGauge answers when no record matches; its pages do not say.
@@ -38,6 +40,9 @@ type Options struct {
 
 	Faults   []string // as in the package comment; New panics on what CheckFaults refuses
 	NoLedger bool     // keep arrival times only, for long benchmarks
+
+	Recipes []*rest.Recipe // vendors to play besides, each below /r/NAME
+	Inert   bool           // these accept every erasure and take nothing
 }
 
 // Sim is the simulator. It is safe for concurrent use.
@@ -64,6 +69,7 @@ type Sim struct {
 	cg       *cgVendor
 	voy      *voyVendor
 	acq      *acqVendor
+	twins    []*twin
 }
 
 var _ http.Handler = (*Sim)(nil)
@@ -107,6 +113,9 @@ func New(o Options) *Sim {
 	s.cg = newCG(s, o.Seed.CustomerGauge)
 	s.voy = newVoyado(s, o.Seed.Voyado)
 	s.acq = newAcqueon(s, o.Seed.Acqueon)
+	for _, r := range o.Recipes {
+		s.twins = append(s.twins, newTwin(s, r, o.Seed))
+	}
 	s.admin = s.adminMux()
 	if err := s.SetFaults(o.Faults...); err != nil {
 		panic(err)
@@ -208,9 +217,10 @@ type reply struct {
 	effect    bool
 	reference string
 	records   []Record
-	looked    bool   // the answer says what the vendor holds
-	found     int    // records, then
-	before    []byte // on a bus: another message that arrives before the answer, and after it
+	taken     []string // a twin's records
+	looked    bool     // the answer says what the vendor holds
+	found     int      // records, then
+	before    []byte   // on a bus: another message that arrives before the answer, and after it
 	after     []byte
 	delivered func() // called, under the lock, once the whole answer has been handed over
 	abort     bool   // no answer: the connection is cut
@@ -260,6 +270,11 @@ func (s *Sim) route(r *http.Request, body []byte) *call {
 		return s.cg.anonymizeCallV6(r, body)
 	case p == "/acqueon/lcm" && r.Method == http.MethodPost:
 		return s.acq.messageCall(r, body)
+	}
+	for _, t := range s.twins {
+		if strings.HasPrefix(r.URL.Path, "/r/"+t.r.Name+"/") {
+			return t.call(r, body)
+		}
 	}
 	for _, base := range voyadoBases {
 		if name, ok := strings.CutPrefix(r.URL.Path, base); ok {
@@ -313,7 +328,7 @@ func (s *Sim) serve(r *http.Request, understand func() *call) reply {
 		rep.header["Date"] = s.now().Add(f.Clock).UTC().Format(http.TimeFormat)
 	}
 	entry.Effect, entry.Reference, entry.Records = rep.effect, rep.reference, rep.records
-	entry.Looked, entry.Found = rep.looked, rep.found
+	entry.Looked, entry.Found, entry.Taken = rep.looked, rep.found, rep.taken
 	if !rep.abort {
 		entry.Status = rep.status
 	}

@@ -33,7 +33,8 @@ type Decoder struct {
 	Path string // the file, for messages
 
 	// Expand gives the text of a value that is decoded into v, and whether the text must not be
-	// shown; ok is false where it has recorded a problem. nil: the text as it stands.
+	// shown; ok is false where it has recorded a problem, or has set v. nil: the text as it
+	// stands.
 	Expand func(n *yaml.Node, key string, v reflect.Value) (text string, hidden, ok bool)
 	// Hint says what to do about an unknown key of a group. nil: the known keys are listed.
 	Hint func(group, name string, known []string) string
@@ -75,11 +76,14 @@ func (d *Decoder) Add(n *yaml.Node, e *Error) {
 }
 
 // FailKey records a problem of a key that has been read, or that is missing: then it is
-// placed at the nearest key above it.
+// placed at the nearest key above it, the key "" being above all.
 func (d *Decoder) FailKey(key, problem, hint string) {
 	var n *yaml.Node
 	for at := key; n == nil && at != ""; at = parent(at) {
 		n = d.Keys[at]
+	}
+	if n == nil {
+		n = d.Keys[""]
 	}
 	d.Fail(n, key, problem, hint)
 }

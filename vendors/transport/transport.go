@@ -40,7 +40,8 @@ type Options struct {
 	StreamTime time.Duration
 
 	// ReadOnly is the dry run: every request that is not GET or HEAD is refused, but those
-	// with Op "token", and so are messages that are not HTTP.
+	// with Op "token" and those made under vendors.Reading, and so are messages that are not
+	// HTTP.
 	ReadOnly bool
 }
 
@@ -186,7 +187,7 @@ func (t *Transport) do(ctx context.Context, op string, req *http.Request, to *si
 	if err != nil {
 		return nil, nil, t.notSent(op, err)
 	}
-	if err := t.permit(op, req, upgrade); err != nil {
+	if err := t.permit(ctx, op, req, upgrade); err != nil {
 		return nil, nil, t.notSent(op, err)
 	}
 	var answer *vendors.Answer
@@ -267,7 +268,7 @@ func (t *Transport) readClock(date string) {
 }
 
 // permit refuses what must not leave.
-func (t *Transport) permit(op string, req *http.Request, upgrade bool) error {
+func (t *Transport) permit(ctx context.Context, op string, req *http.Request, upgrade bool) error {
 	u := req.URL
 	switch {
 	case u == nil || u.Hostname() == "":
@@ -276,7 +277,7 @@ func (t *Transport) permit(op string, req *http.Request, upgrade bool) error {
 		return errors.New("the request's URL holds a user name or password")
 	case u.Scheme != "https" && !(u.Scheme == "http" && vendors.IsLoopback(u.Hostname())):
 		return vendors.ErrInsecure
-	case t.o.ReadOnly && op != opToken && (upgrade || !harmless(req)):
+	case t.o.ReadOnly && op != opToken && (upgrade || !harmless(req) && !vendors.OnlyReads(ctx)):
 		return ErrReadOnly
 	}
 	return nil

@@ -280,7 +280,10 @@ func TestReadOnly(t *testing.T) {
 			t.Errorf("%s %s: %v", r.op, r.method, err)
 		}
 	}
-	if d := cmp.Diff([]string{"GET", "HEAD", "POST"}, got); d != "" {
+	if _, err := tr.Do(vendors.Reading(t.Context()), "preview", request(t, "POST", s.URL)); err != nil {
+		t.Errorf("a search by POST: %v", err)
+	}
+	if d := cmp.Diff([]string{"GET", "HEAD", "POST", "POST"}, got); d != "" {
 		t.Error(d)
 	}
 }

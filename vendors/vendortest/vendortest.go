@@ -36,7 +36,7 @@ type Case struct {
 	// the target's person alone, and accepts what is submitted.
 	Serve http.HandlerFunc
 	// Target is a task with clear values. Its Reference is one that Serve knows, where the
-	// kind has any.
+	// kind has any, and its Hint is what a preview of it gives: some cases submit without one.
 	Target vendors.Target
 	// IsToken tells a request for credentials, or for a connection, from a call. nil: there
 	// are none.
@@ -44,6 +44,9 @@ type Case struct {
 	// Refuse answers a call that the vendor refuses for good. nil: calls are messages, whose
 	// answers have no status; only a request for a connection can be refused.
 	Refuse http.HandlerFunc
+	// Reads tells a request that reads, in spite of its method, such as a search by POST. nil:
+	// GET and HEAD read, all else changes.
+	Reads func(Request) bool
 	// Secrets are credentials that no error may hold.
 	Secrets []string
 	// EmptyAccepts: a 2xx without a body accepts a submission. It still is no answer to a read.
@@ -70,7 +73,7 @@ type bench struct {
 // noAnswer is the transport's timeout where a fault lets requests run into it.
 const noAnswer = 400 * time.Millisecond
 
-func (c Case) bench(t *testing.T, timeout time.Duration) *bench {
+func (c Case) bench(t T, timeout time.Duration) *bench {
 	t.Helper()
 	b := &bench{Case: c, transport: NewTransport(t, name, timeout)}
 	b.server = NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -90,7 +93,7 @@ func (c Case) bench(t *testing.T, timeout time.Duration) *bench {
 }
 
 // open makes a vendor that lasts as long as the test.
-func (c Case) open(t *testing.T, base string, tr vendors.Transport) vendors.Vendor {
+func (c Case) open(t T, base string, tr vendors.Transport) vendors.Vendor {
 	v := c.Open(t, base, tr)
 	if closer, ok := v.(io.Closer); ok {
 		t.Cleanup(func() {
@@ -102,15 +105,18 @@ func (c Case) open(t *testing.T, base string, tr vendors.Transport) vendors.Vend
 	return v
 }
 
+// changes reports whether a request may change data at the vendor.
+func (c Case) changes(r Request) bool { return r.Changes() && (c.Reads == nil || !c.Reads(r)) }
+
 func (c Case) isToken(req *http.Request) bool { return c.IsToken != nil && c.IsToken(req) }
 
 // calls are the requests since the last time that are not for credentials.
-func (b *bench) calls(t *testing.T) []Request {
+func (b *bench) calls(t T) []Request {
 	t.Helper()
 	return b.withoutTokens(t, b.server.Got())
 }
 
-func (b *bench) withoutTokens(t *testing.T, all []Request) []Request {
+func (b *bench) withoutTokens(t T, all []Request) []Request {
 	t.Helper()
 	var calls []Request
 	for _, r := range all {
@@ -137,8 +143,24 @@ func (c Case) target() *vendors.Target {
 	return &t
 }
 
+// T is what the suite needs of a *testing.T. It is an interface so that a program can run the
+// suite too (Try).
+type T interface {
+	testing.TB
+	Run(name string, f func(t T))
+}
+
+// goTest is a T of go test.
+type goTest struct{ *testing.T }
+
+func (t goTest) Run(name string, f func(t T)) {
+	t.T.Run(name, func(t *testing.T) { f(goTest{t}) })
+}
+
 // Run runs the suite.
-func Run(t *testing.T, c Case) {
+func Run(t *testing.T, c Case) { c.run(goTest{t}) }
+
+func (c Case) run(t T) {
 	t.Run("traits", c.traits)
 	t.Run("identifiers", c.identifiers)
 	t.Run("preview only reads", c.previewReads)
@@ -156,7 +178,7 @@ func Run(t *testing.T, c Case) {
 	t.Run("exports", c.exports)
 }
 
-func (c Case) traits(t *testing.T) {
+func (c Case) traits(t T) {
 	b := c.bench(t, 0)
 	tr := b.vendor.Traits()
 	_, polls := b.vendor.(vendors.Poller)
@@ -193,7 +215,7 @@ func (c Case) traits(t *testing.T) {
 	}
 }
 
-func (c Case) identifiers(t *testing.T) {
+func (c Case) identifiers(t T) {
 	b := c.bench(t, 0)
 	subject := c.target().Subject
 	refs, reason := b.vendor.Identifiers(subject)
@@ -218,7 +240,7 @@ func (c Case) identifiers(t *testing.T) {
 	}
 }
 
-func (c Case) previewReads(t *testing.T) {
+func (c Case) previewReads(t T) {
 	b := c.bench(t, 0)
 	p, err := b.vendor.Preview(t.Context(), c.target())
 	if err != nil {
@@ -229,7 +251,7 @@ func (c Case) previewReads(t *testing.T) {
 	}
 	calls := b.calls(t)
 	for _, r := range calls {
-		if r.Changes() {
+		if c.changes(r) {
 			t.Errorf("a preview sent a %s", r.Method)
 		}
 	}
@@ -245,7 +267,7 @@ func (c Case) previewReads(t *testing.T) {
 	}
 }
 
-func (c Case) submitOnce(t *testing.T) {
+func (c Case) submitOnce(t T) {
 	b := c.bench(t, 0)
 	target := c.target()
 	p, err := b.vendor.Preview(t.Context(), target)
@@ -259,7 +281,7 @@ func (c Case) submitOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.vendor.Traits().Completion != vendors.ByPreview && receipt.Reference == "" {
+	if b.vendor.Traits().Completion != vendors.ByPreview && receipt.Reference == "" && !receipt.Done {
 		t.Error("no Reference: what was submitted could not be followed")
 	}
 	all := b.server.Got()
@@ -269,7 +291,7 @@ func (c Case) submitOnce(t *testing.T) {
 	changing := 0
 	calls := b.withoutTokens(t, all)
 	for _, r := range calls {
-		if r.Changes() {
+		if c.changes(r) {
 			changing++
 		}
 	}
@@ -278,7 +300,7 @@ func (c Case) submitOnce(t *testing.T) {
 	}
 }
 
-func (c Case) pollReads(t *testing.T) {
+func (c Case) pollReads(t T) {
 	b := c.bench(t, 0)
 	poller, ok := b.vendor.(vendors.Poller)
 	if !ok {
@@ -292,14 +314,14 @@ func (c Case) pollReads(t *testing.T) {
 		t.Errorf("Job %d is none", p.Job)
 	}
 	calls := b.calls(t)
-	if len(calls) != 1 || calls[0].Changes() {
+	if len(calls) != 1 || c.changes(calls[0]) {
 		t.Errorf("a poll sent %d requests: want one read", len(calls))
 	}
 }
 
 // unclear are faults after which a submission may or may not have happened: the usual ones,
 // and answers with the given bodies.
-func (c Case) unclear(t *testing.T, b *bench, bodies ...string) map[string]http.HandlerFunc {
+func (c Case) unclear(t T, b *bench, bodies ...string) map[string]http.HandlerFunc {
 	hang := make(chan struct{})
 	t.Cleanup(func() { close(hang) })
 	faults := map[string]http.HandlerFunc{
@@ -352,7 +374,7 @@ func (discard) Header() http.Header         { return http.Header{} }
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 func (discard) WriteHeader(int)             {}
 
-func (c Case) openOutcomes(t *testing.T) {
+func (c Case) openOutcomes(t T) {
 	b := c.bench(t, noAnswer)
 	if _, err := b.vendor.Submit(t.Context(), c.target()); err != nil { // credentials are there from now on
 		t.Fatal(err)
@@ -362,7 +384,7 @@ func (c Case) openOutcomes(t *testing.T) {
 		delete(faults, "status 200 without a body")
 	}
 	for what, fault := range faults {
-		t.Run(what, func(t *testing.T) {
+		t.Run(what, func(t T) {
 			b.calls(t)
 			b.set(fault)
 			receipt, err := b.vendor.Submit(t.Context(), c.target())
@@ -375,7 +397,7 @@ func (c Case) openOutcomes(t *testing.T) {
 			}
 			changing := 0
 			for _, r := range b.calls(t) {
-				if r.Changes() {
+				if c.changes(r) {
 					changing++
 				}
 			}
@@ -386,7 +408,7 @@ func (c Case) openOutcomes(t *testing.T) {
 	}
 }
 
-func (c Case) refusals(t *testing.T) {
+func (c Case) refusals(t T) {
 	if c.Refuse == nil {
 		c.messageRefusals(t)
 		return
@@ -403,7 +425,7 @@ func (c Case) refusals(t *testing.T) {
 		{"400", Reply(400, quoteBack(c.Target.Subject)), vendors.ErrRefused},
 		{"the vendor's own refusal", c.Refuse, vendors.ErrRefused},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		t.Run(test.name, func(t T) {
 			b.set(test.fault)
 			c.refused(t, b, test.kind)
 		})
@@ -417,7 +439,7 @@ func (c Case) slowDown(w http.ResponseWriter, req *http.Request) {
 }
 
 // refused submits, and wants a refusal of the given kind.
-func (c Case) refused(t *testing.T, b *bench, kind error) {
+func (c Case) refused(t T, b *bench, kind error) {
 	t.Helper()
 	_, err := b.vendor.Submit(t.Context(), c.target())
 	c.typed(t, err, kind)
@@ -433,7 +455,7 @@ func (c Case) refused(t *testing.T, b *bench, kind error) {
 // messageRefusals: where calls are messages, the request for a connection is what can be
 // refused, and then no message leaves. A message that was sent is never known to be
 // refused.
-func (c Case) messageRefusals(t *testing.T) {
+func (c Case) messageRefusals(t T) {
 	if c.IsToken != nil {
 		for _, test := range []struct {
 			name string
@@ -446,7 +468,7 @@ func (c Case) messageRefusals(t *testing.T) {
 			{"404", Reply(404, quoteBack(c.Target.Subject)), vendors.ErrNotSent},
 			{"503", Reply(503, quoteBack(c.Target.Subject)), vendors.ErrNotSent},
 		} {
-			t.Run("connection: "+test.name, func(t *testing.T) {
+			t.Run("connection: "+test.name, func(t T) {
 				b := c.bench(t, 0)
 				b.door = test.door
 				c.refused(t, b, test.kind)
@@ -458,7 +480,7 @@ func (c Case) messageRefusals(t *testing.T) {
 	}
 	b := c.bench(t, noAnswer)
 	for _, status := range []int{400, 401, 403, 422, 429} {
-		t.Run(fmt.Sprintf("message: %d", status), func(t *testing.T) {
+		t.Run(fmt.Sprintf("message: %d", status), func(t T) {
 			b.set(Reply(status, quoteBack(c.Target.Subject)))
 			_, err := b.vendor.Submit(t.Context(), c.target())
 			c.typed(t, err, vendors.ErrUnavailable, vendors.ErrUnreadable)
@@ -468,13 +490,13 @@ func (c Case) messageRefusals(t *testing.T) {
 
 // reads makes sure that no failure of a read passes for an answer: least of all for "no
 // match", which would end a task, or verify an erasure that never was.
-func (c Case) reads(t *testing.T) {
+func (c Case) reads(t T) {
 	b := c.bench(t, noAnswer)
 	faults := c.unclear(t, b)
 	faults["401"] = Reply(401, "")
 	faults["404 of something in front"] = Reply(404, "<html><body>404 page not found</body></html>")
 	for what, fault := range faults {
-		t.Run(what, func(t *testing.T) {
+		t.Run(what, func(t T) {
 			b.set(fault)
 			kinds := []error{vendors.ErrUnavailable, vendors.ErrUnreadable}
 			switch what {
@@ -529,7 +551,7 @@ func (b *bench) each(ctx context.Context, target func() *vendors.Target, f func(
 // exports: asking for an export is one request and leaves a reference; to follow and to
 // fetch it only reads, and works when the identifier is dropped; no failure passes for
 // content.
-func (c Case) exports(t *testing.T) {
+func (c Case) exports(t T) {
 	b := c.bench(t, noAnswer)
 	exporter, ok := b.vendor.(vendors.Exporter)
 	if !ok {
@@ -538,7 +560,7 @@ func (c Case) exports(t *testing.T) {
 	requests := func(what string, changing int) {
 		t.Helper()
 		calls := b.calls(t)
-		if len(calls) != 1 || calls[0].Changes() != (changing == 1) {
+		if len(calls) != 1 || c.changes(calls[0]) != (changing == 1) {
 			t.Errorf("%s sent %d requests: want one", what, len(calls))
 		}
 	}
@@ -576,7 +598,7 @@ func (c Case) exports(t *testing.T) {
 	}
 }
 
-func (c Case) stopped(t *testing.T) {
+func (c Case) stopped(t T) {
 	for _, warm := range []bool{false, true} { // without and with credentials at hand
 		b := c.bench(t, 0)
 		if warm {
@@ -599,7 +621,7 @@ func (c Case) stopped(t *testing.T) {
 	}
 }
 
-func (c Case) nobodyThere(t *testing.T) {
+func (c Case) nobodyThere(t T) {
 	b := c.bench(t, 0)
 	b.vendor = c.open(t, "http://127.0.0.1:1", b.transport) // where nothing listens
 	b.each(t.Context(), c.target, func(op string, err error) {
@@ -612,7 +634,7 @@ func (c Case) nobodyThere(t *testing.T) {
 
 // nothingToSend: a task whose clear values are gone must not turn into a call about
 // nobody, which a vendor might take for everybody.
-func (c Case) nothingToSend(t *testing.T) {
+func (c Case) nothingToSend(t T) {
 	b := c.bench(t, 0)
 	b.each(t.Context(), func() *vendors.Target {
 		target := c.target()
@@ -627,7 +649,7 @@ func (c Case) nothingToSend(t *testing.T) {
 	}
 }
 
-func (c Case) concurrent(t *testing.T) {
+func (c Case) concurrent(t T) {
 	b := c.bench(t, 0)
 	const workers = 8
 	var group sync.WaitGroup
@@ -654,7 +676,7 @@ func (c Case) concurrent(t *testing.T) {
 		switch {
 		case b.isToken(req):
 			tokens++
-		case r.Changes():
+		case c.changes(r):
 			changing++
 		}
 	}
@@ -669,7 +691,7 @@ func (c Case) concurrent(t *testing.T) {
 	}
 }
 
-func (c Case) checkReads(t *testing.T) {
+func (c Case) checkReads(t T) {
 	b := c.bench(t, 0)
 	checker, ok := b.vendor.(vendors.Checker)
 	if !ok {
@@ -680,7 +702,7 @@ func (c Case) checkReads(t *testing.T) {
 	}
 	calls := b.calls(t)
 	for _, r := range calls {
-		if r.Changes() {
+		if c.changes(r) {
 			t.Errorf("a check sent a %s", r.Method)
 		}
 		for _, v := range c.Target.Subject {
@@ -698,7 +720,7 @@ func (c Case) checkReads(t *testing.T) {
 }
 
 // control: the control record can be looked at, and no task about it leads to a call.
-func (c Case) control(t *testing.T) {
+func (c Case) control(t T) {
 	b := c.bench(t, 0)
 	own := b.vendor.Traits().Control
 	if own == nil {
@@ -708,7 +730,7 @@ func (c Case) control(t *testing.T) {
 		t.Errorf("the control record cannot be looked up: %v", err)
 	}
 	calls := b.calls(t)
-	if len(calls) == 0 || slices.ContainsFunc(calls, Request.Changes) {
+	if len(calls) == 0 || slices.ContainsFunc(calls, c.changes) {
 		t.Errorf("looking up the control record sent %d requests: want some, and only reads", len(calls))
 	}
 	target := c.target()
@@ -728,7 +750,7 @@ func (c Case) control(t *testing.T) {
 
 // typed checks an error: it matches exactly one kind, one of those wanted, and names
 // neither the person nor a secret.
-func (c Case) typed(t *testing.T, err error, want ...error) {
+func (c Case) typed(t T, err error, want ...error) {
 	t.Helper()
 	if err == nil {
 		t.Errorf("no error: want %v", want)
