@@ -180,7 +180,7 @@ func TestConfirmSharedReference(t *testing.T) {
 	v := tickets("acqueon")
 	bubble(t, []*fake{v}, func(r *rig) {
 		r.lanes["acqueon"].Vendor = oneTicket{v}
-		for _, file := range []string{"A-1,anna@example.com\n", "B-1,anna@example.com\nC-1,carl@example.com\n"} {
+		for _, file := range []string{"A-1,anna@example.com\n", "B-1,bob@example.com\nC-1,carl@example.com\n"} {
 			time.Sleep(36 * time.Hour)
 			r.take("subject_id,email\n" + file)
 			r.work(WorkOptions{})

@@ -12,10 +12,10 @@ import (
 // an account says by its other identifiers: where those differ, nobody follows, or one
 // person's request ends by a decision about another.
 func TestFollowsWhoIsAlike(t *testing.T) {
-	alike := sameIdentifier(map[int64]map[vendors.Field]vendors.FieldSet{1: {
+	alike := (&planner{besides: map[int64]map[vendors.Field]vendors.FieldSet{1: {
 		vendors.Telephone:     vendors.SetOf(vendors.Email, vendors.OtherEmail),
 		vendors.AccountNumber: vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.AgentID),
-	}})
+	}}}).sameIdentifier
 	const phone = "+46701740605"
 	work := func(f vendors.Field, others ...vendors.Value) store.Work {
 		text := map[vendors.Field]string{vendors.Telephone: phone, vendors.AccountNumber: "934|1", vendors.CustomerKey: "key", vendors.Email: "a@example.com"}[f]
@@ -72,7 +72,7 @@ func TestTelephoneFollowsItsSpellingOnly(t *testing.T) {
 		{work(1, vendors.Email, "anna@example.com"), work(2, vendors.Email, "anna@example.com"), false},
 		{work(1, vendors.Email, "anna@example.com"), work(1, vendors.CustomerKey, "anna@example.com"), false},
 	} {
-		if got := sameIdentifier(nil)(tt.a, tt.b); got != tt.want {
+		if got := new(planner).sameIdentifier(tt.a, tt.b); got != tt.want {
 			t.Errorf("%v %q and %q: %v", vendors.Field(tt.a.Field), tt.a.Plain, tt.b.Plain, got)
 		}
 	}

@@ -59,7 +59,7 @@ func TestReport(t *testing.T) {
 	for _, v := range []*fake{cg, vo, ac} {
 		v.latent = time.Second
 	}
-	vo.traits.PollEvery = 6 * time.Hour
+	vo.traits.PollEvery, vo.skips = 6*time.Hour, "nils@example.com"
 	cg.gone = map[string]bool{"unknown@example.com": true}
 	refusal := &vendors.Error{Vendor: "customergauge", Op: "preview", Kind: vendors.ErrRefused, Status: 400, Message: "email is not valid: =refused@example.com"}
 	cg.script = func(op string, tg *vendors.Target, _ int) (error, bool) {
@@ -91,7 +91,7 @@ func TestReport(t *testing.T) {
 			"DSR-2,unknown@example.com,+46 70 174 06 05,2000-02-10,customergauge",
 			"DSR-3,lost@example.com,,2000-01-25,acqueon",
 			"DSR-4,refused@example.com,,,customergauge",
-			"DSR-5,,+46 70 174 06 06,,voyado",
+			"DSR-5,nils@example.com,+46 70 174 06 06,,customergauge;voyado",
 			"DSR-6,not an address,,,",
 			"DSR-1,anna@example.com,,2000-02-29,",
 			"=DSR+7,Anna@Example.com,,2000-02-20,customergauge;voyado",

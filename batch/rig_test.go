@@ -276,6 +276,8 @@ type asked struct {
 type fake struct {
 	name   string
 	traits vendors.Traits
+	region string        // subjects of another one are skipped; "": anybody's
+	skips  string        // an email that this vendor has no use for
 	latent time.Duration // how long each call takes
 	script func(op string, t *vendors.Target, nth int) (err error, applied bool)
 
@@ -333,6 +335,12 @@ type fakePoller struct{ *fake }
 func (f *fake) Traits() vendors.Traits { return f.traits }
 
 func (f *fake) Identifiers(s vendors.Subject) (refs []vendors.Ref, why vendors.Reason) {
+	if r := s.Get(vendors.Region); r != "" && f.region != "" && r != f.region {
+		return nil, vendors.OtherRegion
+	}
+	if f.skips != "" && s.Get(vendors.Email) == f.skips {
+		return nil, vendors.MissingContact
+	}
 	for n := 0; s.At(vendors.Ref{Field: vendors.Email, Nth: n}) != ""; n++ {
 		refs = append(refs, vendors.Ref{Field: vendors.Email, Nth: n})
 	}

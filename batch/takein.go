@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"expunge/batch/intake"
@@ -52,7 +53,7 @@ func TakeIn(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (b st
 		}
 	}
 	if in.Path != "-" {
-		if b, again, err = taken(ctx, st, in.Path); err != nil {
+		if b, again, err = taken(ctx, st, in); err != nil {
 			return store.Batch{}, false, err
 		}
 	}
@@ -72,7 +73,7 @@ func TakeIn(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (b st
 
 // taken looks for the file among those that were taken in before. Where there are none, as
 // before the first backlog, it need not be read for that.
-func taken(ctx context.Context, st *store.Store, path string) (b store.Batch, again bool, err error) {
+func taken(ctx context.Context, st *store.Store, in Input) (b store.Batch, again bool, err error) {
 	all, err := st.Batches(ctx)
 	if err != nil {
 		return store.Batch{}, false, err
@@ -80,11 +81,21 @@ func taken(ctx context.Context, st *store.Store, path string) (b store.Batch, ag
 	if len(all) == 0 {
 		return store.Batch{}, false, nil
 	}
-	digest, err := intake.Digest(path)
+	digest, err := intake.Digest(in.Path)
 	if err != nil {
 		return store.Batch{}, false, err
 	}
-	return st.FindBatch(ctx, digest[:])
+	return st.FindBatch(ctx, in.key(st, digest))
+}
+
+// key is by which a file that comes again is known: a keyed digest of its bytes and of what
+// they are read with. With other columns, or for a vendor that has been added, the same file
+// leads to other tasks.
+func (in Input) key(st *store.Store, digest [32]byte) []byte {
+	d := st.Digester()
+	parts := append(in.Reading.Meaning(), string(digest[:]))
+	key := binary.BigEndian.AppendUint64(nil, uint64(d.Sum64(append(parts, "file")...)))
+	return binary.BigEndian.AppendUint64(key, uint64(d.Sum64(append(parts, "again")...)))
 }
 
 // load takes in a file that is not known by its digest yet.
@@ -108,16 +119,13 @@ func load(ctx context.Context, st *store.Store, lanes []*Lane, src *source) (b s
 	if err := l.rows(ctx, reader); err != nil {
 		return store.Batch{}, false, errors.Join(err, to.Discard(ctx))
 	}
-	digest := reader.Digest()
-	if b, again, err = st.FindBatch(ctx, digest[:]); err != nil || again {
+	key := in.key(st, reader.Digest())
+	if b, again, err = st.FindBatch(ctx, key); err != nil || again {
 		// Standard input that was taken in before: known only now.
 		return b, again, errors.Join(err, to.Discard(ctx))
 	}
-	b, err = to.Settle(ctx, digest[:], store.IntakeReasons{
-		Repeated:       string(intake.RepeatedSubjectID),
-		Conflicting:    string(intake.ConflictingSubjectID),
-		AlreadyTakenIn: string(intake.AlreadyTakenIn),
-	}, sameIdentifier(l.plan.besides), func(b store.Batch) error {
+	rules := l.plan.rules()
+	rules.Accept = func(b store.Batch) error {
 		if !in.Strict || b.Invalid == 0 {
 			return nil
 		}
@@ -126,11 +134,16 @@ func load(ctx context.Context, st *store.Store, lanes []*Lane, src *source) (b s
 			err = errors.Join(err, writeRejects(ctx, st, b.ID, src))
 		}
 		return err
-	})
-	if err != nil {
-		return store.Batch{}, false, err
 	}
-	in.Log.Info("taken in", "batch", b.ID, "rows", b.Rows, "subjects", b.Subjects, "invalid", b.Invalid, "duplicates", b.Duplicates)
+	b, again, err = to.Settle(ctx, key, rules)
+	if err != nil || again {
+		return b, again, err
+	}
+	counts := []any{"batch", b.ID, "rows", b.Rows, "subjects", b.Subjects, "invalid", b.Invalid, "duplicates", b.Duplicates}
+	if b.Added > 0 {
+		counts = append(counts, "tasks_added", b.Added)
+	}
+	in.Log.Info("taken in", counts...)
 	return b, false, nil
 }
 
@@ -176,10 +189,9 @@ func (l *loading) refuse(r store.Reject) error {
 
 // subject gives a good row to the store.
 func (l *loading) subject(row *intake.Row) error {
-	n := l.plan.subject(row)
-	if len(n.Tasks) > store.TasksPerSubject {
-		return l.refuse(store.Reject{Line: row.Line, SubjectID: row.SubjectID, Reason: string(intake.TooManyIdentifiers),
-			Message: "too many keys for so many vendors"})
+	n, why, message := l.plan.subject(row)
+	if why != "" {
+		return l.refuse(store.Reject{Line: row.Line, SubjectID: row.SubjectID, Reason: string(why), Message: message})
 	}
 	if l.subjects++; l.in.MaxSubjects > 0 && l.subjects > l.in.MaxSubjects {
 		return fmt.Errorf("%w: more than %d", ErrTooMany, l.in.MaxSubjects)
@@ -288,28 +300,65 @@ func (s *source) close() {
 	}
 }
 
-// sameIdentifier reports whether two tasks of one vendor are about the same identifier, so
+// rules say what the store asks of the subjects' data when it settles the batch.
+func (p *planner) rules() store.IntakeRules {
+	return store.IntakeRules{
+		Repeated:       string(intake.RepeatedSubjectID),
+		Conflicting:    string(intake.ConflictingSubjectID),
+		AlreadyTakenIn: string(intake.AlreadyTakenIn),
+		TasksAdded:     string(intake.TasksAdded),
+		TooManyTasks:   string(intake.TooManyIdentifiers),
+		Same:           p.sameIdentifier,
+		Merge:          mergeSubjects,
+		Digest: func(w *store.Work) (int64, error) {
+			s, err := vendors.ParseSubject(w.Plain)
+			if err != nil {
+				return 0, err
+			}
+			r := vendors.Ref{Field: vendors.Field(w.Field), Nth: w.Nth}
+			if s.At(r) == "" {
+				return 0, nil
+			}
+			return p.sameDigest(w.Vendor, r, s), nil
+		},
+	}
+}
+
+// mergeSubjects is Subject.Merge for what the store keeps.
+func mergeSubjects(stored, fresh []byte) (merged []byte, same bool, err error) {
+	s, err := vendors.ParseSubject(stored)
+	if err != nil {
+		return nil, false, err
+	}
+	f, err := vendors.ParseSubject(fresh)
+	if err != nil {
+		return nil, false, err
+	}
+	m, same := s.Merge(f)
+	merged, err = m.AppendBinary(nil)
+	return merged, same, err
+}
+
+// sameIdentifier reports whether two tasks are about the same identifier at one vendor, so
 // that one call answers for both. A telephone must be spelled the same too: in which forms
 // it can be looked up depends on how it is written. And what else of the subjects the
-// outcome rests on must be equal: besides says what that is at each vendor.
-func sameIdentifier(besides map[int64]map[vendors.Field]vendors.FieldSet) func(a, b store.Work) bool {
-	return func(a, b store.Work) bool {
-		if a.Vendor != b.Vendor {
-			return false
-		}
-		sa, err := vendors.ParseSubject(a.Plain)
-		if err != nil {
-			return false
-		}
-		sb, err := vendors.ParseSubject(b.Plain)
-		if err != nil {
-			return false
-		}
-		class, na := normalOf(a, sa)
-		other, nb := normalOf(b, sb)
-		rest := besides[a.Vendor][class]
-		return class == other && na == nb && na != "" && slices.Equal(spelled(sa, rest), spelled(sb, rest))
+// outcome rests on must be equal: the vendor's Traits.Besides say what that is.
+func (p *planner) sameIdentifier(a, b store.Work) bool {
+	if a.Vendor != b.Vendor {
+		return false
 	}
+	sa, err := vendors.ParseSubject(a.Plain)
+	if err != nil {
+		return false
+	}
+	sb, err := vendors.ParseSubject(b.Plain)
+	if err != nil {
+		return false
+	}
+	class, na := normalOf(a, sa)
+	other, nb := normalOf(b, sb)
+	rest := p.besides[a.Vendor][class]
+	return class == other && na == nb && na != "" && slices.Equal(spelled(sa, rest), spelled(sb, rest))
 }
 
 func normalOf(w store.Work, s vendors.Subject) (class vendors.Field, text string) {
@@ -338,6 +387,7 @@ func spelled(s vendors.Subject, fields vendors.FieldSet) []string {
 // planner turns rows into subjects with their tasks.
 type planner struct {
 	lanes  []*Lane // by name
+	kinds  []string
 	fields []vendors.FieldSet
 	// besides are the vendors' Traits.Besides, by their ids.
 	besides map[int64]map[vendors.Field]vendors.FieldSet
@@ -353,13 +403,13 @@ func newPlanner(st *store.Store, lanes []*Lane) *planner {
 	slices.SortFunc(p.lanes, func(a, b *Lane) int { return cmp.Compare(a.Name, b.Name) })
 	for _, l := range p.lanes {
 		tr := l.Vendor.Traits()
-		p.fields, p.besides[l.id] = append(p.fields, tr.Fields), tr.Besides
+		p.kinds, p.fields, p.besides[l.id] = append(p.kinds, tr.Kind), append(p.fields, tr.Fields), tr.Besides
 	}
 	return p
 }
 
-// subject plans a row. The result is valid until the next call.
-func (p *planner) subject(row *intake.Row) *store.NewSubject {
+// subject plans a row, which is valid until the next call, or says why it is refused.
+func (p *planner) subject(row *intake.Row) (_ *store.NewSubject, why vendors.Reason, message string) {
 	n := &p.new
 	n.Line, n.SubjectID, n.Tasks, n.Same, n.Plain = row.Line, row.SubjectID, n.Tasks[:0], n.Same[:0], n.Plain[:0]
 	p.parts = p.parts[:0]
@@ -371,25 +421,59 @@ func (p *planner) subject(row *intake.Row) *store.NewSubject {
 	}
 	n.Content = p.digest.Sum64(p.parts...)
 	var keep vendors.FieldSet
+	served := false
 	for i, l := range p.lanes {
 		if row.Vendors != nil && !slices.Contains(row.Vendors, l.Name) {
 			continue
 		}
 		refs, why := l.Vendor.Identifiers(row.Subject)
 		if len(refs) == 0 {
+			if why == vendors.OtherRegion && !p.hasRegion(p.kinds[i], row.Subject) {
+				return nil, intake.UnknownRegion, "region is that of no configured account of " + p.kinds[i]
+			}
 			n.Tasks = append(n.Tasks, store.NewTask{Vendor: l.id, State: store.Skipped, Reason: string(why)})
 			n.Same = append(n.Same, 0)
 			continue
 		}
+		served = true
 		keep |= p.fields[i]
 		for _, r := range refs {
 			n.Tasks = append(n.Tasks, store.NewTask{Vendor: l.id, Field: int(r.Field), Nth: r.Nth})
 			n.Same = append(n.Same, p.sameDigest(l.id, r, row.Subject))
 		}
 	}
+	switch {
+	case !served:
+		return nil, intake.NoIdentifiers, "no vendor that the row is for can use what it has: " + p.skips()
+	case len(n.Tasks) > store.TasksPerSubject:
+		return nil, intake.TooManyIdentifiers, "too many keys for so many vendors"
+	}
 	// What no vendor needs is not stored at all.
 	n.Plain = row.Subject.AppendKept(n.Plain, keep)
-	return n
+	return n, "", ""
+}
+
+// hasRegion reports whether any account of the kind is for the subject's region.
+func (p *planner) hasRegion(kind string, s vendors.Subject) bool {
+	for i, l := range p.lanes {
+		if p.kinds[i] != kind {
+			continue
+		}
+		if _, why := l.Vendor.Identifiers(s); why != vendors.OtherRegion {
+			return true
+		}
+	}
+	return false
+}
+
+// skips names the vendors that the planned row skips, and why.
+func (p *planner) skips() string {
+	var all []string
+	for _, t := range p.new.Tasks {
+		i := slices.IndexFunc(p.lanes, func(l *Lane) bool { return l.id == t.Vendor })
+		all = append(all, p.lanes[i].Name+" "+t.Reason)
+	}
+	return strings.Join(all, ", ")
 }
 
 // sameDigest finds the tasks of one batch that may be about the same identifier; whether

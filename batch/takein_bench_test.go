@@ -147,7 +147,7 @@ func BenchmarkPlan(b *testing.B) {
 		rows, plan := readAhead(b.Context(), r), newPlanner(st, j.Lanes)
 		row, rej, err := rows.next()
 		for ; rej == nil && err == nil; row, rej, err = rows.next() {
-			n := plan.subject(row)
+			n, _, _ := plan.subject(row)
 			if row.Line%4000 == 0 { // as many as share a transaction
 				sealed = make([]byte, 0, len(sealed))
 			}

@@ -39,7 +39,7 @@ func benchStore(b *testing.B) (s *Store, vendor int64) {
 			b.Fatal(err)
 		}
 	}
-	if _, err := in.Settle(b.Context(), []byte("digest"), IntakeReasons{}, func(Work, Work) bool { return false }, func(Batch) error { return nil }); err != nil {
+	if _, _, err := in.Settle(b.Context(), []byte("digest"), rules); err != nil {
 		b.Fatal(err)
 	}
 	return s, vendor

@@ -11,6 +11,8 @@ import (
 
 const (
 	bucketBits = 8
+	// seenBits is the size of the filter of digests: a mebibyte.
+	seenBits = 23
 	// bucketRoom is how many pairs of a bucket are kept in memory before they go to the
 	// temporary file together.
 	bucketRoom = 512
@@ -24,6 +26,7 @@ const (
 type grouper struct {
 	dir     string
 	buckets [1 << bucketBits]bucket
+	seen    []uint64 // a bit for some bits of every digest that was added: see maybe
 	file    *os.File
 	end     int64 // where the file ends
 	buf     []byte
@@ -36,9 +39,21 @@ type bucket struct {
 
 type pair struct{ digest, task int64 }
 
-func newGrouper(storePath string) *grouper { return &grouper{dir: filepath.Dir(storePath)} }
+func newGrouper(storePath string) *grouper {
+	return &grouper{dir: filepath.Dir(storePath), seen: make([]uint64, 1<<seenBits/64)}
+}
+
+// maybe reports whether a task with this digest may have been added. It is surely right when
+// it says no: of the tasks of a large backlog hardly any need be added beside those of a small
+// file.
+func (g *grouper) maybe(digest int64) bool {
+	bit := uint64(digest) & (1<<seenBits - 1)
+	return g.seen[bit/64]&(1<<(bit%64)) != 0
+}
 
 func (g *grouper) add(digest, task int64) error {
+	bit := uint64(digest) & (1<<seenBits - 1)
+	g.seen[bit/64] |= 1 << (bit % 64)
 	b := &g.buckets[uint64(digest)>>(64-bucketBits)]
 	if b.pairs == nil {
 		b.pairs = make([]pair, 0, bucketRoom)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -42,17 +41,20 @@ type Batch struct {
 	Subjects   int64
 	Invalid    int64
 	Duplicates int64
+	Added      int64 // tasks that its rows added to requests of earlier batches
 
 	First, Last int64 // ids of its subjects: First <= id <= Last
 
 	Done bool // seen with nothing open: see OpenBatches
+
+	Dropped Decision // by whom it was taken back, and why; its At is zero where it was not
 }
 
 // NewSubject is a row of the input that may become a subject.
 type NewSubject struct {
 	Line       int
 	SubjectID  string
-	Content    int64 // keyed digest of its identifiers
+	Content    int64 // keyed digest of its identifiers; kept until the subject is finished
 	ReceivedAt time.Time
 	DueAt      time.Time
 	Plain      []byte    // what is to be sealed
@@ -78,11 +80,6 @@ type Reject struct {
 	Message   string
 }
 
-// IntakeReasons are the codes that the store gives to rows whose subject_id it has seen.
-type IntakeReasons struct {
-	Repeated, Conflicting, AlreadyTakenIn string
-}
-
 // Intake takes in one batch. Nothing of it counts until Settle has returned; a batch that
 // is not settled is discarded, now by Discard or by the next intake.
 type Intake struct {
@@ -90,6 +87,7 @@ type Intake struct {
 	batch  Batch
 	now    time.Time
 	shapes map[string]int
+	tasks  map[int][]NewTask // of each shape
 	key    []byte
 	nextID int64
 	part   *loadPart      // to be written next
@@ -152,7 +150,8 @@ func (s *Store) Batches(ctx context.Context) ([]Batch, error) { return s.batches
 
 func (s *Store) batches(ctx context.Context, where string, args ...any) ([]Batch, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT id, name, digest, taken_at, loading, rows, subjects, invalid, duplicates,
- first_subject, last_subject, done FROM batches `+where+` ORDER BY id`, args...)
+ first_subject, last_subject, done, (SELECT coalesce(sum(a.tasks), 0) FROM additions a WHERE a.batch = batches.id),
+ dropped_at, coalesce(dropped_by, ''), coalesce(dropped_note, '') FROM batches `+where+` ORDER BY id`, args...)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -160,18 +159,19 @@ func (s *Store) batches(ctx context.Context, where string, args ...any) ([]Batch
 	var all []Batch
 	for rows.Next() {
 		var b Batch
-		var at sql.NullInt64
-		if err := rows.Scan(&b.ID, &b.Name, &b.Digest, &at, &b.Loading, &b.Rows, &b.Subjects, &b.Invalid, &b.Duplicates, &b.First, &b.Last, &b.Done); err != nil {
+		var at, dropped sql.NullInt64
+		if err := rows.Scan(&b.ID, &b.Name, &b.Digest, &at, &b.Loading, &b.Rows, &b.Subjects, &b.Invalid, &b.Duplicates, &b.First, &b.Last, &b.Done,
+			&b.Added, &dropped, &b.Dropped.Who, &b.Dropped.Note); err != nil {
 			return nil, explain(err)
 		}
-		b.TakenAt = fromSecs(at)
+		b.TakenAt, b.Dropped.At = fromSecs(at), fromSecs(dropped)
 		all = append(all, b)
 	}
 	return all, explain(rows.Err())
 }
 
 // DiscardUnsettled drops what was cut short on its way in, and returns the batches that it
-// dropped. Their tasks are in the work list of their vendors already: it comes before any
+// dropped; it also ends what was cut short on its way out (see DropBatch). Their tasks are in the work list of their vendors already: it comes before any
 // work is done.
 func (s *Store) DiscardUnsettled(ctx context.Context) ([]Batch, error) {
 	if s.write == nil {
@@ -181,12 +181,16 @@ func (s *Store) DiscardUnsettled(ctx context.Context) ([]Batch, error) {
 	if err != nil {
 		return nil, err
 	}
+	var cut []Batch
 	for _, b := range old {
 		if err := s.discard(ctx, b); err != nil {
 			return nil, err
 		}
+		if b.Dropped.At.IsZero() {
+			cut = append(cut, b)
+		}
 	}
-	return old, nil
+	return cut, nil
 }
 
 // BeginIntake starts a batch, after discarding any that was cut short.
@@ -194,7 +198,7 @@ func (s *Store) BeginIntake(ctx context.Context, name string, now time.Time) (*I
 	if _, err := s.DiscardUnsettled(ctx); err != nil {
 		return nil, err
 	}
-	in := &Intake{s: s, now: now, shapes: map[string]int{}, part: newLoadPart(), same: newGrouper(s.path),
+	in := &Intake{s: s, now: now, shapes: map[string]int{}, tasks: map[int][]NewTask{}, part: newLoadPart(), same: newGrouper(s.path),
 		parts: make(chan *loadPart, partsAhead), spare: make(chan *loadPart, partsAhead+1), errs: make(chan error, 1)}
 	if err := s.read.QueryRowContext(ctx, `SELECT 1 + max(coalesce((SELECT max(last_subject) FROM batches), 0), coalesce((SELECT max(id) FROM subjects), 0))`).Scan(&in.nextID); err != nil {
 		return nil, explain(err)
@@ -291,7 +295,7 @@ func (in *Intake) loadShapes(ctx context.Context) error {
 	last := 0
 	put := func() {
 		if len(tasks) > 0 {
-			in.shapes[string(in.shapeKey(tasks))] = last
+			in.shapes[string(in.shapeKey(tasks))], in.tasks[last] = last, slices.Clone(tasks)
 		}
 		tasks = tasks[:0]
 	}
@@ -323,13 +327,15 @@ func (in *Intake) shapeKey(tasks []NewTask) []byte {
 	return key
 }
 
+// shape returns the shape of a list of tasks. One that is new goes into the part that is
+// written next.
 func (in *Intake) shape(tasks []NewTask) int {
 	key := in.shapeKey(tasks)
 	if id, ok := in.shapes[string(key)]; ok {
 		return id
 	}
-	id := len(in.shapes) + 1
-	in.shapes[string(key)] = id
+	id := len(in.tasks) + 1
+	in.shapes[string(key)], in.tasks[id] = id, slices.Clone(tasks)
 	for n, t := range tasks {
 		in.part.shapes = append(in.part.shapes, shapeRow{id, n, t})
 	}
@@ -432,7 +438,7 @@ func insertSubjects(c driver.Conn, batch int64, rows []subjectRow) (err error) {
 	for group := range slices.Chunk(rows, perInsert) {
 		if len(group) != prepared {
 			insert.close()
-			if insert, err = prepare(c, `INSERT INTO subjects VALUES `+one+strings.Repeat(","+one, len(group)-1)); err != nil {
+			if insert, err = prepare(c, `INSERT INTO subjects (id, batch, line, subject_id, content, received_at, due_at, shape, sealed) VALUES `+one+strings.Repeat(","+one, len(group)-1)); err != nil {
 				return err
 			}
 			prepared = len(group)
@@ -487,244 +493,6 @@ func insertRejects(c *sql.Conn, batch int64, rows []Reject) error {
 		}
 	}
 	return nil
-}
-
-// Settle finds the rows whose subject_id is known already, drops their tasks,
-// finds the tasks with the same identifier, and makes the batch count. same tells,
-// from the opened data of two subjects, whether two tasks with equal digests really are
-// about the same identifier. accept sees the batch with its totals, when all rows are known
-// that are refused (see Rejects); its error refuses the batch. Where Settle returns an error,
-// nothing of the batch is left.
-func (in *Intake) Settle(ctx context.Context, digest []byte, why IntakeReasons, same func(a, b Work) bool, accept func(Batch) error) (Batch, error) {
-	b, err := in.settle(ctx, digest, why, same, accept)
-	in.same.close()
-	if err != nil {
-		return Batch{}, errors.Join(err, in.s.discard(context.WithoutCancel(ctx), in.batch))
-	}
-	return b, nil
-}
-
-func (in *Intake) settle(ctx context.Context, digest []byte, why IntakeReasons, same func(a, b Work) bool, accept func(Batch) error) (Batch, error) {
-	if err := in.finishLoading(); err != nil {
-		return Batch{}, err
-	}
-	b := &in.batch
-	b.Last, b.Digest = in.nextID-1, digest
-	if err := in.refuseKnown(ctx, why); err != nil {
-		return Batch{}, err
-	}
-	if err := in.s.read.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM subjects WHERE id BETWEEN ?1 AND ?2),
- (SELECT count(*) FROM rejects WHERE batch=?3 AND state='invalid'), (SELECT count(*) FROM rejects WHERE batch=?3 AND state='duplicate')`,
-		b.First, b.Last, b.ID).Scan(&b.Subjects, &b.Invalid, &b.Duplicates); err != nil {
-		return Batch{}, explain(err)
-	}
-	if err := accept(*b); err != nil {
-		return Batch{}, err
-	}
-	if err := in.linkSame(ctx, same); err != nil {
-		return Batch{}, err
-	}
-	err := in.s.inTx(ctx, func(c *sql.Conn) error {
-		b.Loading = false
-		// The CHECK of the table is the control total: a row that got lost stops here.
-		_, err := c.ExecContext(context.Background(), `UPDATE batches SET loading=0, digest=?, rows=?, subjects=?, invalid=?, duplicates=?, last_subject=? WHERE id=?`,
-			digest, b.Rows, b.Subjects, b.Invalid, b.Duplicates, b.Last, b.ID)
-		return err
-	})
-	return *b, err
-}
-
-// refuseKnown merges the batch's subject ids into those of the store, in sorted order, and
-// turns the rows whose id was there into rejects, without tasks.
-func (in *Intake) refuseKnown(ctx context.Context, why IntakeReasons) error {
-	var added int64
-	order := `subject_id, id`
-	if !in.unsorted {
-		order = `id` // the same, without sorting: tickets have mostly been exported as they were numbered
-	}
-	err := in.s.inTx(ctx, func(c *sql.Conn) error {
-		res, err := c.ExecContext(context.Background(), `INSERT OR IGNORE INTO subject_ids
- SELECT subject_id, id FROM subjects WHERE id BETWEEN ? AND ? ORDER BY `+order, in.batch.First, in.batch.Last)
-		if err == nil {
-			added, err = res.RowsAffected()
-		}
-		return err
-	})
-	if err != nil || added == in.batch.Last-in.batch.First+1 {
-		return err
-	}
-	// A subject that has been purged is known by its id alone; its row is a duplicate.
-	rows, err := in.s.read.QueryContext(ctx, `SELECT s.id, s.line, s.subject_id, s.content, coalesce(w.content, s.content), coalesce(w.batch, 0)
- FROM subjects s JOIN subject_ids x ON x.subject_id = s.subject_id LEFT JOIN subjects w ON w.id = x.subject
- WHERE s.id BETWEEN ? AND ? AND x.subject <> s.id ORDER BY s.id`, in.batch.First, in.batch.Last)
-	if err != nil {
-		return explain(err)
-	}
-	defer rows.Close()
-	var losers []int64
-	var rejects []Reject
-	flush := func() error {
-		defer func() { losers, rejects = losers[:0], rejects[:0] }()
-		return in.s.inTx(ctx, func(c *sql.Conn) error {
-			for _, id := range losers {
-				if _, err := c.ExecContext(context.Background(), `DELETE FROM tasks WHERE id BETWEEN ?1*1000 AND ?1*1000+999`, id); err != nil {
-					return err
-				}
-				if _, err := c.ExecContext(context.Background(), `DELETE FROM subjects WHERE id=?`, id); err != nil {
-					return err
-				}
-			}
-			return insertRejects(c, in.batch.ID, rejects)
-		})
-	}
-	for rows.Next() {
-		var id, mine, theirs, batch int64
-		var r Reject
-		if err := rows.Scan(&id, &r.Line, &r.SubjectID, &mine, &theirs, &batch); err != nil {
-			return explain(err)
-		}
-		switch {
-		case mine != theirs:
-			r.Reason, r.Message = why.Conflicting, "this subject_id was taken in with other identifiers"
-		case batch == in.batch.ID:
-			r.Reason, r.Message = why.Repeated, "this subject_id stands in the file already"
-		default:
-			r.Duplicate, r.Reason = true, why.AlreadyTakenIn
-			r.Message = "taken in before and purged: whether it was the same row is not known any more"
-			if batch != 0 {
-				r.Message = fmt.Sprintf("taken in with batch %d", batch)
-			}
-		}
-		losers, rejects = append(losers, id), append(rejects, r)
-		if len(losers) == chunk {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return explain(err)
-	}
-	return flush()
-}
-
-// linkSame lets tasks with the same identifier at the same vendor follow the first of
-// them, so that the vendor is asked once.
-func (in *Intake) linkSame(ctx context.Context, same func(a, b Work) bool) error {
-	type link struct{ lead, task int64 }
-	var links []link
-	flush := func() error {
-		defer func() { links = links[:0] }()
-		return in.s.inTx(ctx, func(c *sql.Conn) error {
-			for _, l := range links {
-				if _, err := c.ExecContext(context.Background(), `UPDATE tasks SET follows=?, next_at=NULL WHERE id=?`, l.lead, l.task); err != nil {
-					return err
-				}
-				if _, err := c.ExecContext(context.Background(), `UPDATE tasks SET more=json_set(coalesce(more, '{}'), '$.leads', json('true')) WHERE id=?`, l.lead); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	err := in.same.groups(func(tasks []int64) error {
-		// The most urgent leads: the call is made when the first of them needs it.
-		tasks, err := in.s.byDueDate(ctx, tasks)
-		if err != nil {
-			return err
-		}
-		// Equal digests are almost surely equal identifiers; "almost" is not good enough to
-		// let one person's erasure stand for another's.
-		var leads []Work
-		for _, id := range tasks {
-			w, err := in.s.claim(ctx, sqlClaim+`t.id = ?`, id)
-			if err != nil {
-				return err
-			}
-			if len(w) == 0 {
-				return fmt.Errorf("task %d: %w", id, ErrUnknown)
-			}
-			i := slices.IndexFunc(leads, func(l Work) bool { return same(l, w[0]) })
-			if i < 0 {
-				leads = append(leads, w[0])
-				continue
-			}
-			if links = append(links, link{leads[i].ID, id}); len(links) >= chunk {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil || len(links) == 0 {
-		return err
-	}
-	return flush()
-}
-
-// byDueDate returns those of the tasks that there are (the rows of others were refused),
-// the most urgent first.
-func (s *Store) byDueDate(ctx context.Context, tasks []int64) ([]int64, error) {
-	list, err := json.Marshal(tasks)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := s.read.QueryContext(ctx, `SELECT t.id FROM json_each(?) j CROSS JOIN tasks t ON t.id = j.value ORDER BY t.due_at, t.id`, string(list))
-	if err != nil {
-		return nil, explain(err)
-	}
-	defer rows.Close()
-	sorted := make([]int64, 0, len(tasks))
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, explain(err)
-		}
-		sorted = append(sorted, id)
-	}
-	return sorted, explain(rows.Err())
-}
-
-// Discard drops the batch.
-func (in *Intake) Discard(ctx context.Context) error {
-	err := in.finishLoading()
-	in.same.close()
-	in.batch.Last = in.nextID - 1
-	return errors.Join(err, in.s.discard(context.WithoutCancel(ctx), in.batch))
-}
-
-// discard removes a batch that was not settled, in steps that may be cut short and done
-// again: the batch's row goes last.
-func (s *Store) discard(ctx context.Context, b Batch) error {
-	var last int64
-	if err := s.read.QueryRowContext(ctx, `SELECT coalesce(max(id), 0) FROM subjects`).Scan(&last); err != nil {
-		return explain(err)
-	}
-	last = max(last, b.Last)
-	for first := b.First; first <= last; first += chunk {
-		upto := min(first+chunk-1, last)
-		err := s.inTx(ctx, func(c *sql.Conn) error {
-			if _, err := c.ExecContext(context.Background(), `DELETE FROM tasks WHERE id BETWEEN ?*1000 AND ?*1000+999`, first, upto); err != nil {
-				return err
-			}
-			if _, err := c.ExecContext(context.Background(), `DELETE FROM subject_ids WHERE subject_id IN (SELECT subject_id FROM subjects WHERE id BETWEEN ?1 AND ?2) AND subject BETWEEN ?1 AND ?2`, first, upto); err != nil {
-				return err
-			}
-			_, err := c.ExecContext(context.Background(), `DELETE FROM subjects WHERE id BETWEEN ? AND ?`, first, upto)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return s.inTx(ctx, func(c *sql.Conn) error {
-		if _, err := c.ExecContext(context.Background(), `DELETE FROM rejects WHERE batch=?`, b.ID); err != nil {
-			return err
-		}
-		_, err := c.ExecContext(context.Background(), `DELETE FROM batches WHERE id=?`, b.ID)
-		return err
-	})
 }
 
 // Rejects returns a function that gives the rows that a batch refused, in order, one a

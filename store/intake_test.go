@@ -43,7 +43,7 @@ func TestIntake(t *testing.T) {
 	if _, ok, err := s.FindBatch(ctx, []byte("d")); ok || err != nil {
 		t.Errorf("found before it counts: %v %v", ok, err)
 	}
-	b, err := in.Settle(ctx, []byte("d"), reasons, sameLine, quiet)
+	b, _, err := in.Settle(ctx, []byte("d"), rules)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestKnownSubjectIDs(t *testing.T) {
 		}
 	}
 	var told []Reject
-	two, err := in.Settle(ctx, []byte("two"), reasons, sameLine, func(b Batch) error {
+	two, _, err := in.Settle(ctx, []byte("two"), rules.accepting(func(b Batch) error {
 		if want := [4]int64{4, 1, 2, 1}; b.counts() != want {
 			t.Errorf("to be accepted: %v, want %v", b.counts(), want)
 		}
@@ -122,7 +122,7 @@ func TestKnownSubjectIDs(t *testing.T) {
 			told = append(told, r)
 		}
 		return nil
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,8 +166,8 @@ func TestIntakeCutShort(t *testing.T) {
 	}{
 		{"begun", func(*Intake) error { return nil }},
 		{"loaded", (*Intake).finishLoading},
-		{"known ones refused", func(in *Intake) error { in.batch.Last = in.nextID - 1; return in.refuseKnown(ctx, reasons) }},
-		{"linked", func(in *Intake) error { return in.linkSame(ctx, sameLine) }},
+		{"known ones refused", func(in *Intake) error { in.batch.Last = in.nextID - 1; return in.refuseKnown(ctx, rules) }},
+		{"linked", func(in *Intake) error { return in.linkSame(ctx, rules) }},
 	}
 	for n := range steps {
 		t.Run(steps[n].name, func(t *testing.T) {
@@ -257,7 +257,7 @@ func TestSettleRefused(t *testing.T) {
 	stop := errors.New("strict")
 	for name, settle := range map[string]func(in *Intake) error{
 		"by its reader": func(in *Intake) error {
-			_, err := in.Settle(ctx, []byte("d"), reasons, sameLine, func(Batch) error { return stop })
+			_, _, err := in.Settle(ctx, []byte("d"), rules.accepting(func(Batch) error { return stop }))
 			if !errors.Is(err, stop) {
 				t.Errorf("%v", err)
 			}
@@ -266,13 +266,13 @@ func TestSettleRefused(t *testing.T) {
 		"by the end of the run": func(in *Intake) error {
 			gone, cancel := context.WithCancel(ctx)
 			cancel()
-			_, err := in.Settle(gone, []byte("d"), reasons, sameLine, quiet)
+			_, _, err := in.Settle(gone, []byte("d"), rules)
 			return err
 		},
 		"by a line that is there twice": func(in *Intake) error {
 			in.Reject(Reject{Line: 2, Reason: "r", Message: "m"})
 			in.Reject(Reject{Line: 2, Reason: "r", Message: "m"})
-			_, err := in.Settle(ctx, []byte("d"), reasons, sameLine, quiet)
+			_, _, err := in.Settle(ctx, []byte("d"), rules)
 			return err
 		},
 	} {
@@ -469,7 +469,7 @@ func TestReportOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := in.Settle(ctx, []byte("x"), reasons, sameLine, quiet); err != nil {
+	if _, _, err := in.Settle(ctx, []byte("x"), rules); err != nil {
 		t.Fatal(err)
 	}
 	take(t, s, "second", subject(s, 2, "S-2", "s@example.com", "k", alpha, beta))
@@ -621,7 +621,7 @@ func TestIntakeOfManyParts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b, err := in.Settle(ctx, []byte("many"), reasons, sameLine, quiet)
+	b, _, err := in.Settle(ctx, []byte("many"), rules)
 	if err != nil || b.Subjects != n || b.Rows != n {
 		t.Fatalf("%+v, %v", b, err)
 	}

@@ -174,7 +174,9 @@ func (s *Store) Decide(ctx context.Context, ch Change, d Decision) error {
 }
 
 // DecideAll applies one decision to several tasks and records it for each: all of it or
-// nothing. A task that has moved on (ErrConflict) stops it.
+// nothing. A task that has moved on (ErrConflict) stops it. A decision that ends a task
+// without an outcome at the vendor is about that request: what follows it from a later file
+// is left as it is, for a decision of its own.
 func (s *Store) DecideAll(ctx context.Context, changes []Change, d Decision) error {
 	for i := range changes {
 		if err := changes[i].check(); err != nil {
@@ -189,6 +191,11 @@ func (s *Store) DecideAll(ctx context.Context, changes []Change, d Decision) err
  SELECT ?, ?, ?, ?, id, reason, ? FROM tasks WHERE id = ?`,
 				secs(d.At), d.Who, d.Action, ch.Subject(), nullText(d.Note), ch.ID); err != nil {
 				return err
+			}
+			if ch.Leads && (d.Action == "reject" || d.Action == "close") {
+				if err := leaveBatch(c, ch.ID); err != nil {
+					return err
+				}
 			}
 			if err := c.Raw(func(any) error { return ch.apply(s.w) }); err != nil {
 				return err

@@ -130,6 +130,7 @@ func dropSubjects(c *sql.Conn, ids []int64) (tasks int64, err error) {
  UNION ALL SELECT t.vendor, f.reference FROM json_each(?1) j CROSS JOIN tasks t ON t.id BETWEEN j.value*1000 AND j.value*1000+999 JOIN former_references f ON f.task = t.id)`,
 		`DELETE FROM former_references WHERE task IN (SELECT t.id` + each + `tasks t ON t.id BETWEEN j.value*1000 AND j.value*1000+999)`,
 		`DELETE FROM decisions WHERE subject IN (SELECT value FROM json_each(?))`,
+		`DELETE FROM additions WHERE subject IN (SELECT value FROM json_each(?))`,
 		`UPDATE batches SET purged = purged + g.n FROM (SELECT s.batch, count(*) AS n` + each + `subjects s ON s.id = j.value GROUP BY s.batch) g WHERE g.batch = batches.id`,
 		`DELETE FROM subjects WHERE id IN (SELECT value FROM json_each(?))`,
 		`DELETE FROM tasks WHERE id IN (SELECT t.id` + each + `tasks t ON t.id BETWEEN j.value*1000 AND j.value*1000+999)`, // last: its count is returned

@@ -48,7 +48,7 @@ func purgeStore(t *testing.T) (*env, *Store, PurgeFilter) {
 	if err := in.Subject(row(3, "R-two", "two@example.com")); err != nil {
 		t.Fatal(err)
 	}
-	two, err := in.Settle(ctx, []byte("two"), reasons, sameLine, quiet)
+	two, _, err := in.Settle(ctx, []byte("two"), rules)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestPurgeKeepsFollowers(t *testing.T) {
 func TestPurgeWhileLoading(t *testing.T) {
 	e, s, f := purgeStore(t)
 	mustExec(t, raw(t, e.path), `INSERT INTO batches (name, taken_at, first_subject) VALUES ('x', 0, 100)`)
-	mustExec(t, raw(t, e.path), `INSERT INTO subjects SELECT 100, 3, line, 'R-loading', content, received_at, due_at, shape, sealed FROM subjects WHERE id = 1`)
+	mustExec(t, raw(t, e.path), `INSERT INTO subjects (id, batch, line, subject_id, content, received_at, due_at, shape, sealed) SELECT 100, 3, line, 'R-loading', content, received_at, due_at, shape, sealed FROM subjects WHERE id = 1`)
 	if got, err := s.Purge(ctx, f); got.Subjects != 3 || err != nil {
 		t.Errorf("%+v, %v", got, err)
 	}

@@ -1,9 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"expunge/store/seal"
@@ -24,6 +27,7 @@ type Row struct {
 	Export     *Export // nil where none was asked for
 	Plain      []byte  // the subject's fields, opened
 	Reject     *Reject // nil for a task
+	Unserved   bool    // every task of the subject is skipped
 }
 
 // Filter narrows what is read.
@@ -32,26 +36,36 @@ type Filter struct {
 	Since time.Time // only requests received, and files taken in, since then
 }
 
-// Rows calls fn for every row in report order: batch, line, then the subject's tasks. What
-// fn is given may be kept.
+// Rows calls fn for every row in report order: batch, line, then the subject's tasks by the
+// names of their vendors. An invalid row whose request a later file brought in is not among
+// them. What fn is given may be kept.
 func (s *Store) Rows(ctx context.Context, f Filter, fn func(*Row) error) error {
 	batches, err := s.Batches(ctx)
 	if err != nil {
 		return err
 	}
+	known, err := s.Vendors(ctx)
+	if err != nil {
+		return err
+	}
+	rank := map[int64]int{} // of vendors, by name
+	for i, name := range slices.Sorted(maps.Keys(known)) {
+		rank[known[name].ID] = i
+	}
 	for _, b := range batches {
 		if b.Loading || f.Batch != 0 && b.ID != f.Batch {
 			continue
 		}
-		if err := s.batchRows(ctx, b, f.Since, fn); err != nil {
+		if err := s.batchRows(ctx, b, f.Since, rank, fn); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, fn func(*Row) error) error {
-	rejects := rejectPager{s: s, batch: b.ID}
+func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, rank map[int64]int, fn func(*Row) error) error {
+	// Subjects of later batches have ids above those of this one.
+	rejects := rejectPager{s: s, batch: b.ID, open: true, last: b.Last}
 	if b.TakenAt.Before(since) {
 		rejects.done = true
 	}
@@ -84,23 +98,48 @@ func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, fn func
 			return err
 		}
 		i := 0
-		err = s.eachTask(ctx, ids[0], ids[len(ids)-1], func(t *Task) error {
-			for i < len(ids) && ids[i] < t.Subject() {
+		var tasks []*Task // of one subject
+		flush := func() error {
+			if len(tasks) == 0 {
+				return nil
+			}
+			defer func() { tasks = tasks[:0] }()
+			for i < len(ids) && ids[i] < tasks[0].Subject() {
 				i++
 			}
-			if i == len(ids) || ids[i] != t.Subject() {
+			if i == len(ids) || ids[i] != tasks[0].Subject() {
 				return nil // left out by since
 			}
 			if err := emitRejects(page[i].Line); err != nil {
 				return err
 			}
-			row := page[i]
-			row.Task = t
-			if row.Export, err = exports.of(ctx, t); err != nil {
-				return err
+			// Those that a later file added have the highest ids.
+			slices.SortStableFunc(tasks, func(a, b *Task) int { return cmp.Compare(rank[a.Vendor], rank[b.Vendor]) })
+			unserved := !slices.ContainsFunc(tasks, func(t *Task) bool { return t.State != Skipped })
+			for _, t := range tasks {
+				row := page[i]
+				row.Task, row.Unserved = t, unserved
+				if row.Export, err = exports.of(ctx, t); err != nil {
+					return err
+				}
+				if err := fn(&row); err != nil {
+					return err
+				}
 			}
-			return fn(&row)
+			return nil
+		}
+		err = s.eachTask(ctx, ids[0], ids[len(ids)-1], func(t *Task) error {
+			if len(tasks) > 0 && tasks[0].Subject() != t.Subject() {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+			tasks = append(tasks, t)
+			return nil
 		})
+		if err == nil {
+			err = flush()
+		}
 		if err != nil {
 			return err
 		}
@@ -156,15 +195,20 @@ func (s *Store) eachTask(ctx context.Context, first, last int64, fn func(*Task) 
 type rejectPager struct {
 	s     *Store
 	batch int64
-	line  int
-	page  []Reject
-	done  bool
+	// With open set, invalid rows are left out whose request was taken in later, with an id
+	// above last.
+	open bool
+	last int64
+	line int
+	page []Reject
+	done bool
 }
 
 func (p *rejectPager) peek(ctx context.Context) (*Reject, error) {
 	if len(p.page) == 0 && !p.done {
-		rows, err := p.s.read.QueryContext(ctx, `SELECT line, subject_id, state = 'duplicate', reason, message FROM rejects
- WHERE batch = ? AND line > ? ORDER BY line LIMIT ?`, p.batch, p.line, pageSize)
+		rows, err := p.s.read.QueryContext(ctx, `SELECT line, subject_id, state = 'duplicate', reason, message FROM rejects r
+ WHERE batch = ?1 AND line > ?2 AND NOT (?3 AND state = 'invalid' AND EXISTS (SELECT 1 FROM subject_ids x WHERE x.subject_id = r.subject_id AND x.subject > ?4))
+ ORDER BY line LIMIT ?5`, p.batch, p.line, p.open, p.last, pageSize)
 		if err != nil {
 			return nil, explain(err)
 		}
@@ -248,7 +292,8 @@ func (s *Store) Count(ctx context.Context, b Batch) (BatchCount, error) {
 
 // OpenBatches returns the settled batches with a task that is not settled or an export that
 // has not ended. It notes those without, so that no run looks through ten million finished
-// tasks to find nothing: what is settled stays so.
+// tasks to find nothing: what is settled stays so, until a later file adds to it. The digest of
+// their files goes (see sameRows).
 func (s *Store) OpenBatches(ctx context.Context) ([]Batch, error) {
 	all, err := s.batches(ctx, `WHERE NOT loading AND NOT done`)
 	if err != nil {
@@ -268,7 +313,7 @@ func (s *Store) OpenBatches(ctx context.Context) ([]Batch, error) {
 			continue
 		}
 		if err := s.inTx(ctx, func(c *sql.Conn) error {
-			_, err := c.ExecContext(context.Background(), `UPDATE batches SET done=1 WHERE id=?`, b.ID)
+			_, err := c.ExecContext(context.Background(), `UPDATE batches SET done=1, digest=NULL WHERE id=?`, b.ID)
 			return err
 		}); err != nil {
 			return nil, err

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -284,10 +285,14 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if have > int64(len(files)) {
-		return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, have, len(files))
+	newest, err := goose.NumericComponent(slices.Max(files))
+	if err != nil {
+		return err
 	}
-	if have < int64(len(files)) {
+	if have > newest {
+		return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, have, newest)
+	}
+	if have < newest {
 		return fmt.Errorf("store: the schema is older than this program: the next run brings it up to date")
 	}
 	return nil

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -160,7 +162,48 @@ func twoVendors(t *testing.T, s *Store) (alpha, beta int64) {
 	return known["alpha"].ID, known["beta"].ID
 }
 
-var reasons = IntakeReasons{Repeated: "repeated", Conflicting: "conflicting", AlreadyTakenIn: "already"}
+// rules let no task follow one of an earlier batch: see following.
+var rules = IntakeRules{Repeated: "repeated", Conflicting: "conflicting", AlreadyTakenIn: "already", TasksAdded: "added", TooManyTasks: "too many",
+	Same: sameLine, Digest: func(*Work) (int64, error) { return 0, nil }, Merge: mergeLines, Accept: quiet}
+
+func (r IntakeRules) accepting(accept func(Batch) error) IntakeRules {
+	r.Accept = accept
+	return r
+}
+
+// following are the rules under which tasks follow those of earlier batches.
+func following(s *Store) IntakeRules {
+	r, d := rules, s.Digester()
+	r.Digest = func(w *Work) (int64, error) {
+		for l := range strings.Lines(string(w.Plain)) {
+			if value, ok := strings.CutPrefix(l, fmt.Sprintf("%d=", w.Field)); ok {
+				return d.Sum64("same", fmt.Sprint(w.Vendor), strings.TrimSpace(value)), nil
+			}
+		}
+		return 0, nil
+	}
+	return r
+}
+
+// mergeLines stands in for the merging of a subject's fields: a line that is clear in either
+// is clear.
+func mergeLines(stored, fresh []byte) (merged []byte, same bool, err error) {
+	lines := map[byte]string{}
+	same = true
+	for _, text := range [][]byte{stored, fresh} {
+		for l := range strings.Lines(string(text)) {
+			if had := lines[l[0]]; had == "" || had[1] == '~' {
+				lines[l[0]] = l
+			} else if l[1] == '=' && l != had {
+				same = false
+			}
+		}
+	}
+	for _, bit := range slices.Sorted(maps.Keys(lines)) {
+		merged = append(merged, lines[bit]...)
+	}
+	return merged, same, nil
+}
 
 // sameLine compares the lines of the two subjects that the tasks are about.
 func sameLine(a, b Work) bool {
@@ -208,7 +251,7 @@ func take(t *testing.T, s *Store, digest string, rows ...*NewSubject) Batch {
 			t.Fatal(err)
 		}
 	}
-	b, err := in.Settle(ctx, []byte(digest), reasons, sameLine, quiet)
+	b, _, err := in.Settle(ctx, []byte(digest), rules)
 	if err != nil {
 		t.Fatal(err)
 	}

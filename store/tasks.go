@@ -164,6 +164,8 @@ const (
  (SELECT state, reason, evidence, records, records_after, record_refs, reference, nullif(json_remove(more, '$.leads', '$.approval'), '{}'),
  previewed_at, submitted_at, completed_at, verified_at, closed_at FROM tasks l WHERE l.id = tasks.follows)
  WHERE follows = ?`
+	// What is finished is judged by the due date of its own request.
+	sqlOwnDue    = `UPDATE tasks SET due_at = (SELECT s.due_at FROM subjects s WHERE s.id = tasks.id/1000) WHERE id = ?`
 	sqlGive      = `INSERT INTO given_references VALUES (?,?,?) ON CONFLICT DO NOTHING RETURNING 1`
 	sqlGiven     = `SELECT task FROM given_references WHERE vendor=? AND reference=?`
 	sqlUngive    = `DELETE FROM given_references WHERE vendor=? AND reference=?`
@@ -172,6 +174,8 @@ const (
 	// The fields that the subject's tasks still need: one row per task that is not settled.
 	sqlOpen   = `SELECT v.fields FROM tasks t JOIN vendors v ON v.id = t.vendor WHERE t.id BETWEEN ? AND ? AND ` + sqlUnsettled
 	sqlReseal = `UPDATE subjects SET sealed = ? WHERE id = ?`
+	// Of a subject with no unsettled task nothing is kept that guesses could be tried on.
+	sqlForget = `UPDATE subjects SET sealed = ?1, content = CASE WHEN ?2 THEN content ELSE 0 END WHERE id = ?3`
 )
 
 func (ch Change) check() error {
@@ -234,6 +238,11 @@ func (ch Change) apply(w *writer) error {
 	}
 	if !t.Settled() {
 		return nil
+	}
+	if t.Leads {
+		if _, err := w.each(sqlOwnDue, nil, t.ID); err != nil {
+			return err
+		}
 	}
 	if w.s.exported.Load() {
 		if _, err := w.each(sqlExportEnd, nil, w.s.o.Now().Unix(), t.ID); err != nil {
@@ -338,10 +347,11 @@ func (w *writer) follow(lead int64) ([]int64, error) {
 // errForm says that a column holds what the schema does not allow.
 var errForm = errors.New("a column of the store has another type than it was written with")
 
-// forget drops from the subject's sealed data what no unsettled task of it needs.
+// forget drops from the subject's sealed data what no unsettled task of it needs, and without
+// any the digest of its identifiers.
 func (w *writer) forget(subject int64) error {
 	var keep uint32
-	_, err := w.each(sqlOpen, func(row []driver.Value) error {
+	open, err := w.each(sqlOpen, func(row []driver.Value) error {
 		fields, ok := row[0].(int64)
 		if !ok {
 			return errForm
@@ -365,10 +375,10 @@ func (w *writer) forget(subject int64) error {
 		return err
 	}
 	less, err := w.s.o.Forget(plain, keep)
-	if err != nil || string(less) == string(plain) {
+	if err != nil || open > 0 && string(less) == string(plain) {
 		return err
 	}
-	_, err = w.each(sqlReseal, nil, w.s.box.Seal(nil, less, place), subject)
+	_, err = w.each(sqlForget, nil, w.s.box.Seal(nil, less, place), int64(open), subject)
 	return err
 }
 

@@ -1,11 +1,14 @@
 package vendors
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
@@ -162,6 +165,69 @@ func (v Value) forget(keep FieldSet) (_ Value, ok bool) {
 		return Value{Field: v.Field, Text: Mask(v.Field, v.Text), Masked: true}, true
 	}
 	return Value{}, false
+}
+
+// Merge returns what is to be kept of a subject whose row has come again: each identifier as
+// s has it where s has it in clear, else as fresh has it, and everything else as fresh has it,
+// if it does. same is false where the two show other identifiers; of one that is masked in
+// either, only the masked forms can be compared.
+func (s Subject) Merge(fresh Subject) (merged Subject, same bool) {
+	merged, same = slices.Clone(fresh), true
+	for _, f := range Fields() {
+		if !Identifiers.Has(f) {
+			if !slices.ContainsFunc(fresh, func(v Value) bool { return v.Field == f }) {
+				merged = append(merged, s.values(f)...)
+			}
+			continue
+		}
+		old := s.values(f)
+		n := 0
+		for i := range merged {
+			if merged[i].Field != f {
+				continue
+			}
+			if n == len(old) {
+				return nil, false
+			}
+			same = same && alike(old[n], merged[i])
+			if !old[n].Masked {
+				merged[i] = old[n]
+			}
+			n++
+		}
+		if n < len(old) {
+			return nil, false
+		}
+	}
+	slices.SortStableFunc(merged, func(a, b Value) int { return cmp.Compare(a.Field, b.Field) })
+	return merged, same
+}
+
+func (s Subject) values(f Field) []Value {
+	var all []Value
+	for _, v := range s {
+		if v.Field == f {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// alike reports whether two values of one field can be the same identifier.
+func alike(a, b Value) bool {
+	if !a.Masked && !b.Masked {
+		_, x := Normal(a.Field, a.Text)
+		_, y := Normal(b.Field, b.Text)
+		return x == y
+	}
+	// In spelling, a number differs by what stands between its digits, the rest by case.
+	plain := func(r rune) rune {
+		if isWordRune(r) || r == '@' {
+			return unicode.ToLower(r)
+		}
+		return -1
+	}
+	return strings.Map(plain, a.masked()) == strings.Map(plain, b.masked())
 }
 
 // AppendBinary appends the subject's stored form (which the store seals) to b: for each

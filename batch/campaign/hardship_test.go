@@ -497,7 +497,7 @@ func (s *site) keepInputs(t *testing.T) (size int, restore func()) {
 	}
 }
 
-// pad appends rows about which no vendor is called.
+// pad appends rows about which no vendor is called: they have the key of the first person.
 func (s *site) pad(t *testing.T, n int) {
 	t.Helper()
 	data, err := os.ReadFile(s.path("subjects.csv"))
@@ -511,10 +511,12 @@ func (s *site) pad(t *testing.T, n int) {
 		b.WriteString(strings.TrimSuffix(line, "\n") + ",\n")
 	}
 	columns := strings.Split(head, ",")
+	key := slices.Index(columns, "customer_key")
+	first, _, _ := strings.Cut(rest, "\n")
 	for i := range n {
 		row := make([]string, len(columns)+1)
-		row[0], row[slices.Index(columns, "customer_key")] = fmt.Sprintf("PAD-%d", i), fmt.Sprintf("pad-%08d", i)
-		row[len(columns)] = sim.CustomerGauge
+		row[0], row[key] = fmt.Sprintf("PAD-%d", i), strings.Split(first, ",")[key]
+		row[len(columns)] = sim.Voyado
 		b.WriteString(strings.Join(row, ",") + "\n")
 	}
 	s.write(t, "subjects.csv", b.String())

@@ -79,8 +79,10 @@ func sample(t *testing.T) (*batch.Reporter, []Vendor, Provenance) {
 			t.Fatal(err)
 		}
 	}
-	b, err := in.Settle(ctx, []byte("digest of the file, thirty-two b"), store.IntakeReasons{}, func(_, _ store.Work) bool { return false },
-		func(store.Batch) error { return nil })
+	b, _, err := in.Settle(ctx, []byte("digest of the file, thirty-two b"), store.IntakeRules{
+		Same: func(_, _ store.Work) bool { return false }, Digest: func(*store.Work) (int64, error) { return 0, nil },
+		Accept: func(store.Batch) error { return nil },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,16 @@ type Options struct {
 	Now func() time.Time
 	// Log takes warnings; nil: none.
 	Log *slog.Logger
+}
+
+// Meaning lists what a reading depends on besides the file's bytes.
+func (o *Options) Meaning() []string {
+	parts := append([]string{"region", o.DefaultRegion, "vendors"}, slices.Sorted(slices.Values(o.Vendors))...)
+	parts = append(parts, "columns")
+	for _, column := range slices.Sorted(maps.Keys(o.Columns)) {
+		parts = append(parts, column, o.Columns[column])
+	}
+	return parts
 }
 
 // Row is one good row: one person's request.

@@ -17,12 +17,14 @@ const (
 	BadText            vendors.Reason = "bad_text"
 	BadDate            vendors.Reason = "bad_date"
 	UnknownVendor      vendors.Reason = "unknown_vendor"
+	UnknownRegion      vendors.Reason = "unknown_region"
 	TooManyIdentifiers vendors.Reason = "too_many_identifiers"
 
 	// Found by the store, which knows the rows before this one.
 	RepeatedSubjectID    vendors.Reason = "repeated_subject_id"
 	ConflictingSubjectID vendors.Reason = "conflicting_subject_id"
 	AlreadyTakenIn       vendors.Reason = "already_taken_in"
+	TasksAdded           vendors.Reason = "tasks_added"
 )
 
 // Reasons explains each reason code of this package in a sentence, for the documentation
@@ -33,15 +35,17 @@ var Reasons = map[vendors.Reason]string{
 	NotUTF8:              "the row is not UTF-8 text",
 	MissingSubjectID:     "the row has no subject_id",
 	BadSubjectID:         "the subject_id is too long, holds control characters, or is itself an email address, a telephone number or the person's name",
-	NoIdentifiers:        "the row has no email, telephone, customer key or account number",
+	NoIdentifiers:        "the row has no email, telephone, customer key or account number, or none that a vendor which it is for can use",
 	BadEmail:             "an email is not an address such as name@example.com",
 	BadTelephone:         "a telephone is not a number of 5 to 20 digits",
 	BadIdentifier:        "a key or number is too long or holds characters that cannot be part of it",
 	BadText:              "a name or comment is longer than 4096 bytes or holds control characters",
 	BadDate:              "received_at is not a date such as 2026-11-01 or 2026-11-01T09:30:00Z, or lies in the future or before 2000",
 	UnknownVendor:        "vendors names one that is not configured",
+	UnknownRegion:        "region is that of no configured account",
 	TooManyIdentifiers:   "the row has more than 100 customer keys",
 	RepeatedSubjectID:    "an earlier row of this file has the same subject_id and the same content",
 	ConflictingSubjectID: "an earlier row has the same subject_id with other content",
 	AlreadyTakenIn:       "an earlier file had the same row, or a row with this subject_id that has been purged",
+	TasksAdded:           "an earlier file had the same request, without some of the vendors: their tasks have been added to it",
 }
