@@ -78,7 +78,7 @@ func (noPause) AskedUntil() time.Time  { return time.Time{} }
 func (noPause) Pause(time.Time)        {}
 
 // awaiting opens a store with three people and one vendor that waits for a page.
-func awaiting(t *testing.T, dir string, v *pageVendor) (*store.Store, *batch.Job, store.Batch) {
+func awaiting(t *testing.T, dir string, v *pageVendor) (*store.Store, *batch.Run, store.Batch) {
 	t.Helper()
 	v.opened = make(chan struct{})
 	key := seal.NewKey()
@@ -89,12 +89,14 @@ func awaiting(t *testing.T, dir string, v *pageVendor) (*store.Store, *batch.Job
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	j := &batch.Job{Store: st, Now: time.Now, Log: log, Linger: time.Minute, Lanes: []*batch.Lane{{
-		Name: "page", Vendor: v, Pacer: noPause{}, Concurrency: 1, Retry: vendors.Retry{MaxAttempts: 3, RetryBase: vendors.Duration(time.Second), RetryCap: vendors.Duration(time.Minute)}, PerSecond: 1,
-	}}}
-	if err := j.Prepare(t.Context()); err != nil {
+	j, err := batch.NewRun(t.Context(), &batch.Tasks{Store: st, Now: time.Now, Log: log}, &batch.Lane{
+		Account: batch.AccountOf("page", v, vendors.Rate{PerSecond: 1}), Vendor: v, Pacer: noPause{}, Concurrency: 1,
+		Retry: vendors.Retry{MaxAttempts: 3, RetryBase: vendors.Duration(time.Second), RetryCap: vendors.Duration(time.Minute)},
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
+	j.Linger = time.Minute
 	file := filepath.Join(dir, "people.csv")
 	rows := "subject_id,email,account_number\n"
 	for n := range 3 {

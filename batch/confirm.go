@@ -49,18 +49,18 @@ type ConfirmResult struct {
 // Confirm takes in what people finished by hand: lines of vendor, reference, completed_at
 // and an optional note. It is safe to repeat. A line that names nothing that we submitted
 // is refused and the others are taken.
-func (j *Job) Confirm(ctx context.Context, f *intake.File, who string) ([]ConfirmResult, error) {
-	known, err := j.Store.Vendors(ctx)
+func (t *Tasks) Confirm(ctx context.Context, f *intake.File, who string) ([]ConfirmResult, error) {
+	known, err := t.Store.Vendors(ctx)
 	if err != nil {
 		return nil, err
 	}
-	lines, results, err := readConfirmations(f, known, j.Now())
+	lines, results, err := readConfirmations(f, known, t.Now())
 	if err != nil {
 		return nil, err
 	}
 	done := map[int64]bool{} // a task may be named by each of the references that it had
 	for name, refs := range byVendor(lines) {
-		found, err := j.Store.ByReferences(ctx, known[name].ID, refs)
+		found, err := t.Store.ByReferences(ctx, known[name].ID, refs)
 		if err != nil {
 			return nil, err
 		}
@@ -92,8 +92,8 @@ func (j *Job) Confirm(ctx context.Context, f *intake.File, who string) ([]Confir
 				problem = "confirmed, but not for all of its tasks: " + problem
 			}
 			if len(changes) > 0 {
-				d := store.Decision{At: j.Now(), Who: who, Action: "confirm", Note: words.Note(c.Note, plain(named)...)}
-				if err := j.Store.DecideAll(ctx, changes, d); err != nil {
+				d := store.Decision{At: t.Now(), Who: who, Action: "confirm", Note: words.Note(c.Note, plain(named)...)}
+				if err := t.Store.DecideAll(ctx, changes, d); err != nil {
 					return results, fmt.Errorf("line %d: %w", c.line, err)
 				}
 				for i := range changes {

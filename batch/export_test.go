@@ -47,7 +47,7 @@ func (r *rig) exports(f *fake, mode vendors.ExportMode, old *exporting) *exporti
 		x.x = vendors.Exports{Dir: filepath.Join(r.dir, "exports"), FetchWithin: 7 * 24 * time.Hour, Recipients: []string{officer.Recipient().String()}}
 	}
 	x.x.Mode = mode
-	r.lanes[f.name].Vendor = x
+	r.lanes[f.name].Vendor, r.lanes[f.name].Exports = x, x.x
 	return x
 }
 

@@ -32,7 +32,7 @@ type nearer interface {
 
 // Lane is one vendor account with its work. Lanes do not wait for each other.
 type Lane struct {
-	Name        string
+	*Account
 	Vendor      vendors.Vendor
 	Pacer       Pacer
 	Concurrency int
@@ -44,7 +44,6 @@ type Lane struct {
 	// submitted and that wait for the vendor; in a dry run, those that were looked at.
 	Done, Held, Failed, Accepted, Calls, Errors atomic.Int64
 
-	id     int64
 	policy decide.Policy
 	r      *runner
 	log    *slog.Logger

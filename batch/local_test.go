@@ -17,7 +17,7 @@ import (
 func TestLocalPreviewSaysNothingOfHealth(t *testing.T) {
 	f := jobs("voyado", 1)
 	f.vendor()
-	l := &Lane{Name: f.name, Vendor: fakePoller{f}, breaker: newBreaker(), log: slog.New(slog.DiscardHandler), r: &runner{now: time.Now}}
+	l := &Lane{Account: &Account{Name: f.name}, Vendor: fakePoller{f}, breaker: newBreaker(), log: slog.New(slog.DiscardHandler), r: &runner{now: time.Now}}
 	l.policy = decide.Policy{Traits: f.traits, DryRun: true, Retry: vendors.Retry{MaxAttempts: 4}}
 	l.breaker.failures = 4
 	task := store.Task{State: store.Pending, Ready: true, Reference: "voyado-1", Lost: 1}

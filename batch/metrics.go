@@ -18,20 +18,20 @@ import (
 // Metrics writes the state of the store in Prometheus' text format, for the textfile
 // collector of node_exporter. It holds counts, times and the configured names of vendors,
 // and nothing of any subject. sent are the requests that left in this run, by vendor.
-func (j *Job) Metrics(ctx context.Context, w io.Writer, version string, o StatusOptions, sent map[string]int64) error {
-	st, err := j.Status(ctx, o)
+func (t *Tasks) Metrics(ctx context.Context, w io.Writer, version string, o StatusOptions, sent map[string]int64) error {
+	st, err := t.Status(ctx, o)
 	if err != nil {
 		return err
 	}
-	runs, err := j.Store.CountRuns(ctx)
+	runs, err := t.Store.CountRuns(ctx)
 	if err != nil {
 		return err
 	}
-	good, _, err := j.Store.LastRun(ctx, 0)
+	good, _, err := t.Store.LastRun(ctx, 0)
 	if err != nil {
 		return err
 	}
-	held, err := j.Store.CountHeld(ctx, store.HeldFilter{})
+	held, err := t.Store.CountHeld(ctx, store.HeldFilter{})
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (j *Job) Metrics(ctx context.Context, w io.Writer, version string, o Status
 	}
 
 	gauge("build_info", "Version of the program that wrote these metrics.", "version")(1, version)
-	gauge("metrics_timestamp_seconds", "When these metrics were written.")(float64(j.Now().UnixMilli()) / 1000)
+	gauge("metrics_timestamp_seconds", "When these metrics were written.")(float64(t.Now().UnixMilli()) / 1000)
 
 	ended := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "expunge", Name: "runs_total",
 		Help: "Runs on this store by exit code; none: still running, or killed."}, []string{"exit_code"})
@@ -116,13 +116,13 @@ func (j *Job) Metrics(ctx context.Context, w io.Writer, version string, o Status
 
 // WriteMetrics replaces the file at path with Metrics, for all to read: the collector runs
 // as another user.
-func (j *Job) WriteMetrics(ctx context.Context, path, version string, o StatusOptions, sent map[string]int64) error {
+func (t *Tasks) WriteMetrics(ctx context.Context, path, version string, o StatusOptions, sent map[string]int64) error {
 	f, err := atomicfile.Begin(path, nil)
 	if err != nil {
 		return err
 	}
 	w := bufio.NewWriter(f)
-	if err := errors.Join(j.Metrics(ctx, w, version, o, sent), w.Flush(), f.Chmod(0o644)); err != nil {
+	if err := errors.Join(t.Metrics(ctx, w, version, o, sent), w.Flush(), f.Chmod(0o644)); err != nil {
 		f.Discard()
 		return err
 	}

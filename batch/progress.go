@@ -42,13 +42,13 @@ type sample struct {
 const rateWindow = 10 * time.Second
 
 // NewProgress counts what is open at the start of a run, for the vendors named (none: all).
-func NewProgress(ctx context.Context, j *Job, only []string, requests map[string]func() transport.Stats) (*Progress, error) {
-	p := &Progress{now: j.Now}
-	for _, l := range j.Lanes {
+func NewProgress(ctx context.Context, run *Run, only []string, requests map[string]func() transport.Stats) (*Progress, error) {
+	p := &Progress{now: run.Now}
+	for _, l := range run.Lanes {
 		if len(only) > 0 && !slices.Contains(only, l.Name) {
 			continue
 		}
-		ready, scheduled, err := j.Store.OpenTasks(ctx, l.id)
+		ready, scheduled, err := run.Store.OpenTasks(ctx, l.id)
 		if err != nil {
 			return nil, err
 		}

@@ -55,10 +55,10 @@ voyado-se       31/316 paused h0 f0`,
 func TestSnapshot(t *testing.T) {
 	now := reviewed
 	sent := int64(0)
-	lane := &Lane{Name: "cg"}
+	lane := &Lane{Account: &Account{Name: "cg"}}
 	l := &laneProgress{lane: lane, total: 1000, ready: 900, perTask: 3,
 		requests: func() transport.Stats { return transport.Stats{Sent: sent, Limit: 5, Current: 2.5} }}
-	p := &Progress{now: func() time.Time { return now }, lanes: []*laneProgress{l, {lane: &Lane{}, requests: l.requests, samples: []sample{{}}}}}
+	p := &Progress{now: func() time.Time { return now }, lanes: []*laneProgress{l, {lane: &Lane{Account: &Account{}}, requests: l.requests, samples: []sample{{}}}}}
 	tick := func(seconds int, perSecond int64) {
 		for range seconds {
 			now, sent = now.Add(time.Second), sent+perSecond

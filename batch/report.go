@@ -48,15 +48,14 @@ const reportHeader = "batch,line,subject_id,vendor,identifier_kind,identifier,st
 
 // Reporter writes reports from the store. It calls no vendor.
 type Reporter struct {
-	Store   *store.Store
-	Now     func() time.Time
-	AtRisk  time.Duration            // an open task is at risk this long before it is due
-	Lead    map[string]time.Duration // per vendor: how long an erasure takes there at the least
-	Paces   map[string]Pace          // per vendor, for the time that the work before a task takes; may be nil
-	Filter  store.Filter
-	vendors map[int64]string
-	outlook *Outlook
-	now     time.Time
+	Store    *store.Store
+	Now      func() time.Time
+	AtRisk   time.Duration // an open task is at risk this long before it is due
+	Accounts []*Account    // for how long the work before a task takes, and its erasure
+	Filter   store.Filter
+	vendors  map[int64]string
+	outlook  *Outlook
+	now      time.Time
 
 	// The subject of the row that was filled last.
 	subjectID int64
@@ -69,12 +68,12 @@ func (r *Reporter) prepare(ctx context.Context) error {
 		return err
 	}
 	r.vendors, r.subjectID = map[int64]string{}, 0
-	paces := map[int64]Pace{}
 	for name, v := range known {
 		r.vendors[v.ID] = name
-		if p, ok := r.Paces[name]; ok {
-			paces[v.ID] = p
-		}
+	}
+	paces := map[int64]Pace{}
+	for _, a := range r.Accounts {
+		paces[known[a.Name].ID] = a.pace()
 	}
 	r.now = r.Now()
 	var counts []store.Standing
@@ -170,28 +169,9 @@ func (r *Reporter) fill(out *ReportRow, row *store.Row) (err error) {
 	out.Reference = t.Reference
 	out.Attempts = strconv.Itoa(t.Attempts)
 	out.ReceivedAt, out.DueAt = timeText(row.ReceivedAt), timeText(row.DueAt)
-	out.DueStatus = DueStatus(t.State, row.DueAt, t.CompletedAt, r.now, max(r.outlook.risk(t.Vendor, row.DueAt), r.Lead[out.Vendor]))
+	out.DueStatus = DueStatus(t.State, row.DueAt, t.CompletedAt, r.now, r.outlook.risk(t.Vendor, row.DueAt))
 	out.SubmittedAt, out.CompletedAt, out.VerifiedAt = timeText(t.SubmittedAt), timeText(t.CompletedAt), timeText(t.VerifiedAt)
 	return nil
-}
-
-// DueStatus tells how a task stands against its due date: open, at_risk (open, and due
-// within the given time), overdue, met, missed. A failed task is not an answer to the
-// request: it stays open until its due date passes.
-func DueStatus(s store.State, due, completed, now time.Time, risk time.Duration) string {
-	if s.Final() && s != store.Failed {
-		if completed.After(due) {
-			return "missed"
-		}
-		return "met"
-	}
-	switch {
-	case now.After(due):
-		return "overdue"
-	case now.Add(risk).After(due):
-		return "at_risk"
-	}
-	return "open"
 }
 
 func countText(c store.Count) string {

@@ -47,8 +47,8 @@ const reviewPage = 1000
 
 // Held calls fn for held tasks: the limit most urgent ones, or with 0 all of them, in the
 // order of the input. It calls no vendor.
-func (j *Job) Held(ctx context.Context, sel Selection, limit int, fn func(*HeldTask) error) error {
-	known, err := j.Store.Vendors(ctx)
+func (t *Tasks) Held(ctx context.Context, sel Selection, limit int, fn func(*HeldTask) error) error {
+	known, err := t.Store.Vendors(ctx)
 	if err != nil {
 		return err
 	}
@@ -56,10 +56,9 @@ func (j *Job) Held(ctx context.Context, sel Selection, limit int, fn func(*HeldT
 	for name, v := range known {
 		names[v.ID] = name
 	}
-	traits := j.traits()
 	each := func(page []store.Work) error {
 		for i := range page {
-			h, err := heldTask(&page[i], names, traits)
+			h, err := t.heldTask(&page[i], names)
 			if err != nil {
 				return err
 			}
@@ -70,14 +69,14 @@ func (j *Job) Held(ctx context.Context, sel Selection, limit int, fn func(*HeldT
 		return nil
 	}
 	if limit > 0 {
-		page, err := j.Store.Held(ctx, sel.filter(), limit)
+		page, err := t.Store.Held(ctx, sel.filter(), limit)
 		if err != nil {
 			return err
 		}
 		return each(page)
 	}
 	for after := int64(0); ; {
-		page, err := j.Store.HeldAfter(ctx, sel.filter(), after, reviewPage)
+		page, err := t.Store.HeldAfter(ctx, sel.filter(), after, reviewPage)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -88,7 +87,7 @@ func (j *Job) Held(ctx context.Context, sel Selection, limit int, fn func(*HeldT
 	}
 }
 
-func heldTask(w *store.Work, names map[int64]string, traits map[int64]vendors.Traits) (*HeldTask, error) {
+func (t *Tasks) heldTask(w *store.Work, names map[int64]string) (*HeldTask, error) {
 	s, err := vendors.ParseSubject(w.Plain)
 	if err != nil {
 		return nil, fmt.Errorf("task %d: %w", w.ID, err)
@@ -107,22 +106,12 @@ func heldTask(w *store.Work, names map[int64]string, traits map[int64]vendors.Tr
 	if h.RecordRefs == nil {
 		h.RecordRefs = []string{}
 	}
-	if tr, ok := traits[w.Vendor]; ok {
-		_, h.Approve = decide.Approve(w.Task, tr, time.Time{})
+	if a := t.account(w.Vendor); a != nil {
+		_, h.Approve = decide.Approve(w.Task, a.Traits, time.Time{})
 	} else {
 		h.Approve = "not possible: the config has no such vendor"
 	}
 	return h, nil
-}
-
-func (j *Job) traits() map[int64]vendors.Traits {
-	all := map[int64]vendors.Traits{}
-	for _, l := range j.Lanes {
-		if l.id != 0 {
-			all[l.id] = l.Vendor.Traits()
-		}
-	}
-	return all
 }
 
 // Errors of Review, each about a selection.
@@ -139,27 +128,26 @@ var (
 // Review records a person's decision about held tasks, and returns how many it was. With
 // IDs, nothing is decided if one of them cannot be; a task that follows another stands for
 // that one.
-func (j *Job) Review(ctx context.Context, sel Selection, approved bool, d store.Decision) (int, error) {
+func (t *Tasks) Review(ctx context.Context, sel Selection, approved bool, d store.Decision) (int, error) {
 	d.Action = "reject"
 	note := d.Note
 	if approved {
 		d.Action = "approve"
 	}
-	traits := j.traits()
 	decide := func(page []store.Work) error {
 		changes := make([]store.Change, 0, len(page))
 		for i := range page {
-			t, err := j.decision(&page[i], traits, approved)
+			t, err := t.decision(&page[i], approved)
 			if err != nil {
 				return err
 			}
 			changes = append(changes, store.Change{From: store.Held, Task: t})
 		}
 		d.Note = words.Note(note, plain(page)...)
-		return j.Store.DecideAll(ctx, changes, d)
+		return t.Store.DecideAll(ctx, changes, d)
 	}
 	if len(sel.IDs) > 0 {
-		page, err := j.byID(ctx, sel.IDs)
+		page, err := t.byID(ctx, sel.IDs)
 		if err != nil {
 			return 0, err
 		}
@@ -167,7 +155,7 @@ func (j *Job) Review(ctx context.Context, sel Selection, approved bool, d store.
 	}
 	n := 0
 	for after := int64(0); ; {
-		page, err := j.Store.HeldAfter(ctx, sel.filter(), after, reviewPage)
+		page, err := t.Store.HeldAfter(ctx, sel.filter(), after, reviewPage)
 		if err != nil || len(page) == 0 {
 			return n, err
 		}
@@ -182,17 +170,17 @@ func (j *Job) Review(ctx context.Context, sel Selection, approved bool, d store.
 // Accepted records a person's word that the uncertain submission of a held task did arrive,
 // and under which reference. Nothing is sent: the task waits for a confirmation. No error
 // quotes the reference, which may be anything that somebody typed.
-func (j *Job) Accepted(ctx context.Context, id int64, reference string, d store.Decision) error {
-	page, err := j.byID(ctx, []int64{id})
+func (t *Tasks) Accepted(ctx context.Context, id int64, reference string, d store.Decision) error {
+	page, err := t.byID(ctx, []int64{id})
 	if err != nil {
 		return err
 	}
 	w := &page[0]
-	tr, ok := j.traits()[w.Vendor]
+	a := t.account(w.Vendor)
 	switch {
-	case !ok:
+	case a == nil:
 		return fmt.Errorf("task %d %w", w.ID, ErrNoVendor)
-	case vendors.Reason(w.Reason) != decide.UncertainSubmission || tr.Completion != vendors.ByPerson:
+	case vendors.Reason(w.Reason) != decide.UncertainSubmission || a.Completion != vendors.ByPerson:
 		return fmt.Errorf("task %d %w", w.ID, ErrNotUncertain)
 	}
 	s, err := vendors.ParseSubject(w.Plain)
@@ -204,7 +192,7 @@ func (j *Job) Accepted(ctx context.Context, id int64, reference string, d store.
 	}
 	// One confirmation would stand for two people. A vendor may answer so; a person who says
 	// it has more likely mistaken another's request for this one.
-	taken, err := j.Store.ByReferences(ctx, w.Vendor, []string{reference})
+	taken, err := t.Store.ByReferences(ctx, w.Vendor, []string{reference})
 	if err != nil {
 		return err
 	}
@@ -214,18 +202,18 @@ func (j *Job) Accepted(ctx context.Context, id int64, reference string, d store.
 		}
 	}
 	d.Action, d.Note = "approve", words.Note(d.Note, w.Plain)
-	return j.Store.Decide(ctx, store.Change{From: store.Held, Task: decide.Accepted(w.Task, tr, reference, j.Now())}, d)
+	return t.Store.Decide(ctx, store.Change{From: store.Held, Task: decide.Accepted(w.Task, a.Traits, reference, t.Now())}, d)
 }
 
 // byID returns the tasks that the ids stand for, each once. The error names every id that
 // stands for none.
-func (j *Job) byID(ctx context.Context, ids []int64) ([]store.Work, error) {
+func (t *Tasks) byID(ctx context.Context, ids []int64) ([]store.Work, error) {
 	var page []store.Work
 	var problems []error
 	for _, id := range ids {
-		w, err := j.Store.TaskByID(ctx, id)
+		w, err := t.Store.TaskByID(ctx, id)
 		if err == nil && w.Follow != 0 {
-			w, err = j.Store.TaskByID(ctx, w.Follow)
+			w, err = t.Store.TaskByID(ctx, w.Follow)
 		}
 		switch {
 		case errors.Is(err, store.ErrUnknown):
@@ -241,12 +229,12 @@ func (j *Job) byID(ctx context.Context, ids []int64) ([]store.Work, error) {
 	return page, errors.Join(problems...)
 }
 
-func (j *Job) decision(w *store.Work, traits map[int64]vendors.Traits, approved bool) (store.Task, error) {
+func (t *Tasks) decision(w *store.Work, approved bool) (store.Task, error) {
 	if !approved {
-		return decide.Reject(w.Task, j.Now()), nil
+		return decide.Reject(w.Task, t.Now()), nil
 	}
-	tr, ok := traits[w.Vendor]
-	if !ok {
+	a := t.account(w.Vendor)
+	if a == nil {
 		return store.Task{}, fmt.Errorf("task %d %w", w.ID, ErrNoVendor)
 	}
 	s, err := vendors.ParseSubject(w.Plain)
@@ -256,8 +244,8 @@ func (j *Job) decision(w *store.Work, traits map[int64]vendors.Traits, approved 
 	if s.At(vendors.Ref{Field: vendors.Field(w.Field), Nth: w.Nth}) == "" {
 		return store.Task{}, fmt.Errorf("task %d %w", w.ID, ErrForgotten)
 	}
-	t, _ := decide.Approve(w.Task, tr, j.Now())
-	return t, nil
+	approvedTask, _ := decide.Approve(w.Task, a.Traits, t.Now())
+	return approvedTask, nil
 }
 
 // plain is what the store holds of the people whom the tasks are about.

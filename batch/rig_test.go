@@ -38,14 +38,14 @@ var (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is a job on a real store with made-up vendors. It lives in a synctest bubble, whose
+// rig is a run on a real store with made-up vendors. It lives in a synctest bubble, whose
 // clock it goes by: waits of days take no time.
 type rig struct {
 	t     *testing.T
 	dir   string
 	key   seal.Key
 	st    *store.Store
-	job   *Job
+	job   *Run
 	lanes map[string]*Lane
 	batch store.Batch
 	log   bytes.Buffer
@@ -83,21 +83,24 @@ func (r *rig) close() {
 	}
 }
 
-// use makes a job of the vendors, as a new process would.
+// use makes a run of the vendors, as a new process would.
 func (r *rig) use(vs ...*fake) {
 	r.t.Helper()
 	log := slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	r.job = &Job{Store: r.st, Linger: time.Minute, Now: time.Now, Log: log}
 	r.lanes = map[string]*Lane{}
+	var all []*Lane
 	for _, v := range vs {
 		v.rig = r
-		l := &Lane{Name: v.name, Vendor: v.vendor(), Pacer: &v.pacer, Concurrency: 2, Retry: vendors.Retry{MaxAttempts: 4, RetryBase: vendors.Duration(time.Second), RetryCap: vendors.Duration(10 * time.Second)}, PerSecond: 5}
+		l := &Lane{Account: AccountOf(v.name, v.vendor(), vendors.Rate{PerSecond: 5}), Vendor: v.vendor(), Pacer: &v.pacer, Concurrency: 2,
+			Retry: vendors.Retry{MaxAttempts: 4, RetryBase: vendors.Duration(time.Second), RetryCap: vendors.Duration(10 * time.Second)}}
 		r.lanes[v.name] = l
-		r.job.Lanes = append(r.job.Lanes, l)
+		all = append(all, l)
 	}
-	if err := r.job.Prepare(context.Background()); err != nil {
+	var err error
+	if r.job, err = NewRun(context.Background(), &Tasks{Store: r.st, Now: time.Now, Log: log}, all...); err != nil {
 		r.t.Fatal(err)
 	}
+	r.job.Linger = time.Minute
 }
 
 // restart closes the store and opens it again, with the vendors that there were.

@@ -13,111 +13,6 @@ import (
 	"expunge/vendors"
 )
 
-// Pace is how fast a vendor's work goes, for estimates.
-type Pace struct {
-	Traits    vendors.Traits
-	PerSecond float64 // calls, a daily limit included; 0: not known
-}
-
-// calls is how many calls a task in this state is likely to need to its end. What waits on
-// people needs none.
-func (p Pace) calls(s store.State) float64 {
-	if s.Final() || s == store.Held {
-		return 0
-	}
-	switch p.Traits.Completion {
-	case vendors.ByPreview: // preview, submit, verify
-		switch s {
-		case store.Verifying:
-			return 1
-		case store.Previewed:
-			return 2
-		}
-		return 3
-	case vendors.ByPoll:
-		polls := 1.0
-		if p.Traits.PollEvery > 0 {
-			polls += math.Floor(max(0, p.Traits.LeadTime-p.Traits.FirstPoll).Hours() / p.Traits.PollEvery.Hours())
-		}
-		if s == store.Waiting {
-			return polls
-		}
-		return 1 + polls
-	case vendors.ByPerson:
-		if s == store.Waiting {
-			return 0
-		}
-		return 1
-	}
-	return 1
-}
-
-// takes is how long calls take at this pace.
-func (p Pace) takes(calls float64) time.Duration {
-	if p.PerSecond <= 0 {
-		return 0
-	}
-	return time.Duration(min(calls/p.PerSecond, 100*365*24*3600) * float64(time.Second))
-}
-
-// Paces are the paces of the configured vendors, by name.
-func (j *Job) Paces() map[string]Pace {
-	all := map[string]Pace{}
-	for _, l := range j.Lanes {
-		all[l.Name] = l.pace()
-	}
-	return all
-}
-
-func (l *Lane) pace() Pace {
-	p := Pace{Traits: l.Vendor.Traits(), PerSecond: l.PerSecond}
-	if daily := float64(l.PerDay) / (24 * 3600); l.PerDay > 0 && daily < p.PerSecond {
-		p.PerSecond = daily
-	}
-	return p
-}
-
-// Outlook says how long before its due date a task is at risk: at_risk, or longer where
-// the vendor needs longer, that is its lead time and the work that comes first. Work is
-// done in the order of due dates, so what is due later does not count.
-type Outlook struct {
-	least  time.Duration
-	lead   map[int64]time.Duration
-	queues map[int64]map[int64]time.Duration // by vendor and due day (Unix seconds)
-}
-
-// newOutlook is made from counts in the order of Standing.
-func newOutlook(counts []store.Standing, paces map[int64]Pace, least time.Duration) *Outlook {
-	o := &Outlook{least: least, lead: map[int64]time.Duration{}, queues: map[int64]map[int64]time.Duration{}}
-	for id, p := range paces {
-		o.lead[id] = p.Traits.LeadTime
-		calls := map[int64]float64{}
-		for _, c := range counts {
-			if c.Vendor == id {
-				calls[c.Day.Unix()] += p.calls(c.State) * float64(c.Own)
-			}
-		}
-		days := make([]int64, 0, len(calls))
-		for d := range calls {
-			days = append(days, d)
-		}
-		slices.Sort(days)
-		queue, sum := map[int64]time.Duration{}, 0.0
-		for _, d := range days {
-			sum += calls[d]
-			queue[d] = p.takes(sum)
-		}
-		o.queues[id] = queue
-	}
-	return o
-}
-
-// risk is how long before this due date a task of the vendor is at risk.
-func (o *Outlook) risk(vendor int64, due time.Time) time.Duration {
-	day := due.UTC().Truncate(24 * time.Hour).Unix()
-	return max(o.least, o.lead[vendor]+o.queues[vendor][day])
-}
-
 // Status is where everything stands. The JSON keys are stable: users parse them.
 type Status struct {
 	At       time.Time      `json:"at"`
@@ -209,25 +104,20 @@ const maxExtended = 100
 
 // Status reads where everything stands. It writes nothing and needs no lock, so it can be
 // used during a run.
-func (j *Job) Status(ctx context.Context, o StatusOptions) (*Status, error) {
-	now := j.Now().UTC()
+func (t *Tasks) Status(ctx context.Context, o StatusOptions) (*Status, error) {
+	now := t.Now().UTC()
 	s := &Status{At: now.Truncate(time.Second), Needs: []Need{}, Batches: []BatchStatus{}, Extended: []Extended{}, Vendors: []VendorStatus{}}
-	known, err := j.Store.Vendors(ctx)
+	known, err := t.Store.Vendors(ctx)
 	if err != nil {
 		return nil, err
 	}
-	counts, err := j.Store.Standing(ctx, now, now.Add(-o.ConfirmAfter))
+	counts, err := t.Store.Standing(ctx, now, now.Add(-o.ConfirmAfter))
 	if err != nil {
 		return nil, err
 	}
-	paces := map[int64]Pace{}
-	for _, l := range j.Lanes {
-		if l.id != 0 {
-			paces[l.id] = l.pace()
-		}
-	}
+	paces := t.paces()
 	outlook := newOutlook(counts, paces, o.AtRisk)
-	exports, err := j.Exports(ctx, 0)
+	exports, err := t.Exports(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -240,13 +130,13 @@ func (j *Job) Status(ctx context.Context, o StatusOptions) (*Status, error) {
 		}
 	}
 	slices.SortFunc(s.Vendors, func(a, b VendorStatus) int { return cmp.Compare(a.Vendor, b.Vendor) })
-	if err := j.statusOldest(ctx, s, known, outlook); err != nil {
+	if err := t.statusOldest(ctx, s, known, outlook); err != nil {
 		return nil, err
 	}
-	if err := j.statusRest(ctx, s); err != nil {
+	if err := t.statusRest(ctx, s); err != nil {
 		return nil, err
 	}
-	return s, j.statusNeeds(ctx, s, o.ConfirmAfter)
+	return s, t.statusNeeds(ctx, s, o.ConfirmAfter)
 }
 
 func vendorStatus(v store.Vendor, p Pace, counts []store.Standing, outlook *Outlook, now time.Time) VendorStatus {
@@ -310,7 +200,7 @@ func optional(t time.Time) *time.Time {
 	return &t
 }
 
-func (j *Job) statusOldest(ctx context.Context, s *Status, known map[string]store.Vendor, outlook *Outlook) error {
+func (t *Tasks) statusOldest(ctx context.Context, s *Status, known map[string]store.Vendor, outlook *Outlook) error {
 	var first *VendorStatus
 	for i := range s.Vendors {
 		if v := &s.Vendors[i]; v.Due != nil && (first == nil || v.Due.Before(*first.Due)) {
@@ -320,7 +210,7 @@ func (j *Job) statusOldest(ctx context.Context, s *Status, known map[string]stor
 	if first == nil {
 		return nil
 	}
-	r, ok, err := j.Store.OpenRequest(ctx, *first.Due)
+	r, ok, err := t.Store.OpenRequest(ctx, *first.Due)
 	if err != nil || !ok {
 		return err
 	}
@@ -329,8 +219,8 @@ func (j *Job) statusOldest(ctx context.Context, s *Status, known map[string]stor
 	return nil
 }
 
-func (j *Job) statusRest(ctx context.Context, s *Status) error {
-	batches, err := j.Store.Batches(ctx)
+func (t *Tasks) statusRest(ctx context.Context, s *Status) error {
+	batches, err := t.Store.Batches(ctx)
 	if err != nil {
 		return err
 	}
@@ -338,14 +228,14 @@ func (j *Job) statusRest(ctx context.Context, s *Status) error {
 		s.Batches = append(s.Batches, BatchStatus{ID: b.ID, Name: b.Name, TakenAt: b.TakenAt, CutShort: b.Loading, Rows: b.Rows,
 			Subjects: b.Subjects, Invalid: b.Invalid, Duplicates: b.Duplicates})
 	}
-	extended, err := j.Store.Extensions(ctx, maxExtended)
+	extended, err := t.Store.Extensions(ctx, maxExtended)
 	if err != nil {
 		return err
 	}
 	for _, x := range extended {
 		s.Extended = append(s.Extended, Extended{SubjectID: x.SubjectID, ReceivedAt: x.ReceivedAt, Until: x.Until, At: x.At, Who: x.Who, Reason: x.Note})
 	}
-	r, ok, err := j.Store.LastRun(ctx)
+	r, ok, err := t.Store.LastRun(ctx)
 	if err != nil || !ok {
 		return err
 	}
@@ -357,8 +247,8 @@ func (j *Job) statusRest(ctx context.Context, s *Status) error {
 }
 
 // statusNeeds lists what waits for a person.
-func (j *Job) statusNeeds(ctx context.Context, s *Status, confirmAfter time.Duration) error {
-	held, err := j.Store.CountHeld(ctx, store.HeldFilter{})
+func (t *Tasks) statusNeeds(ctx context.Context, s *Status, confirmAfter time.Duration) error {
+	held, err := t.Store.CountHeld(ctx, store.HeldFilter{})
 	if err != nil {
 		return err
 	}
@@ -447,26 +337,20 @@ func (s *ExportStatus) String() string {
 	return text
 }
 
-// fetchWithin is for how long the results of a configured vendor can be fetched.
-func (j *Job) fetchWithin(vendor string) time.Duration {
-	for _, l := range j.Lanes {
-		if x, ok := l.Vendor.(vendors.Exporter); ok && l.Name == vendor {
-			return x.Exports().FetchWithin
-		}
-	}
-	return 0
-}
-
 // Exports is where the exports of a batch stand, by vendor; 0 is all batches.
-func (j *Job) Exports(ctx context.Context, batch int64) (map[string]*ExportStatus, error) {
-	tallies, err := j.Store.ExportTally(ctx, batch)
+func (t *Tasks) Exports(ctx context.Context, batch int64) (map[string]*ExportStatus, error) {
+	tallies, err := t.Store.ExportTally(ctx, batch)
 	if err != nil {
 		return nil, err
 	}
+	within := map[string]time.Duration{}
+	for _, a := range t.Accounts {
+		within[a.Name] = a.Exports.FetchWithin
+	}
 	all := map[string]*ExportStatus{}
-	for _, t := range tallies {
-		if all[t.Vendor] == nil {
-			all[t.Vendor] = exportStatus(tallies, t.Vendor, j.fetchWithin(t.Vendor))
+	for _, tally := range tallies {
+		if all[tally.Vendor] == nil {
+			all[tally.Vendor] = exportStatus(tallies, tally.Vendor, within[tally.Vendor])
 		}
 	}
 	return all, nil

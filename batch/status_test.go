@@ -76,8 +76,8 @@ func TestPace(t *testing.T) {
 			}
 		}
 	}
-	l := &Lane{Vendor: idle{}, PerSecond: 5, PerDay: 24 * 3600}
-	if got := l.pace().PerSecond; got != 1 {
+	a := AccountOf("idle", idle{}, vendors.Rate{PerSecond: 5, PerDay: 24 * 3600})
+	if got := a.pace().PerSecond; got != 1 {
 		t.Errorf("5/s and 86400/d are %v/s, want 1", got)
 	}
 }
@@ -102,7 +102,7 @@ func (unhurried) Pause(time.Time)        {}
 
 // statusJob is a store with a batch of three people at a vendor: one is ready, one is held,
 // one is finished.
-func statusJob(t *testing.T) (*Job, func(time.Duration)) {
+func statusJob(t *testing.T) (*Run, func(time.Duration)) {
 	t.Helper()
 	now := reviewed
 	key := seal.NewKey()
@@ -117,9 +117,9 @@ func statusJob(t *testing.T) (*Job, func(time.Duration)) {
 			t.Error(err)
 		}
 	})
-	j := &Job{Store: st, Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
-		Lanes: []*Lane{{Name: "idle", Vendor: idle{}, Pacer: unhurried{}, PerSecond: 2}}}
-	if err := j.Prepare(t.Context()); err != nil {
+	j, err := NewRun(t.Context(), &Tasks{Store: st, Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler)},
+		&Lane{Account: AccountOf("idle", idle{}, vendors.Rate{PerSecond: 2}), Vendor: idle{}, Pacer: unhurried{}})
+	if err != nil {
 		t.Fatal(err)
 	}
 	input := filepath.Join(dir, "subjects.csv")

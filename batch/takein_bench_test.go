@@ -25,8 +25,8 @@ import (
 
 const benchRows = 100_000
 
-// benchStore opens a new store with a job of the three real vendors on it.
-func benchStore(b *testing.B) (*store.Store, *Job) {
+// benchStore opens a new store with a run of the three real vendors on it.
+func benchStore(b *testing.B) (*store.Store, *Run) {
 	b.Helper()
 	key := seal.NewKey()
 	st, err := store.Open(b.Context(), filepath.Join(b.TempDir(), "expunge.db"), store.Options{
@@ -36,7 +36,7 @@ func benchStore(b *testing.B) (*store.Store, *Job) {
 		b.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	j := &Job{Store: st, Now: time.Now, Log: log}
+	var lanes []*Lane
 	for _, k := range []vendors.Kind{customergauge.Kind, voyado.Kind, acqueon.Kind} {
 		c := k.New()
 		switch c := c.(type) {
@@ -52,9 +52,10 @@ func benchStore(b *testing.B) (*store.Store, *Job) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		j.Lanes = append(j.Lanes, &Lane{Name: k.Name, Vendor: v, Pacer: limiter})
+		lanes = append(lanes, &Lane{Account: AccountOf(k.Name, v, vendors.Rate{}), Vendor: v, Pacer: limiter})
 	}
-	if err := j.Prepare(b.Context()); err != nil {
+	j, err := NewRun(b.Context(), &Tasks{Store: st, Now: time.Now, Log: log}, lanes...)
+	if err != nil {
 		b.Fatal(err)
 	}
 	return st, j
@@ -83,7 +84,7 @@ func benchPeople(b *testing.B) string {
 	return path
 }
 
-func takeIn(b *testing.B, st *store.Store, j *Job, file string) store.Batch {
+func takeIn(b *testing.B, st *store.Store, j *Run, file string) store.Batch {
 	b.Helper()
 	var names []string
 	for _, l := range j.Lanes {

@@ -397,14 +397,3 @@ func (l *Lane) openExports(ctx context.Context) error {
 	l.queues = append(l.queues, exportsOf{l})
 	return nil
 }
-
-// CheckExports finds out, without asking anybody, whether the lane's exports could be
-// kept; on is false where it is to make none.
-func (l *Lane) CheckExports() (dir string, on bool, err error) {
-	v, ok := l.Vendor.(vendors.Exporter)
-	if !ok || v.Exports().Mode == vendors.NoExport {
-		return "", false, nil
-	}
-	x := v.Exports()
-	return x.Dir, true, exports.Check(x.Dir, x.Recipients)
-}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -198,5 +200,22 @@ func TestErrors(t *testing.T) {
 	if c.Shared() != &c || c.Kind != "x" || c.Rate.PerSecond != 5 || c.MaxAttempts != 8 || c.Concurrency != 4 ||
 		time.Duration(c.Timeout) != 30*time.Second || time.Duration(c.RetryBase) != 2*time.Second || time.Duration(c.RetryCap) != time.Hour {
 		t.Errorf("the defaults of DESIGN.md: %+v", c)
+	}
+}
+
+// TestOffline: a vendor that is opened to tell what it is cannot call anybody.
+func TestOffline(t *testing.T) {
+	req, err := http.NewRequest(http.MethodGet, "http://127.0.0.1:1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o Offline
+	_, do := o.Do(t.Context(), "op", req)
+	_, stream := o.Stream(t.Context(), "op", req, io.Discard, 1)
+	_, client := o.HTTPClient("op").Do(req)
+	for name, err := range map[string]error{"do": do, "stream": stream, "wait": o.Wait(t.Context(), "op"), "client": client} {
+		if !errors.Is(err, ErrNotSent) || !errors.Is(err, ErrStopped) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -52,7 +52,7 @@ func (i *inside) run(t *testing.T) {
 		}
 	}()
 	log := slog.New(slog.DiscardHandler)
-	job := &batch.Job{Store: st, Linger: cfg.Linger, Now: i.now, Log: log}
+	var lanes []*batch.Lane
 	for _, vc := range cfg.Vendors {
 		c := vc.Config.Shared()
 		limiter := transport.NewLimiter(transport.LimiterOptions{Rate: c.Rate, Burst: c.Burst})
@@ -62,20 +62,21 @@ func (i *inside) run(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		job.Lanes = append(job.Lanes, &batch.Lane{Name: vc.Name, Vendor: v, Pacer: limiter, Concurrency: c.Concurrency, Retry: c.Retry,
-			PerSecond: c.Rate.PerSecond})
+		lanes = append(lanes, &batch.Lane{Account: batch.AccountOf(vc.Name, v, c.Rate), Vendor: v, Pacer: limiter, Concurrency: c.Concurrency, Retry: c.Retry})
 	}
-	if err := job.Prepare(ctx); err != nil {
+	run, err := batch.NewRun(ctx, &batch.Tasks{Store: st, Now: i.now, Log: log}, lanes...)
+	if err != nil {
 		t.Fatal(err)
 	}
+	run.Linger = cfg.Linger
 	in := batch.Input{Path: i.path("subjects.csv"), Reading: intake.Options{Now: i.now, Log: log}, Deadline: cfg.Deadline.From, Log: log}
 	for _, v := range cfg.Vendors {
 		in.Reading.Vendors = append(in.Reading.Vendors, v.Name)
 	}
-	if _, _, err := batch.TakeIn(ctx, st, job.Lanes, in); err != nil {
+	if _, _, err := batch.TakeIn(ctx, st, run.Lanes, in); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := job.Work(ctx, batch.WorkOptions{}); err != nil {
+	if _, err := run.Work(ctx, batch.WorkOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	batches, err := st.Batches(ctx)
@@ -83,7 +84,7 @@ func (i *inside) run(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, b := range batches {
-		if _, err := job.ControlTotals(ctx, b); err != nil {
+		if _, err := run.ControlTotals(ctx, b); err != nil {
 			t.Error(err)
 		}
 	}

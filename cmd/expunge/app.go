@@ -163,21 +163,63 @@ func (a *app) storeOptions(cfg *config.Config, readOnly, existing bool) store.Op
 	return store.Options{Key: a.key(cfg), ReadOnly: readOnly, Existing: existing, Now: time.Now, Forget: batch.Forget}
 }
 
-// session is an open store with the configured vendors.
+// session is an open store with what is known of the configured vendors.
 type session struct {
-	cfg        *config.Config
-	log        *slog.Logger
-	store      *store.Store
-	job        *batch.Job
+	cfg   *config.Config
+	log   *slog.Logger
+	store *store.Store
+	tasks *batch.Tasks
+
+	// Where vendors are called.
+	run        *batch.Run
 	vendors    map[string]vendors.Vendor
 	limiters   map[string]*transport.Limiter
 	transports []*transport.Transport
 }
 
-// open makes the vendors and, with a store, the job on it.
+// withStore runs fn on the open store. No vendor can be called.
+func (a *app) withStore(ctx context.Context, readOnly bool, fn func(*session) error) (err error) {
+	log := a.logger()
+	cfg, err := a.loadConfig(log)
+	if err != nil {
+		return err
+	}
+	st, err := a.openStore(ctx, cfg, readOnly)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	s := &session{cfg: cfg, log: log, store: st, tasks: &batch.Tasks{Store: st, Now: time.Now, Log: log}}
+	for _, vc := range cfg.Vendors {
+		v, err := a.openVendor(cfg, vc, vendors.Options{Transport: vendors.Offline{}, Log: log})
+		if err != nil {
+			return err
+		}
+		s.tasks.Accounts = append(s.tasks.Accounts, batch.AccountOf(vc.Name, v, vc.Config.Shared().Rate))
+	}
+	if err := oneEach(cfg, s.tasks.Accounts); err != nil {
+		return err
+	}
+	if err := s.tasks.Prepare(ctx); err != nil {
+		return err
+	}
+	return fn(s)
+}
+
+func (a *app) openVendor(cfg *config.Config, vc config.Vendor, o vendors.Options) (vendors.Vendor, error) {
+	o.Name, o.Now, o.DefaultRegion = vc.Name, time.Now, cfg.DefaultRegion
+	v, err := vc.Config.Open(o)
+	if err != nil {
+		return nil, usage(fmt.Errorf("%s:%d: vendors.%s: %w", cfg.Path, vc.Line, vc.Name, err), "`expunge check` tries the config")
+	}
+	return v, nil
+}
+
+// open makes the vendors such that they can be called and, with a store, the run on it.
 func (a *app) open(ctx context.Context, cfg *config.Config, log *slog.Logger, st *store.Store, dryRun bool) (*session, error) {
 	s := &session{cfg: cfg, log: log, store: st, vendors: map[string]vendors.Vendor{}, limiters: map[string]*transport.Limiter{}}
-	s.job = &batch.Job{Store: st, Manual: cfg.Approval == config.ApprovalManual, Linger: cfg.Linger, Now: time.Now, Log: log}
+	s.tasks = &batch.Tasks{Store: st, Now: time.Now, Log: log}
+	var lanes []*batch.Lane
 	quotas := map[string]*store.Quota{}
 	for _, vc := range cfg.Vendors {
 		c := vc.Config.Shared()
@@ -196,28 +238,31 @@ func (a *app) open(ctx context.Context, cfg *config.Config, log *slog.Logger, st
 		limiter := transport.NewLimiter(lo)
 		t := transport.New(transport.Options{Vendor: vc.Name, Timeout: time.Duration(c.Timeout), Concurrency: c.Concurrency,
 			Limiter: limiter, RootCAs: roots, Log: log, UserAgent: "expunge/" + version, ReadOnly: dryRun})
-		vo := vendors.Options{Name: vc.Name, Transport: t, Log: log, Now: time.Now, DefaultRegion: cfg.DefaultRegion}
+		vo := vendors.Options{Transport: t, Log: log}
 		if st != nil && !dryRun {
 			vo.Tell = func(line string) { fmt.Fprintln(a.logs, line) } // in any log format: it is no record
 		}
-		v, err := vc.Config.Open(vo)
+		v, err := a.openVendor(cfg, vc, vo)
 		if err != nil {
-			return nil, usage(fmt.Errorf("%s:%d: vendors.%s: %w", cfg.Path, vc.Line, vc.Name, err), "`expunge check` tries the config")
+			return nil, err
 		}
 		s.transports = append(s.transports, t)
 		s.vendors[vc.Name], s.limiters[vc.Name] = v, limiter
-		s.job.Lanes = append(s.job.Lanes, &batch.Lane{Name: vc.Name, Vendor: v, Pacer: limiter, Concurrency: c.Concurrency,
-			Retry: c.Retry, PerSecond: c.Rate.PerSecond, PerDay: c.Rate.PerDay})
+		account := batch.AccountOf(vc.Name, v, c.Rate)
+		s.tasks.Accounts = append(s.tasks.Accounts, account)
+		lanes = append(lanes, &batch.Lane{Account: account, Vendor: v, Pacer: limiter, Concurrency: c.Concurrency, Retry: c.Retry})
 	}
-	if err := s.oneEach(); err != nil {
+	if err := oneEach(cfg, s.tasks.Accounts); err != nil {
 		return nil, err
 	}
 	if st == nil {
 		return s, nil
 	}
-	if err := s.job.Prepare(ctx); err != nil {
+	var err error
+	if s.run, err = batch.NewRun(ctx, s.tasks, lanes...); err != nil {
 		return nil, err
 	}
+	s.run.Manual, s.run.Linger = cfg.Approval == config.ApprovalManual, cfg.Linger
 	known, err := st.Vendors(ctx)
 	if err != nil {
 		return nil, err
@@ -230,13 +275,13 @@ func (a *app) open(ctx context.Context, cfg *config.Config, log *slog.Logger, st
 
 // oneEach refuses entries of the config that are one account: everybody would be submitted
 // there twice, at twice the limit.
-func (s *session) oneEach() error {
+func oneEach(cfg *config.Config, accounts []*batch.Account) error {
 	first := map[string]config.Vendor{}
-	for _, vc := range s.cfg.Vendors {
-		tr := s.vendors[vc.Name].Traits()
+	for i, vc := range cfg.Vendors {
+		tr := accounts[i].Traits
 		other, twice := first[tr.Place]
 		if twice && !tr.SharedPlace {
-			return usage(fmt.Errorf("%s:%d: vendors.%s is the same account as vendors.%s on line %d: %s", s.cfg.Path, vc.Line, vc.Name, other.Name, other.Line, tr.Place),
+			return usage(fmt.Errorf("%s:%d: vendors.%s is the same account as vendors.%s on line %d: %s", cfg.Path, vc.Line, vc.Name, other.Name, other.Line, tr.Place),
 				"keep one of them; the store knows the name under which it has worked")
 		}
 		first[tr.Place] = vc
@@ -263,11 +308,7 @@ func (s *session) close(ctx context.Context) error {
 }
 
 func (s *session) reporter(f store.Filter) *batch.Reporter {
-	lead := map[string]time.Duration{}
-	for name, v := range s.vendors {
-		lead[name] = v.Traits().LeadTime
-	}
-	return &batch.Reporter{Store: s.store, Now: time.Now, AtRisk: time.Duration(s.cfg.AtRisk), Lead: lead, Paces: s.job.Paces(), Filter: f}
+	return &batch.Reporter{Store: s.store, Now: time.Now, AtRisk: time.Duration(s.cfg.AtRisk), Accounts: s.tasks.Accounts, Filter: f}
 }
 
 func (s *session) reading() intake.Options {

@@ -91,7 +91,7 @@ func (a *app) check(ctx context.Context) (err error) {
 	for i, v := range cfg.Vendors {
 		a.checkVendor(ctx, cfg, s, i, v, f)
 	}
-	checkExports(s.job.Lanes, f)
+	checkExports(s.tasks.Accounts, f)
 	if f.problems > 0 {
 		return quiet(exitUsage)
 	}

@@ -51,7 +51,7 @@ func (a *app) confirm(ctx context.Context, s *session, path, who string) error {
 		return err
 	}
 	defer f.Close()
-	results, err := s.job.Confirm(ctx, f, a.who(who))
+	results, err := s.tasks.Confirm(ctx, f, a.who(who))
 	if errors.Is(err, batch.ErrManyConfirmations) {
 		return usage(fmt.Errorf("%s: %w", path, err), "hand them in in several files")
 	}

@@ -46,14 +46,14 @@ func printExports(b *strings.Builder, st *batch.Status) {
 }
 
 // checkExports tries the places where exports are to be kept.
-func checkExports(lanes []*batch.Lane, f *findings) {
-	for _, l := range lanes {
-		switch dir, on, err := l.CheckExports(); {
+func checkExports(accounts []*batch.Account, f *findings) {
+	for _, a := range accounts {
+		switch dir, on, err := a.CheckExports(); {
 		case !on:
 		case err != nil:
-			f.fail(exportDirHint, "vendor %s: exports cannot be kept: %v", l.Name, err)
+			f.fail(exportDirHint, "vendor %s: exports cannot be kept: %v", a.Name, err)
 		default:
-			f.ok("vendor %s: exports can be kept in %s", l.Name, dir)
+			f.ok("vendor %s: exports can be kept in %s", a.Name, dir)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (a *app) extendCommand() *cobra.Command {
 var longest = config.Deadline{Months: 3}
 
 func (a *app) extend(ctx context.Context, s *session, subject string, until time.Time, d store.Decision) error {
-	x, err := s.job.Extend(ctx, subject, until, d)
+	x, err := s.tasks.Extend(ctx, subject, until, d)
 	switch {
 	case errors.Is(err, store.ErrUnknown):
 		return usage(err, "it is the subject_id of the input file; `expunge report` lists them")

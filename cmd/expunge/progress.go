@@ -68,7 +68,7 @@ func (a *app) follow(ctx context.Context, s *session, only []string) (stop func(
 	for name, l := range s.limiters {
 		requests[name] = l.Stats
 	}
-	p, err := batch.NewProgress(ctx, s.job, only, requests)
+	p, err := batch.NewProgress(ctx, s.run, only, requests)
 	if err != nil {
 		return nil, err
 	}

@@ -69,26 +69,6 @@ func (a *app) knownBatch(ctx context.Context, s *session, id int64) error {
 	return nil
 }
 
-// withStore runs fn with the configured vendors on an open store.
-func (a *app) withStore(ctx context.Context, readOnly bool, fn func(*session) error) (err error) {
-	log := a.logger()
-	cfg, err := a.loadConfig(log)
-	if err != nil {
-		return err
-	}
-	st, err := a.openStore(ctx, cfg, readOnly)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	s, err := a.open(ctx, cfg, log, st, true)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.close(ctx)) }()
-	return fn(s)
-}
-
 // writeReport writes a report to path, "-" being standard output.
 func (a *app) writeReport(ctx context.Context, s *session, f store.Filter, format, path string, never ...string) error {
 	r := s.reporter(f)
@@ -122,7 +102,7 @@ func (a *app) writeHTML(ctx context.Context, s *session, r *batch.Reporter, f st
 			continue
 		}
 		prov.Batches = append(prov.Batches, b)
-		if _, err := s.job.ControlTotals(ctx, b); errors.Is(err, batch.ErrUnbalanced) {
+		if _, err := s.tasks.ControlTotals(ctx, b); errors.Is(err, batch.ErrUnbalanced) {
 			unbalanced = err
 		} else if err != nil {
 			return err
@@ -132,8 +112,8 @@ func (a *app) writeHTML(ctx context.Context, s *session, r *batch.Reporter, f st
 		return err
 	}
 	var known []html.Vendor
-	for name, v := range s.vendors {
-		known = append(known, html.Vendor{Name: name, Traits: v.Traits()})
+	for _, a := range s.tasks.Accounts {
+		known = append(known, html.Vendor{Name: a.Name, Traits: a.Traits})
 	}
 	return html.Write(ctx, w, r, known, prov, unbalanced)
 }

@@ -104,7 +104,7 @@ func (a *app) reviewList(ctx context.Context, s *session, f reviewFlags) error {
 	sel := batch.Selection{Batch: f.batch, Reason: f.reason}
 	if f.json {
 		return batch.JSONArray(a.stdout, func(put func(any) error) error {
-			return s.job.Held(ctx, sel, f.limit, func(h *batch.HeldTask) error { return put(h) })
+			return s.tasks.Held(ctx, sel, f.limit, func(h *batch.HeldTask) error { return put(h) })
 		})
 	}
 	counts, err := s.store.CountHeld(ctx, store.HeldFilter{Batch: f.batch, Reason: f.reason})
@@ -124,7 +124,7 @@ func (a *app) reviewList(ctx context.Context, s *session, f reviewFlags) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "task\tdue\tsubject\tvendor\tidentifier\trecords\treason")
 	shown := int64(0)
-	err = s.job.Held(ctx, sel, f.limit, func(h *batch.HeldTask) error {
+	err = s.tasks.Held(ctx, sel, f.limit, func(h *batch.HeldTask) error {
 		shown++
 		means[meaning{h.Reason, h.Approve}] = true
 		records := "-"
@@ -205,7 +205,7 @@ func (a *app) reviewDecideCommand(approve bool) *cobra.Command {
 			if found {
 				return a.reviewAccepted(ctx, s, ids[0], f.reference, d)
 			}
-			n, err := s.job.Review(ctx, batch.Selection{IDs: ids, Batch: f.batch, Reason: f.reason}, approve, d)
+			n, err := s.tasks.Review(ctx, batch.Selection{IDs: ids, Batch: f.batch, Reason: f.reason}, approve, d)
 			if n > 0 || err == nil {
 				a.note(slog.LevelInfo, "", "%d %s", n, word)
 			}
@@ -226,7 +226,7 @@ func (a *app) reviewDecideCommand(approve bool) *cobra.Command {
 }
 
 func (a *app) reviewAccepted(ctx context.Context, s *session, id int64, reference string, d store.Decision) error {
-	if err := s.job.Accepted(ctx, id, reference, d); err != nil {
+	if err := s.tasks.Accepted(ctx, id, reference, d); err != nil {
 		return reviewError(s, err)
 	}
 	a.note(slog.LevelInfo, "", "1 recorded as accepted by the vendor; nothing was sent")

@@ -178,7 +178,7 @@ func (a *app) writeMetrics(ctx context.Context, s *session) error {
 	for name, l := range s.limiters {
 		sent[name] = l.Stats().Sent
 	}
-	return s.job.WriteMetrics(ctx, s.cfg.Metrics, version, s.statusOptions(), sent)
+	return s.tasks.WriteMetrics(ctx, s.cfg.Metrics, version, s.statusOptions(), sent)
 }
 
 func quietUnless(err error, code int) error {
@@ -200,7 +200,7 @@ func (a *app) work(ctx context.Context, s *session, input string, f runFlags, wi
 		if f.allowLarge {
 			in.MaxSubjects = 0
 		}
-		b, again, err := batch.TakeIn(ctx, s.store, s.job.Lanes, in)
+		b, again, err := batch.TakeIn(ctx, s.store, s.run.Lanes, in)
 		if err != nil {
 			return 0, err
 		}
@@ -215,7 +215,7 @@ func (a *app) work(ctx context.Context, s *session, input string, f runFlags, wi
 	if err != nil {
 		return 0, err
 	}
-	results, err := s.job.Work(ctx, batch.WorkOptions{DryRun: f.dryRun, Only: f.only, For: window, Wait: f.wait})
+	results, err := s.run.Work(ctx, batch.WorkOptions{DryRun: f.dryRun, Only: f.only, For: window, Wait: f.wait})
 	stop()
 	if err != nil {
 		return 0, err
@@ -239,7 +239,7 @@ func (a *app) work(ctx context.Context, s *session, input string, f runFlags, wi
 func (a *app) verdict(ctx context.Context, s *session, batches []store.Batch, results []batch.LaneResult) (int, error) {
 	var failed, held, trouble bool
 	for _, b := range batches {
-		t, err := s.job.ControlTotals(ctx, b)
+		t, err := s.tasks.ControlTotals(ctx, b)
 		if err != nil {
 			return 0, err
 		}

@@ -39,7 +39,7 @@ func (s *session) statusOptions() batch.StatusOptions {
 }
 
 func (a *app) status(ctx context.Context, s *session, asJSON bool) error {
-	st, err := s.job.Status(ctx, s.statusOptions())
+	st, err := s.tasks.Status(ctx, s.statusOptions())
 	if err != nil {
 		return err
 	}
