@@ -94,7 +94,7 @@ func TestReport(t *testing.T) {
 			"DSR-5,nils@example.com,+46 70 174 06 06,,customergauge;voyado",
 			"DSR-6,not an address,,,",
 			"DSR-1,anna@example.com,,2000-02-29,",
-			"=DSR+7,Anna@Example.com,,2000-02-20,customergauge;voyado",
+			"+DSR+7,Anna@Example.com,,2000-02-20,customergauge;voyado",
 			"-DSR-8,slow@example.com,,2000-01-03,",
 			"DSR-9,slow@example.com,,2000-01-02,customergauge",
 		} {

@@ -191,7 +191,7 @@ var fieldChecks = [...]struct {
 	vendors.Telephone:      {telephoneProblem, BadTelephone},
 	vendors.OtherTelephone: {telephoneProblem, BadTelephone},
 	vendors.CustomerKey:    {}, // holds several: see fillKeys
-	vendors.AccountNumber:  {identifierProblem, BadIdentifier},
+	vendors.AccountNumber:  {accountProblem, BadIdentifier},
 	vendors.CallID:         {identifierProblem, BadIdentifier},
 	vendors.AgentID:        {identifierProblem, BadIdentifier},
 	vendors.CustomerName:   {textProblem, BadText},
@@ -248,6 +248,9 @@ func (in *Reader) fill(row *Row, rec *record) (reason vendors.Reason, column, pr
 
 // fillKeys keeps the customer keys of one cell. A key that is named twice counts once.
 func (row *Row) fillKeys(cell string) (vendors.Reason, string) {
+	if p := keysProblem(cell); p != "" {
+		return BadIdentifier, p
+	}
 	first := len(row.Subject)
 	for more := true; more; {
 		var key string

@@ -244,7 +244,14 @@ func TestRules(t *testing.T) {
 		{"customer_key", "12E+10", BadIdentifier},
 		{"customer_key", "4.56e+11;other", BadIdentifier},
 		{"customer_key", "12345.0", BadIdentifier},
-		{"customer_key", "1e10", ""}, // no spreadsheet writes it so
+		{"customer_key", "1e10", ""}, // a spreadsheet writes a point or a sign
+		{"customer_key", "1.0E10", BadIdentifier},
+		{"customer_key", "1,5e3", BadIdentifier},
+		{"customer_key", "12e-3", ""},
+		{"customer_key", "12345.00", BadIdentifier},
+		{"customer_key", "12345,00", BadIdentifier},
+		{"customer_key", "12345.67", ""},
+		{"account_number", "12.34.56", ""},
 		{"customer_key", "E+5", ""},
 		{"customer_key", "v1.0", ""},
 		{"customer_key", "key-1.2E+x", ""},
@@ -302,7 +309,7 @@ func TestRules(t *testing.T) {
 			if id := reject.SubjectID; c.column == "subject_id" && id != "" || c.column != "subject_id" && id != "DSR-1" {
 				t.Errorf("SubjectID is %q", id)
 			}
-			message := strings.ReplaceAll(reject.Message, "name@example.com", "")
+			message := strings.ReplaceAll(strings.ReplaceAll(reject.Message, "name@example.com", ""), `"n/a", which is no value`, "")
 			if v := strings.TrimSpace(c.value); len(v) > 1 && strings.Contains(message, v) {
 				t.Errorf("the message quotes the cell: %s", reject.Message)
 			}

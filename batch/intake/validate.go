@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -31,7 +32,9 @@ func emailProblem(text string) string {
 	at := strings.IndexByte(text, '@')
 	switch {
 	case at <= 0 || at == len(text)-1:
-		return "is not an address such as name@example.com"
+		return cmp.Or(noValueProblem(text), markProblem(text), "is not an address such as name@example.com")
+	case text[0] == '\'' || text[0] == '=': // RFC 5322 allows them, and no person has them
+		return markProblem(text)
 	case at > maxLocal || len(text)-at-1 > maxDomain:
 		return "is too long for an address"
 	}
@@ -84,6 +87,9 @@ func dottedProblem(text string, ascii *[utf8.RuneSelf]bool, other func(r rune) b
 
 // strangeProblem is dottedProblem for text with characters that are not in its table.
 func strangeProblem(text string, ascii *[utf8.RuneSelf]bool, other func(r rune) bool) string {
+	if p := lookAlike(text); p != "" {
+		return p
+	}
 	last := '.'
 	for _, r := range text {
 		switch {
@@ -98,8 +104,8 @@ func strangeProblem(text string, ascii *[utf8.RuneSelf]bool, other func(r rune) 
 			return "must be the address alone, without a name or brackets"
 		case r == ' ':
 			return "holds a space"
-		case !unicode.IsPrint(r):
-			return "holds an invisible character"
+		case r == '"':
+			return "holds a quote: leave it out"
 		default:
 			return "holds a character that no address has"
 		}
@@ -146,7 +152,7 @@ func telephoneProblem(text string) string {
 	if decimals(text) {
 		return "has the decimals of a spreadsheet: format the column as text"
 	}
-	digits := 0
+	digits, zeros := 0, 0
 	for i := range len(text) {
 		switch c := text[i]; c {
 		case ' ', '-', '(', ')', '.', '/':
@@ -158,18 +164,27 @@ func telephoneProblem(text string) string {
 			if digits > 0 && isDigits(strings.TrimLeft(text[i+1:], "+")) {
 				return "is in the scientific notation of a spreadsheet: format the column as text"
 			}
-			return "may hold only digits, spaces and + - ( ) . /"
+			return notTelephone(text)
 		default:
 			if c < '0' || c > '9' {
-				return "may hold only digits, spaces and + - ( ) . /"
+				return notTelephone(text)
 			}
-			digits++
+			if digits++; c == '0' {
+				zeros++
+			}
 		}
+	}
+	if digits == zeros {
+		return noValueProblem(text)
 	}
 	if digits < minDigits || digits > maxDigits {
 		return "must have 5 to 20 digits"
 	}
 	return ""
+}
+
+func notTelephone(text string) string {
+	return cmp.Or(noValueProblem(text), markProblem(text), lookAlike(text), "may hold only digits, spaces and + - ( ) . /")
 }
 
 // decimals reports whether a program that took text for a number gave it decimals, as in
@@ -184,55 +199,6 @@ func decimals(text string) bool {
 func international(text string) bool {
 	text = strings.TrimLeft(text, " (")
 	return strings.HasPrefix(text, "+") || strings.HasPrefix(text, "00")
-}
-
-// identifierProblem says why text cannot be a key or number that somebody gave out, or "".
-// Invisible characters come with copy and paste; a vendor that is asked to remove the key
-// with one in it removes nothing and says that it is done.
-func identifierProblem(text string) string {
-	if len(text) > maxIdentifier {
-		return "is longer than 256 bytes"
-	}
-	if strings.HasSuffix(text, ".0") && isDigits(text[:len(text)-2]) {
-		return "has the decimals of a spreadsheet: format the column as text"
-	}
-	if scientific(text) {
-		return "is in the scientific notation of a spreadsheet: format the column as text"
-	}
-	return unusual(text)
-}
-
-// scientific reports whether a spreadsheet has made a number of text, of which it kept the
-// first digits only, as in 1.2E+10.
-func scientific(text string) bool {
-	at := strings.Index(text, "E+")
-	if at < 0 {
-		at = strings.Index(text, "e+")
-	}
-	if at <= 0 || !isDigits(text[at+2:]) {
-		return false
-	}
-	whole, part, ok := strings.Cut(strings.ReplaceAll(text[:at], ",", "."), ".")
-	return isDigits(whole) && (!ok || isDigits(part))
-}
-
-// unusual names what text holds that is not meant to be seen, or "".
-func unusual(text string) string {
-	i := 0
-	for i < len(text) && text[i] >= ' ' && text[i] < 0x7f {
-		i++
-	}
-	for _, r := range text[i:] {
-		switch {
-		case unicode.IsControl(r):
-			return "holds a control character"
-		case r == utf8.RuneError:
-			return "holds a character that was lost when the file was converted"
-		case r != ' ' && !unicode.IsPrint(r):
-			return "holds an invisible character"
-		}
-	}
-	return ""
 }
 
 // textProblem says why text is no name or comment, or "".
@@ -254,8 +220,8 @@ func subjectIDProblem(id string, rec *record) string {
 	if len(id) > maxSubjectID {
 		return "is longer than 128 bytes"
 	}
-	if unusual(id) != "" {
-		return "holds a control or an invisible character"
+	if p := identifierProblem(id); p != "" {
+		return p
 	}
 	const personal = "must be the number of the request, not the person's own "
 	switch {
