@@ -106,6 +106,30 @@ func TestSameFileTwice(t *testing.T) {
 	})
 }
 
+// TestReadOtherwise: a file that was read with the wrong settings is read again with the right
+// ones; what was taken in of it stays as it is.
+func TestReadOtherwise(t *testing.T) {
+	bubble(t, []*fake{remote("v")}, func(r *rig) {
+		in := r.input(r.write("subjects.csv", "subject_id,email,customer_name,received_at\nR-1,a@example.com,Anna,\nR-2,b@example.com,Bj\xf6rn,\nR-3,c@example.com,Cara,31.12.1999\nR-4,d@example.com,Dan,01.01.2000\n"))
+		for i, tt := range []struct {
+			change func(*intake.Options)
+			want   string
+			again  bool
+		}{
+			{func(o *intake.Options) {}, "4 rows = 1 subjects + 3 invalid + 0 duplicates", false},
+			{func(o *intake.Options) { o.Encoding = "windows-1252" }, "4 rows = 1 subjects + 2 invalid + 1 duplicates", false},
+			{func(o *intake.Options) { o.DateFormat = "dd.mm.yyyy" }, "4 rows = 1 subjects + 1 invalid + 2 duplicates", false},
+			{func(o *intake.Options) {}, "4 rows = 1 subjects + 1 invalid + 2 duplicates", true},
+		} {
+			tt.change(&in.Reading)
+			b, again, err := TakeIn(context.Background(), r.st, r.job.Lanes, in)
+			if got := totalsOf(b); err != nil || got != tt.want || again != tt.again {
+				t.Errorf("%d: %s, again %v, %v", i, got, again, err)
+			}
+		}
+	})
+}
+
 // TestPacked: a packed file is the same file every time it comes.
 func TestPacked(t *testing.T) {
 	bubble(t, []*fake{remote("v")}, func(r *rig) {

@@ -40,6 +40,8 @@ type Options struct {
 // Meaning lists what a reading depends on besides the file's bytes.
 func (o *Options) Meaning() []string {
 	parts := append([]string{"region", o.DefaultRegion, "vendors"}, slices.Sorted(slices.Values(o.Vendors))...)
+	parts = append(parts, "encoding", o.Encoding, "dates", o.DateFormat.String(), "ignored")
+	parts = append(parts, slices.Sorted(slices.Values(o.IgnoreColumns))...)
 	parts = append(parts, "columns")
 	for _, column := range slices.Sorted(maps.Keys(o.Columns)) {
 		parts = append(parts, column, o.Columns[column])
