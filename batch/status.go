@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -266,8 +267,7 @@ func (t *Tasks) statusNeeds(ctx context.Context, s *Status, confirmAfter time.Du
 				Text: fmt.Sprintf("%d requests at %s are unconfirmed for more than %s", v.Unconfirmed, v.Vendor, days(confirmAfter)), Command: "expunge confirm FILE.csv"})
 		}
 		if !v.Configured && v.Open > 0 {
-			s.Needs = append(s.Needs, Need{What: "not_configured", Vendor: v.Vendor, Tasks: v.Open,
-				Text: NotConfigured(v.Vendor, v.Open), Command: "expunge check"})
+			s.Needs = append(s.Needs, notConfigured(v.Vendor, v.Open))
 		}
 	}
 	for _, b := range s.Batches {
@@ -356,9 +356,35 @@ func (t *Tasks) Exports(ctx context.Context, batch int64) (map[string]*ExportSta
 	return all, nil
 }
 
-// NotConfigured is what is said of a vendor that has open tasks and is not in the config.
-func NotConfigured(vendor string, open int64) string {
-	return fmt.Sprintf("%d open at %s, which the config does not have: put it back", open, vendor)
+// NotConfigured returns a Need for each vendor that has open tasks and is not among the
+// configured ones.
+func NotConfigured(ctx context.Context, st *store.Store, configured []string, now time.Time) ([]Need, error) {
+	known, err := st.Vendors(ctx)
+	if err != nil {
+		return nil, err
+	}
+	counts, err := st.Standing(ctx, now, now)
+	if err != nil {
+		return nil, err
+	}
+	open := map[int64]int64{}
+	for _, c := range counts {
+		if !c.State.Final() {
+			open[c.Vendor] += c.Tasks
+		}
+	}
+	var all []Need
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		if n := open[known[name].ID]; n > 0 && !slices.Contains(configured, name) {
+			all = append(all, notConfigured(name, n))
+		}
+	}
+	return all, nil
+}
+
+func notConfigured(vendor string, open int64) Need {
+	return Need{What: "not_configured", Vendor: vendor, Tasks: open, Command: "expunge check",
+		Text: fmt.Sprintf("%d open at %s, which the config does not have: put it back", open, vendor)}
 }
 
 func days(d time.Duration) string {

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -135,28 +133,11 @@ func (a *app) checkStore(ctx context.Context, cfg *config.Config, f *findings) {
 
 // orphans warns of open tasks at vendors that the config no longer has.
 func (f *findings) orphans(ctx context.Context, cfg *config.Config, st *store.Store) error {
-	known, err := st.Vendors(ctx)
-	if err != nil {
-		return err
+	needs, err := batch.NotConfigured(ctx, st, vendorNames(cfg), time.Now())
+	for _, n := range needs {
+		f.warn("", "store %s: %s", cfg.Store, n.Text)
 	}
-	now := time.Now()
-	counts, err := st.Standing(ctx, now, now)
-	if err != nil {
-		return err
-	}
-	open := map[int64]int64{}
-	for _, c := range counts {
-		if !c.State.Final() {
-			open[c.Vendor] += c.Tasks
-		}
-	}
-	configured := vendorNames(cfg)
-	for _, name := range slices.Sorted(maps.Keys(known)) {
-		if n := open[known[name].ID]; n > 0 && !slices.Contains(configured, name) {
-			f.warn("", "store %s: %s", cfg.Store, batch.NotConfigured(name, n))
-		}
-	}
-	return nil
+	return err
 }
 
 // private warns of a file that others than its owner can read or write.

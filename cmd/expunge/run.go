@@ -263,12 +263,15 @@ func (a *app) verdict(ctx context.Context, s *session, batches []store.Batch, re
 			a.note(slog.LevelError, "run again later; `expunge check` tells whether it is back", "expunge: vendor %s does not answer; what is left there waits for the next run", r.Name)
 		}
 	}
-	orphans, err := a.orphans(ctx, s)
+	orphans, err := batch.NotConfigured(ctx, s.store, vendorNames(s.cfg), time.Now())
 	if err != nil {
 		return 0, err
 	}
+	for _, n := range orphans {
+		a.note(slog.LevelError, "its requests stay unanswered until then", "expunge: %s", n.Text)
+	}
 	switch {
-	case failed || trouble || orphans:
+	case failed || trouble || len(orphans) > 0:
 		return exitFailed, nil
 	case held:
 		a.note(slog.LevelWarn, "`expunge review list` shows them", "some tasks are held for a person")
@@ -291,29 +294,6 @@ func (a *app) tellTotals(s *session, t batch.Totals) {
 	}
 	s.log.Info("batch", "batch", b.ID, "file", b.Name, "rows", b.Rows, "subjects", b.Subjects, "invalid", b.Invalid, "duplicates", b.Duplicates,
 		"tasks", t.Tasks, slog.Group("states", states...), "overdue", t.Overdue)
-}
-
-// orphans tells of open tasks at vendors that the config no longer has.
-func (a *app) orphans(ctx context.Context, s *session) (bool, error) {
-	known, err := s.store.Vendors(ctx)
-	if err != nil {
-		return false, err
-	}
-	found := false
-	for name, v := range known {
-		if s.vendors[name] != nil {
-			continue
-		}
-		ready, scheduled, err := s.store.OpenTasks(ctx, v.ID)
-		if err != nil {
-			return false, err
-		}
-		if ready+scheduled > 0 {
-			found = true
-			a.note(slog.LevelError, "put it back, or its requests stay unanswered", "expunge: vendor %s has %d open tasks and is not in %s", name, ready+scheduled, s.cfg.Path)
-		}
-	}
-	return found, nil
 }
 
 func stateCounts(states map[store.State]int64) string {
