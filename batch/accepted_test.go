@@ -58,7 +58,7 @@ func TestAccepted(t *testing.T) {
 		r.work(WorkOptions{})
 		r.want("2 waiting")
 		got, err := r.confirm("vendor,reference,completed_at\nacqueon,acqueon-1," + time.Now().Format(time.RFC3339) + "\n")
-		if diff := cmp.Diff([]ConfirmResult{{2, "", false}}, got); diff != "" || err != nil {
+		if diff := cmp.Diff([]ConfirmResult{{Line: 2}}, got); diff != "" || err != nil {
 			t.Error(diff, err)
 		}
 		r.want("2 erased")

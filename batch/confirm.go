@@ -21,17 +21,18 @@ type confirmation struct {
 	Vendor      string `csv:"vendor"`
 	Reference   string `csv:"reference"`
 	CompletedAt string `csv:"completed_at"`
+	Outcome     string `csv:"outcome"` // done, which is the default, or declined
 	Note        string `csv:"note"`
 }
 
 // confirmations is the table of what people finished by hand.
-var confirmations = intake.Table{Columns: []string{"vendor", "reference", "completed_at", "note"}, Row: &confirmation{}, NoOthers: true, Needs: []intake.Need{
+var confirmations = intake.Table{Columns: []string{"vendor", "reference", "completed_at", "outcome", "note"}, Row: &confirmation{}, NoOthers: true, Needs: []intake.Need{
 	{Columns: []string{"vendor"}, Problem: "there is no column vendor", Hint: confirmationHint},
 	{Columns: []string{"reference"}, Problem: "there is no column reference", Hint: confirmationHint},
 	{Columns: []string{"completed_at"}, Problem: "there is no column completed_at", Hint: confirmationHint},
 }}
 
-const confirmationHint = "the columns are vendor,reference,completed_at and, if you like, note"
+const confirmationHint = "the columns are vendor,reference,completed_at and, if you like, outcome (done or declined) and note"
 
 // OpenConfirmations opens the file for Confirm, or standard input for "-".
 func OpenConfirmations(path string, stdin io.Reader, o intake.Options) (*intake.File, error) {
@@ -41,13 +42,14 @@ func OpenConfirmations(path string, stdin io.Reader, o intake.Options) (*intake.
 
 // ConfirmResult is what became of one line.
 type ConfirmResult struct {
-	Line    int
-	Problem string // "" if all that it names is confirmed
-	Again   bool   // all of it was confirmed before: nothing has changed
+	Line     int
+	Problem  string // "" if all that it names is settled by it
+	Declined bool   // what the line says: the vendor's people declined it
+	Again    bool   // all of it was settled so before: nothing has changed
 }
 
 // Confirm takes in what people finished by hand: lines of vendor, reference, completed_at
-// and an optional note. It is safe to repeat. A line that names nothing that we submitted
+// and optionally an outcome and a note. It is safe to repeat. A line that names nothing that we submitted
 // is refused and the others are taken.
 func (t *Tasks) Confirm(ctx context.Context, f *intake.File, who string) ([]ConfirmResult, error) {
 	known, err := t.Store.Vendors(ctx)
@@ -74,11 +76,11 @@ func (t *Tasks) Confirm(ctx context.Context, f *intake.File, who string) ([]Conf
 			var problem string
 			again := len(named) > 0
 			for _, w := range named {
-				if w.State == store.Erased || done[w.ID] {
+				if c.settled(&w) || done[w.ID] {
 					continue
 				}
 				again = false
-				t, why := c.confirmed(&w)
+				t, why := c.confirmed(&w, t.Now())
 				if why != "" {
 					problem = why
 					continue
@@ -89,10 +91,14 @@ func (t *Tasks) Confirm(ctx context.Context, f *intake.File, who string) ([]Conf
 			case len(named) == 0:
 				problem = "this vendor never gave us this reference"
 			case problem != "" && len(changes) > 0:
-				problem = "confirmed, but not for all of its tasks: " + problem
+				problem = "taken in, but not for all of its tasks: " + problem
 			}
 			if len(changes) > 0 {
-				d := store.Decision{At: t.Now(), Who: who, Action: "confirm", Note: words.Note(c.Note, plain(named)...)}
+				action := "confirm"
+				if c.declined {
+					action = "decline"
+				}
+				d := store.Decision{At: t.Now(), Who: who, Action: action, Note: words.Note(c.Note, plain(named)...)}
 				if err := t.Store.DecideAll(ctx, changes, d); err != nil {
 					return results, fmt.Errorf("line %d: %w", c.line, err)
 				}
@@ -100,7 +106,7 @@ func (t *Tasks) Confirm(ctx context.Context, f *intake.File, who string) ([]Conf
 					done[changes[i].ID] = true
 				}
 			}
-			res := ConfirmResult{Line: c.line, Problem: problem, Again: again}
+			res := ConfirmResult{Line: c.line, Problem: problem, Declined: c.declined, Again: again}
 			results = append(results, res)
 		}
 	}
@@ -110,13 +116,22 @@ func (t *Tasks) Confirm(ctx context.Context, f *intake.File, who string) ([]Conf
 
 type confirmLine struct {
 	confirmation
-	line  int
-	at    time.Time
-	slack time.Duration // how much later than at it may have been
+	line     int
+	at       time.Time
+	slack    time.Duration // how much later than at it may have been
+	declined bool
+}
+
+// settled reports whether the task is what the line says already.
+func (c *confirmLine) settled(w *store.Work) bool {
+	if c.declined {
+		return w.State == store.Failed && w.Reason == string(decide.Declined)
+	}
+	return w.State == store.Erased
 }
 
 // confirmed is the task as the line leaves it, or why the line cannot be about it.
-func (c *confirmLine) confirmed(w *store.Work) (t store.Task, problem string) {
+func (c *confirmLine) confirmed(w *store.Work, now time.Time) (t store.Task, problem string) {
 	switch {
 	case w.State != store.Waiting && w.State != store.Held && w.State != store.Failed:
 		return t, "the task with this reference is " + w.State.String()
@@ -126,6 +141,9 @@ func (c *confirmLine) confirmed(w *store.Work) (t store.Task, problem string) {
 	at := c.at
 	if c.slack > 0 && at.Before(w.SubmittedAt) {
 		at = w.SubmittedAt
+	}
+	if c.declined {
+		return decide.WasDeclined(w.Task, at, now), ""
 	}
 	return decide.Confirmed(w.Task, at), ""
 }
@@ -182,7 +200,7 @@ func readConfirmations(f *intake.File, known map[string]store.Vendor, now time.T
 
 // check finds out what a line says, or returns why it says nothing.
 func (c *confirmLine) check(f *intake.File, known map[string]store.Vendor, now time.Time) (problem string) {
-	for _, cell := range []*string{&c.Vendor, &c.Reference, &c.CompletedAt} {
+	for _, cell := range []*string{&c.Vendor, &c.Reference, &c.CompletedAt, &c.Outcome} {
 		*cell = strings.TrimSpace(*cell)
 	}
 	if _, ok := known[c.Vendor]; !ok {
@@ -193,6 +211,13 @@ func (c *confirmLine) check(f *intake.File, known map[string]store.Vendor, now t
 	}
 	if c.Reference == "" {
 		return "no reference"
+	}
+	switch strings.ToLower(c.Outcome) {
+	case "", "done":
+	case "declined":
+		c.declined = true
+	default:
+		return "outcome is neither done nor declined"
 	}
 	day := false
 	if c.at, day, problem = f.Time(c.CompletedAt); problem != "" {

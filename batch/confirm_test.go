@@ -59,13 +59,13 @@ func TestConfirm(t *testing.T) {
 		}
 		const early = "completed_at is before the request was submitted, at 2000-01-02T12:00:00Z"
 		want := []ConfirmResult{
-			{2, "", false}, {3, "", false}, {4, "", false}, {5, "", false}, {6, "", true},
-			{7, "this vendor never gave us this reference", false}, {8, "this vendor never gave us this reference", false},
-			{9, "this vendor never gave us this reference", false}, {10, "unknown vendor", false}, {11, "no reference", false},
-			{12, "completed_at is neither a date such as 2026-11-01 nor a time such as 2026-11-01T09:30:00Z", false}, {13, "completed_at is in the future", false},
-			{14, "completed_at is in the future", false}, {15, early, false}, {16, early, false},
-			{17, "the row has 2 cells, the header 4", false}, {18, "the row has 5 cells, the header 4", false},
-			{19, "a quote stands inside a cell: put the cell in quotes and double the quotes in it", false},
+			{Line: 2}, {Line: 3}, {Line: 4}, {Line: 5}, {Line: 6, Again: true},
+			{Line: 7, Problem: "this vendor never gave us this reference"}, {Line: 8, Problem: "this vendor never gave us this reference"},
+			{Line: 9, Problem: "this vendor never gave us this reference"}, {Line: 10, Problem: "unknown vendor"}, {Line: 11, Problem: "no reference"},
+			{Line: 12, Problem: "completed_at is neither a date such as 2026-11-01 nor a time such as 2026-11-01T09:30:00Z"}, {Line: 13, Problem: "completed_at is in the future"},
+			{Line: 14, Problem: "completed_at is in the future"}, {Line: 15, Problem: early}, {Line: 16, Problem: early},
+			{Line: 17, Problem: "the row has 2 cells, the header 4"}, {Line: 18, Problem: "the row has 5 cells, the header 4"},
+			{Line: 19, Problem: "a quote stands inside a cell: put the cell in quotes and double the quotes in it"},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
@@ -150,7 +150,7 @@ func TestConfirmStates(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]ConfirmResult{{2, "", false}, {3, "", false}, {4, "", false}, {5, "", true}}, got); diff != "" {
+		if diff := cmp.Diff([]ConfirmResult{{Line: 2}, {Line: 3}, {Line: 4}, {Line: 5, Again: true}}, got); diff != "" {
 			t.Error(diff)
 		}
 		r.want("1 held (uncertain_submission), 3 erased")
@@ -160,9 +160,51 @@ func TestConfirmStates(t *testing.T) {
 		pending.Reference = "acqueon-old"
 		set(pending, store.Pending, store.Pending)
 		got, err = r.confirm("vendor,reference,completed_at\nacqueon,acqueon-old," + time.Now().Format(time.RFC3339) + "\n")
-		if diff := cmp.Diff([]ConfirmResult{{2, "the task with this reference is pending", false}}, got); diff != "" || err != nil {
+		if diff := cmp.Diff([]ConfirmResult{{Line: 2, Problem: "the task with this reference is pending"}}, got); diff != "" || err != nil {
 			t.Error(diff, err)
 		}
+	})
+}
+
+// TestDeclined: what the vendor's people will not do ends as failed, closed by the word of
+// whoever says so; it waits for nothing any more, and a later word may still say that it was done.
+func TestDeclined(t *testing.T) {
+	bubble(t, []*fake{tickets("acqueon")}, func(r *rig) {
+		r.lanes["acqueon"].Concurrency = 1
+		r.people(3)
+		r.work(WorkOptions{})
+		r.want("3 waiting")
+		time.Sleep(time.Hour)
+		now := time.Now().UTC().Format(time.RFC3339)
+		file := "vendor,reference,completed_at,outcome,note\n" +
+			"acqueon,acqueon-1," + now + ",Declined,no such account\n" +
+			"acqueon,acqueon-2," + now + ",done,\n" +
+			"acqueon,acqueon-3," + now + ",Rejected,\n"
+		for _, again := range []bool{false, true} {
+			got, err := r.confirm(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []ConfirmResult{{Line: 2, Declined: true, Again: again}, {Line: 3, Again: again}, {Line: 4, Problem: "outcome is neither done nor declined"}}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+			r.want("1 erased, 1 failed (declined), 1 waiting")
+		}
+		task := r.tasks()[0]
+		if !task.Settled() || task.ClosedAt.IsZero() || task.CompletedAt.UTC().Format(time.RFC3339) != now {
+			t.Errorf("%+v", task)
+		}
+		if got := r.onDisk(`SELECT group_concat(action || ': ' || coalesce(note, ''), '|') FROM decisions`); got != "decline: no such account|confirm: " {
+			t.Errorf("recorded: %s", got)
+		}
+		if got, err := r.confirm("vendor,reference,completed_at\nacqueon,acqueon-1," + now + "\nacqueon,acqueon-2," + now + "\n"); err != nil || got[0] != (ConfirmResult{Line: 2}) {
+			t.Errorf("%+v %v", got, err)
+		}
+		if got, err := r.confirm("vendor,reference,completed_at,outcome\nacqueon,acqueon-1," + now + ",declined\n"); err != nil || got[0].Problem != "the task with this reference is erased" {
+			t.Errorf("%+v %v", got, err)
+		}
+		r.want("1 waiting, 2 erased")
 	})
 }
 
@@ -192,11 +234,11 @@ func TestConfirmSharedReference(t *testing.T) {
 			want   ConfirmResult
 			states string
 		}{
-			{"2000-01-02", ConfirmResult{2, "confirmed, but not for all of its tasks: " +
-				"completed_at is before the request was submitted, at 2000-01-04T00:00:00Z", false}, "1 erased, 2 waiting"},
-			{"2000-01-02", ConfirmResult{2, "completed_at is before the request was submitted, at 2000-01-04T00:00:00Z", false}, "1 erased, 2 waiting"},
-			{"2000-01-05", ConfirmResult{2, "", false}, "3 erased"},
-			{"2000-01-05", ConfirmResult{2, "", true}, "3 erased"},
+			{"2000-01-02", ConfirmResult{Line: 2, Problem: "taken in, but not for all of its tasks: " +
+				"completed_at is before the request was submitted, at 2000-01-04T00:00:00Z"}, "1 erased, 2 waiting"},
+			{"2000-01-02", ConfirmResult{Line: 2, Problem: "completed_at is before the request was submitted, at 2000-01-04T00:00:00Z"}, "1 erased, 2 waiting"},
+			{"2000-01-05", ConfirmResult{Line: 2}, "3 erased"},
+			{"2000-01-05", ConfirmResult{Line: 2, Again: true}, "3 erased"},
 		} {
 			file := "vendor,reference,completed_at,note\nacqueon,10089," + tt.day + ",done for Anna and CARL at example\n"
 			got, err := r.confirm(file)
@@ -255,7 +297,7 @@ func TestConfirmSpellings(t *testing.T) {
 			t.Errorf("%s: %+v %+v %v", name, lines, refused, err)
 			continue
 		}
-		if c := lines[0].confirmation; c != (confirmation{"acqueon", "10089", "2026-11-01", "by hand"}) || name != "sep=" && lines[0].line != 2 {
+		if c := lines[0].confirmation; c != (confirmation{"acqueon", "10089", "2026-11-01", "", "by hand"}) || name != "sep=" && lines[0].line != 2 {
 			t.Errorf("%s: %+v", name, lines[0])
 		}
 	}

@@ -146,6 +146,13 @@ func Reject(t store.Task, now time.Time) store.Task {
 	return t
 }
 
+// WasDeclined is the task after a person said that the vendor's people declined it, and when.
+func WasDeclined(t store.Task, at, now time.Time) store.Task {
+	t = failed(t, Declined, "the vendor's people declined it", at)
+	t.ClosedAt = now // it is a person's word
+	return t
+}
+
 // Confirmed is the task after a person said that it was finished, and when.
 func Confirmed(t store.Task, at time.Time) store.Task { return erased(t, store.Confirmed, at) }
 

@@ -22,6 +22,7 @@ const (
 	UnknownStatus       vendors.Reason = "unknown_status"
 	Retrying            vendors.Reason = "retrying"
 	Rejected            vendors.Reason = "rejected"
+	Declined            vendors.Reason = "declined"
 	ExportOpen          vendors.Reason = "export_open"
 	ExportFailed        vendors.Reason = "export_failed"
 	ExportExpired       vendors.Reason = "export_expired"
@@ -42,6 +43,7 @@ var ownReasons = map[vendors.Reason]string{
 	UnknownStatus:       "open: the vendor reports a status that expunge does not know",
 	Retrying:            "open: the last call did not succeed, another is scheduled",
 	Rejected:            "failed: a person rejected the erasure",
+	Declined:            "failed: the vendor's people declined the request",
 	ExportOpen:          "open: waits for the export that comes before it",
 	ExportFailed:        "held: the export that must come before it has failed (export: required)",
 	ExportExpired:       "of an export: it was not fetched in the time in which the vendor keeps it",

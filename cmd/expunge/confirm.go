@@ -20,7 +20,7 @@ func (a *app) confirmCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "confirm FILE.csv",
 		Short:   "Take in what people finished by hand",
-		Long:    "Takes in a CSV of vendor, reference, completed_at and an optional note: requests that people at the vendor have\nfinished. It is safe to repeat. `-` is standard input.",
+		Long:    "Takes in a CSV of vendor, reference, completed_at and, if you like, outcome (done or declined) and note: requests that\npeople at the vendor have finished. It is safe to repeat. `-` is standard input.",
 		Example: "  expunge confirm finished.csv --by jane\n  expunge confirm - < finished.csv",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -58,7 +58,7 @@ func (a *app) confirm(ctx context.Context, s *session, path, who string) error {
 	if err != nil {
 		return err
 	}
-	var confirmed, again, refused int
+	var confirmed, declined, again, refused int
 	slices.SortFunc(results, func(x, y batch.ConfirmResult) int { return x.Line - y.Line })
 	for _, res := range results {
 		switch {
@@ -67,11 +67,17 @@ func (a *app) confirm(ctx context.Context, s *session, path, who string) error {
 			a.note(slog.LevelWarn, "", "%s:%d: %s", path, res.Line, res.Problem)
 		case res.Again:
 			again++
+		case res.Declined:
+			declined++
 		default:
 			confirmed++
 		}
 	}
-	a.note(slog.LevelInfo, "", "%d confirmed, %d confirmed before, %d refused", confirmed, again, refused)
+	text := fmt.Sprintf("%d confirmed, %d confirmed before, %d refused", confirmed, again, refused)
+	if declined > 0 {
+		text += fmt.Sprintf(", %d declined", declined)
+	}
+	a.note(slog.LevelInfo, "", "%s", text)
 	if refused > 0 {
 		return quiet(exitFailed)
 	}
