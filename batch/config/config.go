@@ -84,6 +84,10 @@ type Vendor struct {
 type Options struct {
 	Kinds  []vendors.Kind                   // the kinds that this program speaks
 	Getenv func(name string) (string, bool) // os.LookupEnv if nil
+
+	// Offline is for a command that calls no vendor: what a vendor's entry takes from outside the
+	// file (its secrets) may be missing. Something that is no secret stands in its place.
+	Offline bool
 }
 
 // file is the top level of the YAML. The vendors are read by their kinds.

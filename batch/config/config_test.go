@@ -481,6 +481,43 @@ func TestSecretFiles(t *testing.T) {
 	}
 }
 
+// A command that calls no vendor needs none of a vendor's secrets; everything else of the file
+// is as strict as ever.
+func TestOffline(t *testing.T) {
+	const text = `vendors:
+  shop: {kind: voyado, region: eu, api_key: "${NONE}"}
+  other: {kind: voyado, region: eu, api_key: "pre-${EMPTY}", base_url: "${NO_URL}"}
+  third: {kind: voyado, region: eu, api_key: "file:none"}
+`
+	o := options("EMPTY", "")
+	if _, err := Parse([]byte(text), "expunge.yaml", o); len(Problems(err)) != 4 {
+		t.Errorf("%v", err)
+	}
+	o.Offline = true
+	c, err := Parse([]byte(text), "expunge.yaml", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"pre-${EMPTY}", "${NONE}", "file:none"} {
+		if got := c.Vendors[i].Config.(*fakeConfig).APIKey.Reveal(); got != want {
+			t.Errorf("vendor %d: %q", i, got)
+		}
+	}
+	if _, err := vendors.ParseBaseURL(c.Vendors[0].Config.Shared().BaseURL); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{
+		"vendors:\n  shop: {kind: voyado, region: eu, api_key: \"${\"}\n",
+		"vendors:\n  shop: {kind: voyado, region: eu}\n",
+		"vendors:\n  shop: {kind: voyado, region: eu, api_key: \"${NONE}\", max_records: \"${NONE}\"}\n",
+		"store: ${NONE}\nvendors:\n  shop: {kind: voyado, region: eu, api_key: \"${NONE}\"}\n",
+	} {
+		if _, err := Parse([]byte(bad), "expunge.yaml", o); len(Problems(err)) != 1 {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
 // The text of an unreadable file must not show the path, which may come from the
 // environment.
 func TestUnreadableFile(t *testing.T) {

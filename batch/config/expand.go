@@ -31,6 +31,7 @@ var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 type decoder struct {
 	*strict.Decoder
 	dir      string
+	offline  bool
 	getenv   func(string) (string, bool)
 	readFile func(path string) ([]byte, fs.FileMode, error)
 
@@ -45,7 +46,7 @@ type literal struct {
 }
 
 func newDecoder(path string, o Options) *decoder {
-	d := &decoder{Decoder: strict.New(path), dir: filepath.Dir(path), getenv: o.Getenv, readFile: readSmall}
+	d := &decoder{Decoder: strict.New(path), dir: filepath.Dir(path), offline: o.Offline, getenv: o.Getenv, readFile: readSmall}
 	if d.getenv == nil {
 		d.getenv = os.LookupEnv
 	}
@@ -100,8 +101,10 @@ func (d *decoder) scalar(n *yaml.Node, key string, v reflect.Value) (text string
 	}
 	text, from, e := d.expand(n.Value)
 	if e != nil {
-		e.Key = key
-		d.Add(n, e)
+		if !d.absent(n, key, v, e) {
+			e.Key = key
+			d.Add(n, e)
+		}
 		return "", true, false
 	}
 	if from.warning != "" {
@@ -115,6 +118,33 @@ func (d *decoder) scalar(n *yaml.Node, key string, v reflect.Value) (text string
 		d.hidden = append(d.hidden, text)
 	}
 	return text, from.outside || secret, true
+}
+
+// errNotSet: an environment variable is not set, or empty.
+var errNotSet = errors.New("not set")
+
+// absent puts something in the place of a vendor's value that is not there, where it is not
+// needed. The key counts as failed, so that no check is told of it.
+func (d *decoder) absent(n *yaml.Node, key string, v reflect.Value, e *Error) bool {
+	missing := errors.Is(e.Cause, errNotSet) || errors.Is(e.Cause, fs.ErrNotExist) || errors.Is(e.Cause, fs.ErrPermission)
+	if !d.offline || !missing || !strings.HasPrefix(key, "vendors.") {
+		return false
+	}
+	// Different for different values: two accounts are not one for want of their names.
+	text := n.Value
+	if strings.HasSuffix(key, "url") {
+		text = fmt.Sprintf("https://%x.invalid", n.Value)
+	}
+	switch to := v.Addr().Interface().(type) {
+	case *vendors.Secret:
+		*to = vendors.NewSecret(text)
+	case *string:
+		*to = text
+	default:
+		return false
+	}
+	d.Failed[key] = true
+	return true
 }
 
 // origin says where a value's text comes from.
@@ -162,11 +192,13 @@ func (d *decoder) fromEnv(raw string) (text string, outside bool, t *Error) {
 			return "", true, &Error{
 				Problem: fmt.Sprintf("environment variable %s is not set", name),
 				Hint:    fmt.Sprintf("set %s for this process, or use file:PATH", name),
+				Cause:   errNotSet,
 			}
 		case value == "":
 			return "", true, &Error{
 				Problem: fmt.Sprintf("environment variable %s is empty", name),
 				Hint:    fmt.Sprintf("set %s for this process, or use file:PATH", name),
+				Cause:   errNotSet,
 			}
 		}
 		b.WriteString(value)

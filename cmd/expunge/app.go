@@ -123,7 +123,17 @@ func wrapArgs(c *cobra.Command) {
 }
 
 func (a *app) loadConfig(log *slog.Logger) (*config.Config, error) {
-	cfg, err := config.Load(a.configPath, config.Options{Kinds: kinds, Getenv: a.getenv})
+	return a.readConfig(log, config.Options{})
+}
+
+// loadOffline loads the config for a command that calls no vendor: it needs no vendor's secret.
+func (a *app) loadOffline(log *slog.Logger) (*config.Config, error) {
+	return a.readConfig(log, config.Options{Offline: true})
+}
+
+func (a *app) readConfig(log *slog.Logger, o config.Options) (*config.Config, error) {
+	o.Kinds, o.Getenv = kinds, a.getenv
+	cfg, err := config.Load(a.configPath, o)
 	if err != nil {
 		return nil, usage(err, "") // its text has the hints
 	}
@@ -180,7 +190,7 @@ type session struct {
 // withStore runs fn on the open store. No vendor can be called.
 func (a *app) withStore(ctx context.Context, readOnly bool, fn func(*session) error) (err error) {
 	log := a.logger()
-	cfg, err := a.loadConfig(log)
+	cfg, err := a.loadOffline(log)
 	if err != nil {
 		return err
 	}

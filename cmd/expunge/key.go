@@ -33,7 +33,7 @@ func (a *app) keyCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			log := a.logger()
-			cfg, err := a.loadConfig(log)
+			cfg, err := a.loadOffline(log)
 			if err != nil {
 				return err
 			}

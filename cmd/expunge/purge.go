@@ -43,7 +43,7 @@ func (a *app) purgeCommand() *cobra.Command {
 }
 
 func (a *app) purge(ctx context.Context, f store.PurgeFilter, yes bool) (err error) {
-	cfg, err := a.loadConfig(a.logger())
+	cfg, err := a.loadOffline(a.logger())
 	if err != nil {
 		return err
 	}
