@@ -83,6 +83,7 @@ func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 	for _, l := range run.Lanes {
 		if len(o.Only) == 0 || slices.Contains(o.Only, l.Name) {
 			l.start(r, run.Manual)
+			l.queues = append(l.queues, &taskQueue{lane: l})
 			if err := l.openExports(ctx); err != nil {
 				return nil, err
 			}

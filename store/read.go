@@ -104,10 +104,10 @@ func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, rank ma
 				return nil
 			}
 			defer func() { tasks = tasks[:0] }()
-			for i < len(ids) && ids[i] < tasks[0].Subject() {
+			for i < len(ids) && ids[i] < tasks[0].SubjectRow() {
 				i++
 			}
-			if i == len(ids) || ids[i] != tasks[0].Subject() {
+			if i == len(ids) || ids[i] != tasks[0].SubjectRow() {
 				return nil // left out by since
 			}
 			if err := emitRejects(page[i].Line); err != nil {
@@ -129,7 +129,7 @@ func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, rank ma
 			return nil
 		}
 		err = s.eachTask(ctx, ids[0], ids[len(ids)-1], func(t *Task) error {
-			if len(tasks) > 0 && tasks[0].Subject() != t.Subject() {
+			if len(tasks) > 0 && tasks[0].SubjectRow() != t.SubjectRow() {
 				if err := flush(); err != nil {
 					return err
 				}

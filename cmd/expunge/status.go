@@ -35,7 +35,7 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (s *session) statusOptions() batch.StatusOptions {
-	return batch.StatusOptions{AtRisk: time.Duration(s.cfg.AtRisk), ConfirmAfter: time.Duration(s.cfg.UnconfirmedAfter)}
+	return batch.StatusOptions{AtRisk: time.Duration(s.cfg.AtRisk), UnconfirmedAfter: time.Duration(s.cfg.UnconfirmedAfter)}
 }
 
 func (a *app) status(ctx context.Context, s *session, asJSON bool) error {
