@@ -73,6 +73,25 @@ type BatchStatus struct {
 	Subjects   int64     `json:"subjects"`
 	Invalid    int64     `json:"invalid"`
 	Duplicates int64     `json:"duplicates"`
+	Added      int64     `json:"tasks_added"` // to requests of earlier batches
+	Dropped    *Dropped  `json:"dropped,omitempty"`
+}
+
+// Dropped says who took a batch back.
+type Dropped struct {
+	At     time.Time `json:"at"`
+	Who    string    `json:"who"`
+	Reason string    `json:"reason"`
+}
+
+// StatusOf is what is shown of a batch.
+func StatusOf(b store.Batch) BatchStatus {
+	s := BatchStatus{ID: b.ID, Name: b.Name, TakenAt: b.TakenAt, CutShort: b.Loading, Rows: b.Rows,
+		Subjects: b.Subjects, Invalid: b.Invalid, Duplicates: b.Duplicates, Added: b.Added}
+	if d := b.Dropped; !d.At.IsZero() {
+		s.Dropped = &Dropped{At: d.At, Who: d.Who, Reason: d.Note}
+	}
+	return s
 }
 
 // Extended is a request with a later due date.
@@ -226,8 +245,7 @@ func (t *Tasks) statusRest(ctx context.Context, s *Status) error {
 		return err
 	}
 	for _, b := range batches {
-		s.Batches = append(s.Batches, BatchStatus{ID: b.ID, Name: b.Name, TakenAt: b.TakenAt, CutShort: b.Loading, Rows: b.Rows,
-			Subjects: b.Subjects, Invalid: b.Invalid, Duplicates: b.Duplicates})
+		s.Batches = append(s.Batches, StatusOf(b))
 	}
 	extended, err := t.Store.Extensions(ctx, maxExtended)
 	if err != nil {

@@ -322,6 +322,18 @@ func (s *Store) OpenBatches(ctx context.Context) ([]Batch, error) {
 	return open, nil
 }
 
+// TellInvalid counts the invalid rows of the files of which no run has told yet, and notes that
+// one has: they are said once, and not every night.
+func (s *Store) TellInvalid(ctx context.Context) (n int64, err error) {
+	if err := s.read.QueryRowContext(ctx, `SELECT coalesce(sum(invalid), 0) FROM batches WHERE NOT loading AND NOT told AND dropped_at IS NULL`).Scan(&n); err != nil || n == 0 {
+		return n, explain(err)
+	}
+	return n, s.inTx(ctx, func(c *sql.Conn) error {
+		_, err := c.ExecContext(context.Background(), `UPDATE batches SET told=1 WHERE NOT loading AND NOT told`)
+		return err
+	})
+}
+
 // HasOpen reports whether any task of the batch is not settled, or any export not ended. Work
 // is done from the front, so that what is open is soon found from the back.
 func (s *Store) HasOpen(ctx context.Context, b Batch) (bool, error) {

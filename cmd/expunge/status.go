@@ -153,6 +153,10 @@ func printBatches(b *strings.Builder, st *batch.Status) {
 			fmt.Fprintf(b, "  %d  %s  NOT taken in whole\n", x.ID, clean(x.Name))
 			continue
 		}
+		if d := x.Dropped; d != nil {
+			fmt.Fprintf(b, "  %d  %s%s\n", x.ID, clean(x.Name), dropped(store.Decision{At: d.At, Who: d.Who, Note: d.Reason}))
+			continue
+		}
 		fmt.Fprintf(b, "  %d  %s  taken in %s: %d rows = %d subjects + %d invalid + %d duplicates\n",
 			x.ID, clean(x.Name), minute(x.TakenAt), x.Rows, x.Subjects, x.Invalid, x.Duplicates)
 	}
