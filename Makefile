@@ -35,6 +35,10 @@ crash:
 faults:
 	$(GO) test -count=1 -timeout 30m -run '^TestFaults$$' -v ./batch/campaign | grep -v '^=== '
 
+## mutants: every word of every shipped recipe misspelt, dropped or put in another's place: 0 silent
+mutants:
+	$(GO) test -count=1 -timeout 60m -run '^TestMutants$$' -v ./vendors/rest/trial -mutants | grep -v '^=== '
+
 ## rate: the limits 5/s, 50/s and 500/s as the simulator sees requests arrive, over kills and restarts
 rate:
 	$(GO) test -count=1 -timeout 30m -run '^TestRate$$' -v ./batch/campaign -rate-for 20s | grep -v '^=== '
@@ -68,4 +72,4 @@ man: build
 clean:
 	rm -rf $(BIN) demo
 
-.PHONY: help build demo test crash faults rate leaks bench fuzz lint man clean
+.PHONY: help build demo test crash faults mutants rate leaks bench fuzz lint man clean

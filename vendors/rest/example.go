@@ -199,7 +199,7 @@ func sameJSON(a, b string) bool {
 // user gives.
 func (r *Recipe) vendor(t vendors.Transport) (*Vendor, error) {
 	c := newConfig()
-	c.Recipe, c.With = Source{Name: r.Name}, r.stand()
+	c.Recipe, c.With = Of(r), r.stand()
 	c.recipe = r
 	if r.Base == "" {
 		c.BaseURL = "https://vendor.example.com"

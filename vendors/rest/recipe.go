@@ -714,6 +714,6 @@ func (c *checker) done() {
 	timed := r.Done.By == byStatus || r.Done.By == byPreview
 	c.must(!timed || r.Done.Patience > r.Done.After, "done.patience", "must be longer than after", "")
 	c.one("uncertain", r.Unsure, ask, repeat, hold)
-	c.must(r.Unsure != ask || r.Preview != nil, "uncertain", "ask needs a preview", "repeat or hold")
+	c.must(r.Unsure != ask || r.Preview != nil && r.Done.By != byPerson, "uncertain", "ask needs a preview, and a look that tells the end", "repeat or hold")
 	c.must((r.Unsure == repeat) == (r.Why != ""), "why", "belongs to uncertain: repeat", "say why sending twice does no harm")
 }

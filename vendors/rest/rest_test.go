@@ -552,3 +552,19 @@ func TestPoll(t *testing.T) {
 		}
 	}
 }
+
+// TestShipped: each shipped recipe loads, under its own name.
+func TestShipped(t *testing.T) {
+	files, err := shipped.ReadDir("recipes")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d recipes, %v", len(files), err)
+	}
+	for _, f := range files {
+		r, err := load("recipes/" + f.Name())
+		if err != nil {
+			t.Errorf("%v", err)
+		} else if r.Name+".yaml" != f.Name() {
+			t.Errorf("%s is recipe %s", f.Name(), r.Name)
+		}
+	}
+}

@@ -43,7 +43,12 @@ type Config struct {
 type Source struct {
 	Name string // NAME@VERSION, or the file's path
 	Data []byte // of a file
+
+	recipe *Recipe // when it was read
 }
+
+// Of is a recipe that has been read.
+func Of(r *Recipe) Source { return Source{Name: r.Name, recipe: r} }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (s *Source) UnmarshalText(text []byte) error { *s = Source{Name: string(text)}; return nil }
@@ -56,10 +61,15 @@ func (s *Source) UnmarshalFile(path string, content []byte) error {
 
 // load reads and checks the recipe.
 func (s *Source) load() (*Recipe, error) {
-	if s.Data == nil {
-		return Named(s.Name)
+	var err error
+	switch {
+	case s.recipe != nil:
+	case s.Data == nil:
+		s.recipe, err = Named(s.Name)
+	default:
+		s.recipe, err = Parse(s.Name, s.Data)
 	}
-	return Parse(s.Name, s.Data)
+	return s.recipe, err
 }
 
 func newConfig() *Config {

@@ -130,6 +130,9 @@ func ReadSeed(r io.Reader) (*Seed, error) {
 	return s, nil
 }
 
+// Complete fills in what a seed that was made by hand leaves out.
+func (s *Seed) Complete() { s.complete() }
+
 // complete adds the default accounts of kinds that have none, names and numbers.
 func (s *Seed) complete() {
 	if len(s.CustomerGauge) == 0 {

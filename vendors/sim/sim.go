@@ -41,8 +41,13 @@ type Options struct {
 	Faults   []string // as in the package comment; New panics on what CheckFaults refuses
 	NoLedger bool     // keep arrival times only, for long benchmarks
 
-	Recipes []*rest.Recipe // vendors to play besides, each below /r/NAME
-	Inert   bool           // these accept every erasure and take nothing
+	// Vendors to play besides, each below /r/NAME, and how: Inert accepts every erasure and
+	// takes nothing; Strangers shows records that are another person's; PageSize is less than
+	// what a recipe calls a full page.
+	Recipes   []*rest.Recipe
+	Inert     bool
+	Strangers bool
+	PageSize  int
 }
 
 // Sim is the simulator. It is safe for concurrent use.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -40,9 +41,10 @@ type twin struct {
 }
 
 type twinRecord struct {
-	id    string // parts have slashes between
-	shows map[vendors.Field]string
-	gone  bool
+	id      string // parts have slashes between
+	shows   map[vendors.Field]string
+	control bool // the company's own
+	gone    bool
 }
 
 type twinJob struct {
@@ -55,18 +57,18 @@ type twinJob struct {
 func newTwin(s *Sim, r *rest.Recipe, seed *Seed) *twin {
 	t := &twin{s: s, r: r, jobs: map[string]*twinJob{}, tokens: map[string]bool{}}
 	t.class, _ = vendors.Normal(vendors.Field(r.KnownBy[0]), "")
-	add := func(shows map[vendors.Field]string) {
+	add := func(shows map[vendors.Field]string, control bool) {
 		if shows[t.class] != "" {
-			t.records = append(t.records, &twinRecord{id: t.newID(len(t.records)), shows: shows})
+			t.records = append(t.records, &twinRecord{id: t.newID(len(t.records)), shows: shows, control: control})
 		}
 	}
 	if t.class == vendors.Email || t.class == vendors.Telephone {
 		for _, rec := range seed.CustomerGauge[0].Records {
-			add(map[vendors.Field]string{vendors.Email: rec.Email, vendors.Telephone: rec.Telephone})
+			add(map[vendors.Field]string{vendors.Email: rec.Email, vendors.Telephone: rec.Telephone}, rec.Control)
 		}
 	} else {
 		for _, k := range seed.Voyado[0].Keys {
-			add(map[vendors.Field]string{t.class: k.Key})
+			add(map[vendors.Field]string{t.class: k.Key}, false)
 		}
 	}
 	return t
@@ -457,9 +459,38 @@ func (t *twin) call(r *http.Request, body []byte) *call {
 	case s != nil && try(&s.Request, opStatus, false, nil, func(a *asked) reply { return t.status(a.values["job"], c.fault) }):
 	default:
 		c.Op, c.Changes = opUnknown, r.Method != http.MethodGet
-		c.do = func() reply { return t.answer(t.example("erase", giving("refused")), nil, nil) }
+		c.do = func() reply {
+			rep := t.answer(t.example("erase", giving("refused")), nil, nil)
+			rep.header[NotUnderstood] = "true"
+			return rep
+		}
 	}
 	return c
+}
+
+// NotUnderstood is a header of a twin's answer to a request that its recipe does not describe.
+const NotUnderstood = "X-Not-Understood"
+
+// Held is how many records a twin holds.
+func (s *Sim) Held(recipe string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, t := range s.twins {
+		for _, rec := range t.records {
+			if t.r.Name == recipe && !rec.gone {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// Holds reports whether a twin holds a record that an identifier finds.
+func (s *Sim) Holds(recipe, identifier string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.twins, func(t *twin) bool { return t.r.Name == recipe && len(t.held(identifier)) > 0 })
 }
 
 func (t *twin) token() string {
@@ -574,7 +605,7 @@ func (t *twin) look(a *asked, r *http.Request) reply {
 	}
 	size, n := len(all), 0
 	if x := p.Next; x != nil {
-		if size = x.Full; size == 0 {
+		if size = cmp.Or(t.s.o.PageSize, x.Full); size == 0 {
 			size = 1
 		}
 		n, _ = strconv.Atoi(a.page)
@@ -639,8 +670,11 @@ func (t *twin) record(rec *twinRecord) any {
 	}
 	for field, paths := range p.Owner.Paths() {
 		for _, path := range paths {
-			if rec.shows[field] != "" {
-				doc = set(doc, path, rec.shows[field])
+			if value := rec.shows[field]; value != "" {
+				if t.s.o.Strangers && !rec.control {
+					value = "other-" + value
+				}
+				doc = set(doc, path, value)
 			} else {
 				drop(doc, path)
 			}

@@ -48,10 +48,10 @@ func seed(s vendors.Subject) *sim.Seed {
 	return d
 }
 
-// Config is a complete config of a recipe for its twin at base. data is the recipe's file.
-func Config(file string, data []byte, r *rest.Recipe, base string) *rest.Config {
+// Config is a complete config of a recipe for its twin at base.
+func Config(r *rest.Recipe, base string) *rest.Config {
 	c := rest.Kind.New().(*rest.Config)
-	c.Recipe = rest.Source{Name: file, Data: data}
+	c.Recipe = rest.Of(r)
 	c.BaseURL = strings.TrimSuffix(base, "/") + "/r/" + r.Name
 	c.With = map[string]vendors.Secret{}
 	for name := range r.Config {
@@ -70,16 +70,12 @@ func Config(file string, data []byte, r *rest.Recipe, base string) *rest.Config 
 
 // Case describes a recipe to the suite: its twin, which accepts and takes nothing, so that each
 // case finds what the one before found.
-func Case(file string, data []byte) (vendortest.Case, error) {
-	r, err := rest.Parse(file, data)
-	if err != nil {
-		return vendortest.Case{}, err
-	}
+func Case(r *rest.Recipe) (vendortest.Case, error) {
 	person := Person(r)
 	twin := sim.New(sim.Options{Seed: seed(person), Recipes: []*rest.Recipe{r}, Inert: true})
 	c := vendortest.Case{
 		Open: func(t testing.TB, base string, tr vendors.Transport) vendors.Vendor {
-			v, err := Config(file, data, r, base).Open(vendors.Options{Name: "vendor-under-test", Transport: tr})
+			v, err := Config(r, base).Open(vendors.Options{Name: "vendor-under-test", Transport: tr})
 			if err != nil {
 				t.Fatal(err)
 			}
