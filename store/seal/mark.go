@@ -1,0 +1,47 @@
+package seal
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"strconv"
+)
+
+// SecretSize is the length in bytes of a person's secret, from which everything that the log
+// keeps of the person is salted. With the secret it becomes unreadable.
+const SecretSize = 16
+
+// MarkSize is the length in bytes of a mark, and of the nonce that opens it.
+const MarkSize = 16
+
+// Nonce is what the mark of one identifier of one person is made with: the first 16 bytes of the
+// HMAC-SHA-256, under the lookup key, of "mark", the person's secret, the identifier's kind
+// and its number among the person's identifiers of that kind in decimal, each preceded by
+// its length in two bytes, big-endian. Whoever knows it, and it alone, can try identifiers
+// on that one mark.
+func (d *Digester) Nonce(secret []byte, kind string, nth int) (nonce [MarkSize]byte) {
+	d.mac.Reset()
+	d.buf = appendPart(d.buf[:0], "mark")
+	d.buf = appendPart(d.buf, string(secret))
+	d.buf = appendPart(d.buf, kind)
+	var digits [20]byte
+	d.buf = appendPart(d.buf, string(strconv.AppendInt(digits[:0], int64(nth), 10)))
+	d.mac.Write(d.buf)
+	clear(d.buf)
+	copy(nonce[:], d.mac.Sum(d.sum[:0]))
+	return nonce
+}
+
+func appendPart(b []byte, part string) []byte {
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(part))), part...)
+}
+
+// Mark is the first 16 bytes of the HMAC-SHA-256 of an identifier in its normal form under
+// its nonce.
+func Mark(nonce [MarkSize]byte, normal string) (mark [MarkSize]byte) {
+	mac := hmac.New(sha256.New, nonce[:])
+	mac.Write([]byte(normal))
+	var sum [sha256.Size]byte
+	copy(mark[:], mac.Sum(sum[:0]))
+	return mark
+}
