@@ -37,18 +37,30 @@ func (s *Store) discard(ctx context.Context, b Batch) error {
 	for first := b.First; first <= last; first += chunk {
 		upto := min(first+chunk-1, last)
 		err := s.inTx(ctx, func(c *sql.Conn) error {
+			var events string
+			var err error
+			if !b.Dropped.At.IsZero() { // else they are the newest, and go together
+				if events, err = eventsBetween(c, first, upto); err != nil {
+					return err
+				}
+			}
 			if err := s.removeTasks(c, first*TasksPerSubject, upto*TasksPerSubject+TasksPerSubject-1); err != nil {
 				return err
 			}
 			if _, err := c.ExecContext(context.Background(), `DELETE FROM subject_ids WHERE subject_id IN (SELECT subject_id FROM subjects WHERE id BETWEEN ?1 AND ?2) AND subject BETWEEN ?1 AND ?2`, first, upto); err != nil {
 				return err
 			}
-			_, err := c.ExecContext(context.Background(), `DELETE FROM subjects WHERE id BETWEEN ? AND ?`, first, upto)
-			return err
+			if _, err := c.ExecContext(context.Background(), `DELETE FROM subjects WHERE id BETWEEN ? AND ?`, first, upto); err != nil {
+				return err
+			}
+			return dropEvents(c, events)
 		})
 		if err != nil {
 			return err
 		}
+	}
+	if err := s.untell(ctx, b); err != nil {
+		return err
 	}
 	return s.inTx(ctx, func(c *sql.Conn) error {
 		bg := context.Background()
@@ -102,9 +114,13 @@ func (s *Store) DropBatch(ctx context.Context, id int64, d Decision) (Batch, err
 		if len(why) > 0 {
 			return &NotDroppedError{Batch: id, Why: why}
 		}
-		_, err = c.ExecContext(context.Background(), `UPDATE batches SET loading=1, dropped_at=?, dropped_by=?, dropped_note=? WHERE id=?`,
-			secs(d.At), d.Who, nullText(d.Note), id)
-		return err
+		if _, err = c.ExecContext(context.Background(), `UPDATE batches SET loading=1, first_event=NULL, dropped_at=?, dropped_by=?, dropped_note=? WHERE id=?`,
+			secs(d.At), d.Who, nullText(d.Note), id); err != nil {
+			return err
+		}
+		return s.tell(c, func(w *writer) error {
+			return w.tellAll(EventBatch, &EventBody{Batch: id, Dropped: true, Rows: b.Rows, Subjects: b.Subjects, Invalid: b.Invalid, Duplicates: b.Duplicates, Tasks: b.Added})
+		})
 	})
 	if err != nil {
 		return Batch{}, err
@@ -182,24 +198,41 @@ func (s *Store) undoAdditions(ctx context.Context, b Batch) error {
 				if err != nil {
 					return err
 				}
+				events, err := eventsAbout(c, added)
+				if err != nil {
+					return err
+				}
 				for _, task := range added {
 					if err := s.removeTasks(c, task, task); err != nil {
 						return err
 					}
+				}
+				if err := dropEvents(c, events); err != nil {
+					return err
 				}
 				for _, q := range []string{
 					// That a vendor was skipped was known since the subject was taken in.
 					`INSERT OR IGNORE INTO tasks (id, vendor, identifier, state, due_at, reason, completed_at)
  SELECT s.id*1000 + h.n, h.vendor, h.identifier, h.state, s.due_at, h.reason, b.taken_at FROM additions a JOIN subjects s ON s.id = a.subject
  JOIN batches b ON b.id = s.batch JOIN shapes h ON h.shape = a.former WHERE a.batch=? AND a.subject=? AND h.state = 8`,
-					`UPDATE subjects SET shape = a.former FROM additions a WHERE a.batch=? AND a.subject=? AND subjects.id = a.subject`,
+					`UPDATE subjects SET shape = a.former, marks = nullif(substr(subjects.marks, 1, 17*a.marks), x'') FROM additions a WHERE a.batch=? AND a.subject=? AND subjects.id = a.subject`,
 					`DELETE FROM additions WHERE batch=? AND subject=?`,
 				} {
 					if _, err := c.ExecContext(bg, q, b.ID, id); err != nil {
 						return err
 					}
 				}
-				if err := c.Raw(func(any) error { return s.w.forget(id) }); err != nil {
+				err = s.tell(c, func(w *writer) error {
+					if err := w.forget(id); err != nil {
+						return err
+					}
+					if b.Dropped.At.IsZero() {
+						_, err := w.each(sqlUntellOwn, nil, id, b.ID)
+						return err
+					}
+					return w.tellTasksOf(EventDecided, id, &EventBody{Action: "drop", Batch: b.ID})
+				})
+				if err != nil {
 					return err
 				}
 			}

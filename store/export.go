@@ -113,7 +113,7 @@ const (
 	sqlExportWake = `UPDATE tasks SET next_at=? WHERE id=? AND state<=1 AND next_at>0`
 	// An export that its task alone would ask for ends with the task.
 	sqlExportEnd = `UPDATE exports SET state=5, ended_at=?, reason='` + exportUnmade + `',
- message='the task ended before the vendor had accepted an export' WHERE task=? AND state=0 AND next_at IS NULL`
+ message='the task ended before the vendor had accepted an export' WHERE task=? AND state=0 AND next_at IS NULL RETURNING 1`
 )
 
 // exportUnmade is the reason of an export that ended with its task. It is one of the closed
@@ -122,7 +122,7 @@ const exportUnmade = "export_failed"
 
 // apply makes the change inside the open transaction.
 func (ch ExportChange) apply(w *writer) error {
-	e, now := &ch.Export, w.s.o.Now().Unix()
+	e, now := &ch.Export, w.now()
 	if ch.New {
 		w.s.exported.Store(true)
 		_, err := w.each(sqlExportNew, nil, e.Task, e.Vendor, int64(e.State))
@@ -145,9 +145,23 @@ func (ch ExportChange) apply(w *writer) error {
 		return fmt.Errorf("%w: the export of task %d is not %v", ErrConflict, e.Task, ch.From)
 	}
 	if ch.Wake {
-		_, err = w.each(sqlExportWake, nil, w.s.o.Now().UnixMilli(), e.Task)
+		if _, err := w.each(sqlExportWake, nil, w.s.o.Now().UnixMilli(), e.Task); err != nil {
+			return err
+		}
 	}
-	return err
+	if !e.State.Final() {
+		return nil
+	}
+	return w.tellExport(e)
+}
+
+// tellExport writes the event of an export that has ended, for its task and those that follow it.
+func (w *writer) tellExport(e *Export) error {
+	b := &EventBody{Export: e.State.String()}
+	if e.State == ExportStored {
+		b.Bytes, b.SHA256 = e.Bytes, e.SHA256
+	}
+	return w.tellTasks(sqlEventsBeside, EventExported, b, e.Task)
 }
 
 const sqlExports = `SELECT task, vendor, state, next_at, attempts, lost, damaged, reference, created_at, done_at, ended_at, file, bytes, sha256,

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -60,6 +61,17 @@ type NewSubject struct {
 	Plain      []byte    // what is to be sealed
 	Tasks      []NewTask // in report order
 	Same       []int64   // for each of Tasks the keyed digest of vendor and identifier; 0: none
+	Channel    string    // how the request came in; "": not known
+
+	Identifiers []Identifier // by which the subject can be found again, to its purge; nil: by none
+}
+
+// Identifier is one of a subject's, for its mark (see package seal).
+type Identifier struct {
+	Field  int
+	Kind   string // the name of Field
+	Nth    int    // which of that field's values
+	Normal string // the form in which two spellings are equal
 }
 
 // NewTask is one task that a subject leads to.
@@ -69,6 +81,7 @@ type NewTask struct {
 	Nth    int
 	State  State // Pending or Skipped
 	Reason string
+	Act    string // what the vendor does when the task is submitted
 }
 
 // Reject is an input row that did not become a subject.
@@ -93,6 +106,8 @@ type Intake struct {
 	part   *loadPart      // to be written next
 	spare  chan *loadPart // those that the writer has done with
 	same   *grouper
+	digest *seal.Digester // of marks
+	event  int64          // the number that the next subject's first event is to have
 
 	lastSubject string // the subject_id of the row before
 	unsorted    bool   // the subject_ids did not come in rising order
@@ -106,7 +121,7 @@ type Intake struct {
 type loadPart struct {
 	shapes  []shapeRow // that rows are the first to have
 	rows    []subjectRow
-	sealed  []byte               // where the sealed data of rows lies
+	sealed  []byte               // where the sealed data of rows lies, and their secrets and marks
 	ready   map[readyBlock]int64 // the blocks of rows, with their numbers of tasks
 	rejects []Reject
 }
@@ -125,10 +140,10 @@ func (p *loadPart) empty() {
 }
 
 type subjectRow struct {
-	id, line, content, received, due int64
-	subjectID                        string
-	shape                            int
-	sealed                           []byte
+	id, line, content, received, due, event int64
+	subjectID, channel                      string
+	shape                                   int
+	sealed, secret, marks                   []byte
 }
 
 type shapeRow struct {
@@ -198,14 +213,15 @@ func (s *Store) BeginIntake(ctx context.Context, name string, now time.Time) (*I
 	if _, err := s.DiscardUnsettled(ctx); err != nil {
 		return nil, err
 	}
-	in := &Intake{s: s, now: now, shapes: map[string]int{}, tasks: map[int][]NewTask{}, part: newLoadPart(), same: newGrouper(s.path),
+	in := &Intake{s: s, now: now, shapes: map[string]int{}, tasks: map[int][]NewTask{}, part: newLoadPart(), same: newGrouper(s.path), digest: s.Digester(),
 		parts: make(chan *loadPart, partsAhead), spare: make(chan *loadPart, partsAhead+1), errs: make(chan error, 1)}
 	if err := s.read.QueryRowContext(ctx, `SELECT 1 + max(coalesce((SELECT max(last_subject) FROM batches), 0), coalesce((SELECT max(id) FROM subjects), 0))`).Scan(&in.nextID); err != nil {
 		return nil, explain(err)
 	}
 	in.batch = Batch{Name: name, TakenAt: now, First: in.nextID, Loading: true}
 	err := s.inTx(ctx, func(c *sql.Conn) error {
-		res, err := c.ExecContext(context.Background(), `INSERT INTO batches (name, taken_at, first_subject) VALUES (?, ?, ?)`, name, secs(now), in.nextID)
+		in.event = s.w.seq + 1
+		res, err := c.ExecContext(context.Background(), `INSERT INTO batches (name, taken_at, first_subject, first_event) VALUES (?, ?, ?, ?)`, name, secs(now), in.nextID, in.event)
 		if err != nil {
 			return err
 		}
@@ -286,7 +302,7 @@ func (l *loader) write(c *sql.Conn, p *loadPart) error {
 }
 
 func (in *Intake) loadShapes(ctx context.Context) error {
-	rows, err := in.s.read.QueryContext(ctx, `SELECT shape, vendor, identifier%100, identifier/100, state, coalesce(reason, '') FROM shapes ORDER BY shape, n`)
+	rows, err := in.s.read.QueryContext(ctx, `SELECT shape, vendor, identifier%100, identifier/100, state, coalesce(reason, ''), coalesce(act, '') FROM shapes ORDER BY shape, n`)
 	if err != nil {
 		return explain(err)
 	}
@@ -302,7 +318,7 @@ func (in *Intake) loadShapes(ctx context.Context) error {
 	for rows.Next() {
 		var shape int
 		var t NewTask
-		if err := rows.Scan(&shape, &t.Vendor, &t.Field, &t.Nth, &t.State, &t.Reason); err != nil {
+		if err := rows.Scan(&shape, &t.Vendor, &t.Field, &t.Nth, &t.State, &t.Reason, &t.Act); err != nil {
 			return explain(err)
 		}
 		if shape != last {
@@ -321,7 +337,7 @@ func (in *Intake) shapeKey(tasks []NewTask) []byte {
 		for _, n := range [...]int64{t.Vendor, int64(t.Field), int64(t.Nth), int64(t.State)} {
 			key = append(strconv.AppendInt(key, n, 10), ',')
 		}
-		key = append(append(key, t.Reason...), ';')
+		key = append(append(append(append(key, t.Reason...), ','), t.Act...), ';')
 	}
 	in.key = key
 	return key
@@ -348,7 +364,7 @@ func (in *Intake) Batch() Batch { return in.batch }
 // Subject adds a row that may become a subject: whether its subject_id is new is found
 // when the batch is settled. n may be used again after the call.
 func (in *Intake) Subject(n *NewSubject) error {
-	if len(n.Tasks) == 0 || len(n.Tasks) > TasksPerSubject {
+	if len(n.Tasks) == 0 || len(n.Tasks) > MaxTasks {
 		return fmt.Errorf("store: line %d leads to %d tasks", n.Line, len(n.Tasks))
 	}
 	id := in.nextID
@@ -374,10 +390,32 @@ func (in *Intake) Subject(n *NewSubject) error {
 	p := in.part
 	from := len(p.sealed)
 	p.sealed = in.s.box.Seal(slices.Grow(p.sealed, len(n.Plain)+seal.Overhead), n.Plain, seal.Place{Table: "subjects", Row: id})
+	to := len(p.sealed)
+	p.sealed = in.mark(p.sealed, n.Identifiers)
 	p.rows = append(p.rows, subjectRow{id: id, line: int64(n.Line), content: n.Content, received: secs(n.ReceivedAt),
-		due: due, subjectID: n.SubjectID, shape: in.shape(n.Tasks),
-		sealed: p.sealed[from:len(p.sealed):len(p.sealed)]})
+		due: due, subjectID: n.SubjectID, channel: n.Channel, shape: in.shape(n.Tasks), event: in.event,
+		sealed: p.sealed[from:to:to], secret: p.sealed[to : to+seal.SecretSize : to+seal.SecretSize],
+		marks: p.sealed[to+seal.SecretSize : len(p.sealed) : len(p.sealed)]})
+	in.event++
 	return in.passOn()
+}
+
+// mark appends a new secret and the marks of the identifiers under it.
+func (in *Intake) mark(b []byte, identifiers []Identifier) []byte {
+	from := len(b)
+	b = append(b, make([]byte, seal.SecretSize)...)
+	secret := b[from:]
+	rand.Read(secret)
+	return appendMarks(b, in.digest, secret, identifiers)
+}
+
+// appendMarks appends the stored form of marks.
+func appendMarks(b []byte, d *seal.Digester, secret []byte, identifiers []Identifier) []byte {
+	for _, i := range identifiers {
+		mark := seal.Mark(d.Nonce(secret, i.Kind, i.Nth), i.Normal)
+		b = append(append(b, byte(i.Field)), mark[:]...)
+	}
+	return b
 }
 
 // Reject adds a row that is not taken in.
@@ -421,8 +459,8 @@ func (in *Intake) finishLoading() error {
 
 func insertShapes(c *sql.Conn, rows []shapeRow) error {
 	for _, r := range rows {
-		if _, err := c.ExecContext(context.Background(), `INSERT INTO shapes VALUES (?,?,?,?,?,?)`,
-			r.shape, r.n, r.Vendor, identifier(r.Field, r.Nth), r.State, nullText(r.Reason)); err != nil {
+		if _, err := c.ExecContext(context.Background(), `INSERT INTO shapes VALUES (?,?,?,?,?,?,?)`,
+			r.shape, r.n, r.Vendor, identifier(r.Field, r.Nth), r.State, nullText(r.Reason), nullText(r.Act)); err != nil {
 			return err
 		}
 	}
@@ -430,15 +468,15 @@ func insertShapes(c *sql.Conn, rows []shapeRow) error {
 }
 
 func insertSubjects(c driver.Conn, batch int64, rows []subjectRow) (err error) {
-	const one = "(?,?,?,?,?,?,?,?,?)"
-	args := make([]driver.Value, 0, 9*perInsert)
+	const one = "(?,?,?,?,?,?,?,?,?,?,?,?,?)"
+	args := make([]driver.Value, 0, 13*perInsert)
 	var insert *query
 	defer func() { insert.close() }()
 	prepared := 0
 	for group := range slices.Chunk(rows, perInsert) {
 		if len(group) != prepared {
 			insert.close()
-			if insert, err = prepare(c, `INSERT INTO subjects (id, batch, line, subject_id, content, received_at, due_at, shape, sealed) VALUES `+one+strings.Repeat(","+one, len(group)-1)); err != nil {
+			if insert, err = prepare(c, `INSERT INTO subjects (id, batch, line, subject_id, content, received_at, due_at, shape, sealed, event, secret, marks, channel) VALUES `+one+strings.Repeat(","+one, len(group)-1)); err != nil {
 				return err
 			}
 			prepared = len(group)
@@ -446,7 +484,8 @@ func insertSubjects(c driver.Conn, batch int64, rows []subjectRow) (err error) {
 		args = args[:0]
 		for i := range group {
 			r := &group[i]
-			args = append(args, r.id, batch, r.line, r.subjectID, r.content, r.received, r.due, int64(r.shape), r.sealed)
+			args = append(args, r.id, batch, r.line, r.subjectID, r.content, r.received, r.due, int64(r.shape), r.sealed,
+				r.event, r.secret, nullBytes(r.marks), nullText(r.channel))
 		}
 		if _, err := insert.each(nil, args...); err != nil {
 			return err

@@ -529,7 +529,7 @@ func TestTooManyTasks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer in.Discard(ctx)
-	for _, n := range []int{0, TasksPerSubject + 1} {
+	for _, n := range []int{0, MaxTasks + 1} {
 		many := &NewSubject{Line: 2, SubjectID: "R"}
 		for range n {
 			many.Tasks = append(many.Tasks, NewTask{Vendor: alpha, Field: 1})

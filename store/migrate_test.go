@@ -53,7 +53,7 @@ func TestMigrate(t *testing.T) {
 	db := raw(t, e.path)
 	const columns = `id, vendor, identifier, state, due_at, next_at, evidence, follows, records, records_after, record_refs, reference, reason, more,
  previewed_at, submitted_at, completed_at, verified_at`
-	kept := []string{"(SELECT " + columns + " FROM tasks)", "(SELECT id, batch, line, subject_id, received_at, due_at, shape, sealed FROM subjects)", "subject_ids", "shapes", "exports", "rejects", "runs", "ready", "former_references",
+	kept := []string{"(SELECT " + columns + " FROM tasks)", "(SELECT id, batch, line, subject_id, received_at, due_at, shape, sealed FROM subjects)", "subject_ids", "(SELECT shape, n, vendor, identifier, state, reason FROM shapes)", "exports", "rejects", "runs", "ready", "former_references",
 		"(SELECT id, name, kind, fields, paused_until FROM vendors)", "(SELECT id, name, rows, subjects FROM batches)",
 		"(SELECT id, at, who, action, subject, task, reason, note, until FROM decisions)"}
 	before := dump(t, e.path, kept...)
@@ -107,6 +107,11 @@ func TestMigrate(t *testing.T) {
 	}
 	if _, err := db.Exec(`UPDATE tasks SET evidence = 2 WHERE id = ?`, w.ID); err == nil {
 		t.Error("a migrated store takes what a new one refuses")
+	}
+	// What was taken in before there were events has those of what happens from now on.
+	h, err := s.History(ctx, failed[0].SubjectID)
+	if err != nil || h.Logged || len(h.Events) != 2 || h.Events[0].Prev != 0 || h.Events[1].Kind != EventNotFound || h.Events[1].Prev != h.Events[0].Seq {
+		t.Errorf("%+v %v", h, err)
 	}
 	s.close(t)
 	e.open(t)

@@ -185,11 +185,12 @@ func (s *Store) DecideAll(ctx context.Context, changes []Change, d Decision) err
 	}
 	return s.inTx(ctx, func(c *sql.Conn) error {
 		for i := range changes {
-			ch := &changes[i]
+			ch := changes[i]
 			// The reason is the one that the task had, which is what was decided about.
-			if _, err := c.ExecContext(context.Background(), `INSERT INTO decisions (at, who, action, subject, task, reason, note)
+			res, err := c.ExecContext(context.Background(), `INSERT INTO decisions (at, who, action, subject, task, reason, note)
  SELECT ?, ?, ?, ?, id, reason, ? FROM tasks WHERE id = ?`,
-				secs(d.At), d.Who, d.Action, ch.Subject(), nullText(d.Note), ch.ID); err != nil {
+				secs(d.At), d.Who, d.Action, ch.Subject(), nullText(d.Note), ch.ID)
+			if err != nil {
 				return err
 			}
 			if ch.Leads && (d.Action == "reject" || d.Action == "close") {
@@ -197,6 +198,11 @@ func (s *Store) DecideAll(ctx context.Context, changes []Change, d Decision) err
 					return err
 				}
 			}
+			id, err := res.LastInsertId()
+			if err != nil {
+				return err
+			}
+			ch.word = &word{d.Action, id}
 			if err := c.Raw(func(any) error { return ch.apply(s.w) }); err != nil {
 				return err
 			}
@@ -287,9 +293,18 @@ func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d
 		if _, err := c.ExecContext(bg, sqlRedate+`id IN (SELECT f.follows FROM tasks f WHERE f.id BETWEEN ?1*1000 AND ?1*1000+999)`, id); err != nil {
 			return err
 		}
-		_, err = c.ExecContext(bg, `INSERT INTO decisions (at, who, action, subject, note, until) VALUES (?,?,?,?,?,?)`,
+		res, err = c.ExecContext(bg, `INSERT INTO decisions (at, who, action, subject, note, until) VALUES (?,?,?,?,?,?)`,
 			secs(d.At), d.Who, d.Action, id, nullText(d.Note), secs(until))
-		return err
+		if err != nil {
+			return err
+		}
+		decision, err := res.LastInsertId()
+		if err != nil {
+			return err
+		}
+		return s.tell(c, func(w *writer) error {
+			return w.tellSubject(EventExtended, id, &EventBody{Until: secs(until), Decision: decision})
+		})
 	})
 	return x, err
 }

@@ -72,11 +72,15 @@ func (s *Store) Purge(ctx context.Context, f PurgeFilter) (p Purged, err error) 
 				return err
 			}
 			tasks, err := dropSubjects(c, ids)
-			if err == nil {
-				p.Tasks += tasks
-				p.Subjects += int64(len(ids))
+			if err != nil {
+				return err
 			}
-			return err
+			p.Tasks += tasks
+			p.Subjects += int64(len(ids))
+			// It is the newest event from now on, so that the numbers of those that went are not given again.
+			return s.tell(c, func(w *writer) error {
+				return w.tellAll(EventPurge, &EventBody{Subjects: int64(len(ids)), Tasks: tasks, Before: secs(f.Before)})
+			})
 		})
 		if err != nil {
 			return p, fmt.Errorf("store: purge: %w", err)
@@ -120,6 +124,10 @@ func dropSubjects(c *sql.Conn, ids []int64) (tasks int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	events, err := eventsOf(c, string(list))
+	if err != nil {
+		return 0, err
+	}
 	const each = ` FROM json_each(?) j CROSS JOIN `
 	for _, q := range []string{
 		// A task of another subject that followed one of these is final too, and stands on
@@ -143,7 +151,26 @@ func dropSubjects(c *sql.Conn, ids []int64) (tasks int64, err error) {
 			return 0, err
 		}
 	}
-	return tasks, nil
+	return tasks, dropEvents(c, events)
+}
+
+// dropEvents deletes events, given as a list in JSON or "" for none.
+func dropEvents(c *sql.Conn, events string) error {
+	if events == "" {
+		return nil
+	}
+	_, err := c.ExecContext(context.Background(), `DELETE FROM events WHERE seq IN (SELECT value FROM json_each(?))`, events)
+	return err
+}
+
+// eventsOf returns the numbers of all events of subjects and their tasks. Both are lists in JSON.
+func eventsOf(c *sql.Conn, subjects string) (events string, err error) {
+	err = c.QueryRowContext(context.Background(), `WITH RECURSIVE chain(seq) AS (
+ SELECT s.event FROM json_each(?1) j CROSS JOIN subjects s ON s.id = j.value WHERE s.event IS NOT NULL
+ UNION SELECT t.event FROM json_each(?1) j CROSS JOIN tasks t ON t.id BETWEEN j.value*1000 AND j.value*1000+999 WHERE t.event IS NOT NULL
+ UNION SELECT e.prev FROM chain CROSS JOIN events e ON e.seq = chain.seq WHERE e.prev IS NOT NULL)
+ SELECT json_group_array(seq) FROM chain`, subjects).Scan(&events)
+	return events, err
 }
 
 func dropRejects(c *sql.Conn, f PurgeFilter) (int64, error) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -128,7 +129,7 @@ func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, rank ma
 			}
 			return nil
 		}
-		err = s.eachTask(ctx, ids[0], ids[len(ids)-1], func(t *Task) error {
+		err = eachTask(ctx, s.read, ids[0], ids[len(ids)-1], func(t *Task) error {
 			if len(tasks) > 0 && tasks[0].Subject() != t.Subject() {
 				if err := flush(); err != nil {
 					return err
@@ -169,8 +170,13 @@ func (s *Store) subjectPage(ctx context.Context, page []Row, ids []int64, from, 
 	return page, ids, explain(rows.Err())
 }
 
-func (s *Store) eachTask(ctx context.Context, first, last int64, fn func(*Task) error) error {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+taskColumns+` FROM tasks t WHERE t.id BETWEEN ? AND ? ORDER BY t.id`,
+// reader is a connection or a transaction to read with.
+type reader interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func eachTask(ctx context.Context, r reader, first, last int64, fn func(*Task) error) error {
+	rows, err := r.QueryContext(ctx, `SELECT `+taskColumns+` FROM tasks t WHERE t.id BETWEEN ? AND ? ORDER BY t.id`,
 		first*TasksPerSubject, last*TasksPerSubject+TasksPerSubject-1)
 	if err != nil {
 		return explain(err)
@@ -346,10 +352,15 @@ type Run struct {
 func (s *Store) BeginRun(ctx context.Context, r Run) (int64, error) {
 	err := s.inTx(ctx, func(c *sql.Conn) error {
 		res, err := c.ExecContext(context.Background(), `INSERT INTO runs (started_at, version, config) VALUES (?, ?, ?)`, secs(r.StartedAt), r.Version, r.Config)
-		if err == nil {
-			r.ID, err = res.LastInsertId()
+		if err != nil {
+			return err
 		}
-		return err
+		if r.ID, err = res.LastInsertId(); err != nil {
+			return err
+		}
+		return s.tell(c, func(w *writer) error {
+			return w.tellAll(EventRun, &EventBody{Run: r.ID, Version: r.Version, Config: hex.EncodeToString(r.Config)})
+		})
 	})
 	return r.ID, err
 }

@@ -90,9 +90,11 @@ func (s *Store) BeginRotation(ctx context.Context, next seal.Key) error {
 		if _, err := c.ExecContext(bg, `INSERT INTO meta VALUES ('old_key', ?)`, wrapped); err != nil {
 			return err
 		}
-		_, err := c.ExecContext(bg, `UPDATE meta SET value = ? WHERE name = 'lookup_key'`,
-			box.Seal(nil, s.lookup[:], lookupPlace))
-		return err
+		if _, err := c.ExecContext(bg, `UPDATE meta SET value = ? WHERE name = 'lookup_key'`,
+			box.Seal(nil, s.lookup[:], lookupPlace)); err != nil {
+			return err
+		}
+		return s.tell(c, func(w *writer) error { return w.tellAll(EventKey, nil) })
 	})
 	if err != nil {
 		s.rotating, s.replaced = false, seal.Key{}

@@ -29,6 +29,8 @@ type IntakeRules struct {
 	// the clear form that is still stored, else that of the fresh row. same is false where the
 	// two show other identifiers, masked ones included; merged is empty where they cannot be merged.
 	Merge func(stored, fresh []byte) (merged []byte, same bool, err error)
+	// Identifiers lists those of a subject, from its opened data, by which it is marked; nil: by none.
+	Identifiers func(plain []byte) ([]Identifier, error)
 	// Accept may refuse the batch, with its totals, before it counts.
 	Accept func(Batch) error
 }
@@ -74,6 +76,9 @@ func (in *Intake) settle(ctx context.Context, digest []byte, rules IntakeRules) 
 		return Batch{}, false, err
 	}
 	if b.Subjects > 0 || b.Added > 0 {
+		if err := in.tellReceived(ctx); err != nil {
+			return Batch{}, false, err
+		}
 		if err := in.linkSame(ctx, rules); err != nil {
 			return Batch{}, false, err
 		}
@@ -83,7 +88,12 @@ func (in *Intake) settle(ctx context.Context, digest []byte, rules IntakeRules) 
 		// The CHECK of the table is the control total: a row that got lost stops here.
 		_, err := c.ExecContext(context.Background(), `UPDATE batches SET loading=0, digest=?, rows=?, subjects=?, invalid=?, duplicates=?, last_subject=? WHERE id=?`,
 			digest, b.Rows, b.Subjects, b.Invalid, b.Duplicates, b.Last, b.ID)
-		return err
+		if err != nil {
+			return err
+		}
+		return in.s.tell(c, func(w *writer) error {
+			return w.tellAll(EventBatch, &EventBody{Batch: b.ID, Rows: b.Rows, Subjects: b.Subjects, Invalid: b.Invalid, Duplicates: b.Duplicates, Tasks: b.Added})
+		})
 	})
 	return *b, false, err
 }
@@ -221,9 +231,9 @@ func (in *Intake) addMissing(c *sql.Conn, k *knownRow, rules IntakeRules) error 
 	bg := context.Background()
 	var former int
 	var due int64
-	var sealed []byte
+	var sealed, secret, marks []byte
 	// Read here: an earlier row of this file may have added to it.
-	if err := c.QueryRowContext(bg, `SELECT shape, due_at, sealed FROM subjects WHERE id = ?`, k.known).Scan(&former, &due, &sealed); err != nil {
+	if err := c.QueryRowContext(bg, `SELECT shape, due_at, sealed, secret, marks FROM subjects WHERE id = ?`, k.known).Scan(&former, &due, &sealed, &secret, &marks); err != nil {
 		return err
 	}
 	place := seal.Place{Table: "subjects", Row: k.known}
@@ -245,7 +255,7 @@ func (in *Intake) addMissing(c *sql.Conn, k *knownRow, rules IntakeRules) error 
 		return nil
 	}
 	union, at := extend(has, lacks)
-	if len(union) > TasksPerSubject {
+	if len(union) > MaxTasks {
 		k.reject.Duplicate, k.reject.Reason, k.reject.Message = false, rules.TooManyTasks, "too many keys for so many vendors"
 		return nil
 	}
@@ -274,17 +284,31 @@ func (in *Intake) addMissing(c *sql.Conn, k *knownRow, rules IntakeRules) error 
 			return err
 		}
 	}
+	marked := len(marks) / markRoom
+	if secret != nil && rules.Identifiers != nil {
+		all, err := rules.Identifiers(merged)
+		if err != nil {
+			return fmt.Errorf("store: subject %d: %w", k.known, err)
+		}
+		marks = in.addMarks(marks, secret, all)
+	}
 	for _, q := range []struct {
 		text string
 		args []any
 	}{
-		{`UPDATE subjects SET shape=?, sealed=?, content=(SELECT content FROM subjects WHERE id=?) WHERE id=?`, []any{shape, in.s.box.Seal(nil, merged, place), k.id, k.known}},
-		{`INSERT INTO additions VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET tasks = tasks + excluded.tasks`, []any{in.batch.ID, k.known, former, len(lacks)}},
+		{`UPDATE subjects SET shape=?, sealed=?, marks=?, content=(SELECT content FROM subjects WHERE id=?) WHERE id=?`,
+			[]any{shape, in.s.box.Seal(nil, merged, place), nullBytes(marks), k.id, k.known}},
+		{`INSERT INTO additions (batch, subject, former, tasks, marks) VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET tasks = tasks + excluded.tasks`, []any{in.batch.ID, k.known, former, len(lacks), marked}},
 		{`UPDATE batches SET done=0 WHERE id=? AND done`, []any{k.batch}},
 	} {
 		if _, err := c.ExecContext(bg, q.text, q.args...); err != nil {
 			return err
 		}
+	}
+	if err := in.s.tell(c, func(w *writer) error {
+		return w.tellTasksOf(EventAdded, k.known, &EventBody{Batch: in.batch.ID, Tasks: int64(len(lacks))})
+	}); err != nil {
+		return err
 	}
 	// The fresh row has clear values that only finished tasks needed.
 	if err := c.Raw(func(any) error { return in.s.w.forget(k.known) }); err != nil {
@@ -411,6 +435,7 @@ func (in *Intake) linkSame(ctx context.Context, rules IntakeRules) error {
 	type link struct {
 		lead    int64
 		earlier bool
+		state   State // of the lead
 		task    *Task
 	}
 	var links []link
@@ -426,6 +451,9 @@ func (in *Intake) linkSame(ctx context.Context, rules IntakeRules) error {
 						return err
 					}
 					if _, err := c.ExecContext(bg, sqlJoin, l.task.ID, identifier(l.task.Field, l.task.Nth), secs(l.task.DueAt), l.lead); err != nil {
+						return err
+					}
+					if err := in.s.tell(c, func(w *writer) error { return w.tellJoined(l.task.ID, l.state) }); err != nil {
 						return err
 					}
 					urgent[l.lead] = struct{}{}
@@ -465,7 +493,7 @@ func (in *Intake) linkSame(ctx context.Context, rules IntakeRules) error {
 			case f.earlier:
 				continue // each of them is under way by itself
 			}
-			if links = append(links, link{leads[i].ID, leads[i].earlier, &w.Task}); len(links) >= chunk {
+			if links = append(links, link{leads[i].ID, leads[i].earlier, leads[i].State, &w.Task}); len(links) >= chunk {
 				if err := flush(); err != nil {
 					return err
 				}

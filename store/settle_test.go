@@ -427,6 +427,7 @@ func TestLaterIntakeCutShort(t *testing.T) {
 	steps := []func(in *Intake, r IntakeRules) error{
 		func(in *Intake, _ IntakeRules) error { return in.finishLoading() },
 		func(in *Intake, r IntakeRules) error { in.batch.Last = in.nextID - 1; return in.refuseKnown(ctx, r) },
+		func(in *Intake, _ IntakeRules) error { return in.tellReceived(ctx) },
 		func(in *Intake, r IntakeRules) error { return in.linkSame(ctx, r) },
 	}
 	for n := range steps {
@@ -446,7 +447,7 @@ func TestLaterIntakeCutShort(t *testing.T) {
 		mustApply(t, s, Pending, held)
 		// What is sealed is sealed anew when it is put back; what is in it is compared apart.
 		tables := func() string {
-			return dump(t, e.path, "batches", "tasks", "rejects", "subject_ids", "additions") + dump(t, e.path, "(SELECT id, batch, line, subject_id, content, due_at, shape FROM subjects)") +
+			return dump(t, e.path, "batches", "tasks", "rejects", "subject_ids", "additions", "events") + dump(t, e.path, "(SELECT id, batch, line, subject_id, content, due_at, shape, event, secret, marks FROM subjects)") +
 				string(plainOf(t, s, one.First*TasksPerSubject))
 		}
 		clean := tables()
@@ -597,7 +598,8 @@ func TestDropCutShort(t *testing.T) {
 	s := e.open(t)
 	alpha, beta := twoVendors(t, s)
 	one := take(t, s, "one", subject(s, 2, "R-1", "a@example.com", "", alpha, beta))
-	mustExec(t, raw(t, e.path), `UPDATE batches SET loading=1, dropped_at=1, dropped_by='kim'`)
+	mustExec(t, raw(t, e.path), `UPDATE batches SET loading=1, first_event=NULL, dropped_at=1, dropped_by='kim'`)
+	byHand.Store(e.path, true) // the drop's own event is missing
 	cut, err := s.DiscardUnsettled(ctx)
 	if err != nil || len(cut) != 0 {
 		t.Errorf("%+v %v", cut, err)

@@ -60,6 +60,7 @@ func TestTransitionTables(t *testing.T) {
 // place puts the task into a state, around the rules.
 func place(t *testing.T, e *env, task Task) {
 	t.Helper()
+	byHand.Store(e.path, true)
 	db := raw(t, e.path)
 	defer db.Close()
 	mustExec(t, db, `INSERT OR REPLACE INTO tasks (id, vendor, identifier, state, due_at, next_at, evidence, submitted_at, completed_at, verified_at)

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"expunge/store/replay"
 	"expunge/store/seal"
 )
 
@@ -60,7 +63,7 @@ func (e *env) open(t *testing.T) *Store {
 	return s
 }
 
-// close closes the store once.
+// close closes the store once, and finds what its events do not say.
 func (s *Store) close(t *testing.T) {
 	t.Helper()
 	if s.read == nil {
@@ -68,6 +71,34 @@ func (s *Store) close(t *testing.T) {
 	}
 	if err := s.Close(); err != nil && s.Err() == nil {
 		t.Error(err)
+	}
+	replayed(t, s.path)
+}
+
+// byHand has the paths of the stores in which a test has written rows that count for others
+// than the store wrote.
+var byHand sync.Map
+
+// replayed compares the events of a store with its tables.
+func replayed(t *testing.T, path string) {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		return // a test took it away
+	}
+	if _, ok := byHand.Load(path); ok {
+		return
+	}
+	db := raw(t, path)
+	defer db.Close()
+	if tables := scalar[int](t, db, `SELECT count(*) FROM sqlite_schema`); tables == 0 {
+		return // a test put another file there
+	}
+	differences, _, err := replay.Check(ctx, db)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, d := range differences {
+		t.Error(d)
 	}
 }
 
@@ -88,7 +119,7 @@ func forgetFields(plain []byte, keep uint32) ([]byte, error) {
 // raw opens the store's file beside the store, as a person with sqlite3 would.
 func raw(t *testing.T, path string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite3", "file:"+path+"?_busy_timeout=5000&_foreign_keys=on")
+	db, err := sql.Open("sqlite3", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_busy_timeout=5000&_foreign_keys=on")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +195,22 @@ func twoVendors(t *testing.T, s *Store) (alpha, beta int64) {
 
 // rules let no task follow one of an earlier batch: see following.
 var rules = IntakeRules{Repeated: "repeated", Conflicting: "conflicting", AlreadyTakenIn: "already", TasksAdded: "added", TooManyTasks: "too many",
-	Same: sameLine, Digest: func(*Work) (int64, error) { return 0, nil }, Merge: mergeLines, Accept: quiet}
+	Same: sameLine, Digest: func(*Work) (int64, error) { return 0, nil }, Merge: mergeLines, Accept: quiet, Identifiers: identifiersOf}
+
+// identifiersOf are those by which a subject is marked: the lines that are clear.
+func identifiersOf(plain []byte) ([]Identifier, error) {
+	var all []Identifier
+	for l := range strings.Lines(string(plain)) {
+		if l[1] == '=' {
+			all = append(all, identified(int(l[0]-'0'), strings.TrimSpace(l[2:])))
+		}
+	}
+	return all, nil
+}
+
+func identified(field int, value string) Identifier {
+	return Identifier{Field: field, Kind: fmt.Sprintf("field%d", field), Normal: value}
+}
 
 func (r IntakeRules) accepting(accept func(Batch) error) IntakeRules {
 	r.Accept = accept
@@ -233,6 +279,7 @@ func subject(s *Store, line int, id, a, b string, alpha, beta int64) *NewSubject
 			continue
 		}
 		n.Plain = fmt.Appendf(n.Plain, "%d=%s\n", i+1, v)
+		n.Identifiers = append(n.Identifiers, identified(i+1, v))
 		n.Tasks = append(n.Tasks, NewTask{Vendor: vendor, Field: i + 1})
 		n.Same = append(n.Same, d.Sum64("same", fmt.Sprint(vendor), v))
 	}

@@ -13,9 +13,12 @@ import (
 	"expunge/store/seal"
 )
 
-// TasksPerSubject is the factor between a subject's id and its tasks' ids, and so the
-// number of tasks that one subject may have.
+// TasksPerSubject is the factor between a subject's id and its tasks' ids.
 const TasksPerSubject = 1000
+
+// MaxTasks is the number of tasks that one subject may have: the last place is that of the
+// subject itself among the events.
+const MaxTasks = TasksPerSubject - 1
 
 // Task is one subject at one vendor by one identifier.
 type Task struct {
@@ -73,6 +76,8 @@ type Work struct {
 type Change struct {
 	From State
 	Task
+
+	word *word // the person's who made it; nil: nobody's
 }
 
 const taskColumns = `t.id, t.vendor, t.identifier, t.due_at, t.follows, t.state, t.reason, t.evidence, t.next_at, t.records, t.records_after,
@@ -149,12 +154,12 @@ func (v *taskScan) finish(t *Task) error {
 
 const (
 	sqlSet = `UPDATE tasks SET state=?1, reason=?2, evidence=?3, records=?4, records_after=?5, record_refs=?6, reference=?7, more=?8,
- previewed_at=?9, submitted_at=?10, completed_at=?11, verified_at=?12, closed_at=?13`
-	sqlCompare      = ` WHERE id=?14 AND state=?15`
+ previewed_at=?9, submitted_at=?10, completed_at=?11, verified_at=?12, closed_at=?13, event=coalesce(?14, event)`
+	sqlCompare      = ` WHERE id=?15 AND state=?16`
 	sqlSameRef      = ` AND (reference IS NULL OR reference=?7)`
 	sqlMoveReady    = sqlSet + sqlCompare + sqlSameRef + ` AND next_at=0 RETURNING 1`
-	sqlMove         = sqlSet + `, next_at=?16` + sqlCompare + sqlSameRef + ` RETURNING 1`
-	sqlMoveReplaced = sqlSet + `, next_at=?16` + sqlCompare + ` RETURNING 1`
+	sqlMove         = sqlSet + `, next_at=?17` + sqlCompare + sqlSameRef + ` RETURNING 1`
+	sqlMoveReplaced = sqlSet + `, next_at=?17` + sqlCompare + ` RETURNING 1`
 	// The reference that is about to be replaced is kept.
 	sqlFormer = `INSERT OR IGNORE INTO former_references SELECT id, reference, ? FROM tasks
  WHERE id=? AND state=? AND reference IS NOT NULL AND reference IS NOT ?`
@@ -192,6 +197,13 @@ func nullText(s string) any {
 	return s
 }
 
+func nullBytes(b []byte) any {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
 func nullCount(c Count) any {
 	if !c.Known {
 		return nil
@@ -216,7 +228,11 @@ func (ch Change) apply(w *writer) error {
 	if err != nil {
 		return err
 	}
-	n, err := w.move(&ch)
+	seq, err := w.tell(&ch)
+	if err != nil {
+		return err
+	}
+	n, err := w.move(&ch, seq)
 	if err != nil {
 		return err
 	}
@@ -235,6 +251,11 @@ func (ch Change) apply(w *writer) error {
 			return err
 		}
 		subjects = append(subjects, more...)
+		if seq != nil {
+			if err := w.tellFollowers(&ch); err != nil {
+				return err
+			}
+		}
 	}
 	if !t.Settled() {
 		return nil
@@ -245,7 +266,11 @@ func (ch Change) apply(w *writer) error {
 		}
 	}
 	if w.s.exported.Load() {
-		if _, err := w.each(sqlExportEnd, nil, w.s.o.Now().Unix(), t.ID); err != nil {
+		n, err := w.each(sqlExportEnd, nil, w.now(), t.ID)
+		if err == nil && n > 0 {
+			err = w.tellExport(&Export{Task: t.ID, State: ExportFailed})
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -296,8 +321,9 @@ func (w *writer) give(ch *Change) (fresh bool, err error) {
 	return false, err
 }
 
-// move is the compare-and-swap. It returns how many tasks it changed.
-func (w *writer) move(ch *Change) (n int, err error) {
+// move is the compare-and-swap. seq is the number of the change's event, or nil. It returns
+// how many tasks it changed.
+func (w *writer) move(ch *Change, seq any) (n int, err error) {
 	t := &ch.Task
 	var previewed any // what a settled task was seen with before is in its counts
 	if !t.Settled() {
@@ -309,11 +335,11 @@ func (w *writer) move(ch *Change) (n int, err error) {
 	}
 	args := []driver.Value{int64(t.State), nullText(t.Reason), int64(t.Evidence), nullCount(t.Records), nullCount(t.RecordsAfter),
 		packReference(t.RecordRefs), packReference(t.Reference), more, previewed, nullSecs(t.SubmittedAt), nullSecs(t.CompletedAt),
-		nullSecs(t.VerifiedAt), nullSecs(t.ClosedAt), t.ID, int64(ch.From), t.nextAt()}
+		nullSecs(t.VerifiedAt), nullSecs(t.ClosedAt), seq, t.ID, int64(ch.From), t.nextAt()}
 	// Most changes are from ready to ready. A statement that does not name next_at leaves
 	// the indexes alone: a quarter of the time of a change.
 	if t.Ready {
-		if n, err = w.each(sqlMoveReady, nil, args[:15]...); n != 0 || err != nil {
+		if n, err = w.each(sqlMoveReady, nil, args[:16]...); n != 0 || err != nil {
 			return n, err
 		}
 	}
@@ -321,7 +347,7 @@ func (w *writer) move(ch *Change) (n int, err error) {
 		return n, err
 	}
 	// It has moved on, or has a reference that another one is about to replace.
-	if _, err := w.each(sqlFormer, nil, w.s.o.Now().Unix(), t.ID, int64(ch.From), packReference(t.Reference)); err != nil {
+	if _, err := w.each(sqlFormer, nil, w.now(), t.ID, int64(ch.From), packReference(t.Reference)); err != nil {
 		return 0, err
 	}
 	return w.each(sqlMoveReplaced, nil, args...)

@@ -139,9 +139,20 @@ func (s *Store) decideVendor(ctx context.Context, vendor int64, d Decision, chan
 		if err := change(c); err != nil {
 			return err
 		}
-		_, err := c.ExecContext(context.Background(), `INSERT INTO decisions (at, who, action, vendor, note) VALUES (?,?,?,?,?)`,
+		res, err := c.ExecContext(context.Background(), `INSERT INTO decisions (at, who, action, vendor, note) VALUES (?,?,?,?,?)`,
 			secs(d.At), d.Who, d.Action, vendor, nullText(d.Note))
-		return err
+		if err != nil {
+			return err
+		}
+		id, err := res.LastInsertId()
+		if err != nil {
+			return err
+		}
+		kind, b := EventDecided, &EventBody{Vendor: vendor, Decision: id, Action: d.Action}
+		if d.Action == "moved" {
+			kind, b.Action = EventMoved, ""
+		}
+		return s.tell(c, func(w *writer) error { return w.tellAll(kind, b) })
 	})
 }
 

@@ -59,6 +59,7 @@ type writer struct {
 	raw  driver.Conn       // what conn is of the driver
 	made map[string]*query // the statements that were prepared, by their text
 	next *op               // taken from the queue, not yet done
+	seq  int64             // of the newest event
 }
 
 func newWriter(ctx context.Context, s *Store) (*writer, error) {
@@ -70,9 +71,9 @@ func newWriter(ctx context.Context, s *Store) (*writer, error) {
 	if err := conn.Raw(func(dc any) (err error) {
 		var ok bool
 		if w.raw, ok = dc.(driver.Conn); !ok {
-			err = fmt.Errorf("the driver's connection is a %T", dc)
+			return fmt.Errorf("the driver's connection is a %T", dc)
 		}
-		return err
+		return w.findSeq()
 	}); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("store: %w", explain(err))
@@ -122,6 +123,11 @@ func (w *writer) alone(o *op) {
 				w.rollback()
 			} else {
 				err = w.commit()
+			}
+			if err != nil { // the events that it wrote are gone
+				if again := w.findSeq(); again != nil {
+					err = errors.Join(err, again)
+				}
 			}
 			return nil
 		})

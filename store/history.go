@@ -1,0 +1,271 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"expunge/store/seal"
+)
+
+// ErrPurged: the subject was dropped by a purge, of which nothing but its subject_id is kept.
+var ErrPurged = errors.New("was purged")
+
+// History is what the store knows of one subject.
+type History struct {
+	Subject
+	Tasks     []HistoryTask
+	Events    []Event // in their order; those before there were events are missing
+	Decisions map[int64]Decided
+}
+
+// Subject is a subject without its tasks.
+type Subject struct {
+	ID            int64
+	SubjectID     string
+	Batch         int64
+	Line          int
+	ReceivedAt    time.Time
+	DueAt         time.Time
+	Channel       string // how the request came in; "": not known
+	AnsweredAt    time.Time
+	AnswerChannel string // how the person was told; "": not known
+	Logged        bool   // it was taken in since there are events
+	Plain         []byte // its fields, opened
+}
+
+// HistoryTask is a task with what belongs to it.
+type HistoryTask struct {
+	Task
+	Export *Export // nil where none was asked for
+	Former []FormerReference
+}
+
+// FormerReference is a reference that another one replaced.
+type FormerReference struct {
+	Reference  string
+	ReplacedAt time.Time
+}
+
+// Decided is a person's decision as it is recorded.
+type Decided struct {
+	Decision
+	Task   int64  // 0: about the subject, or a vendor
+	Vendor int64  // 0: about a subject, or a task
+	Reason string // the one that the task had
+	Until  time.Time
+}
+
+// History returns what the store knows of a subject. Errors: ErrUnknown, ErrPurged.
+func (s *Store) History(ctx context.Context, subjectID string) (*History, error) {
+	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // everything is of one moment
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer tx.Rollback()
+	h := &History{Decisions: map[int64]Decided{}}
+	if err := s.historySubject(ctx, tx, h, subjectID); err != nil {
+		return nil, err
+	}
+	for _, read := range []func(context.Context, *sql.Tx, *History) error{s.historyTasks, historyEvents, historyDecisions} {
+		if err := read(ctx, tx, h); err != nil {
+			return nil, fmt.Errorf("store: subject %d: %w", h.ID, explain(err))
+		}
+	}
+	return h, nil
+}
+
+func (s *Store) historySubject(ctx context.Context, tx *sql.Tx, h *History, subjectID string) error {
+	var id, batch, line, received, due, answered sql.NullInt64
+	var logged sql.NullBool
+	var channel, how sql.NullString
+	var sealed []byte
+	err := tx.QueryRowContext(ctx, `SELECT s.id, s.batch, s.line, s.received_at, s.due_at, s.channel, s.answered_at, s.answer_channel, s.secret IS NOT NULL, s.sealed
+ FROM subject_ids x LEFT JOIN subjects s ON s.id = x.subject LEFT JOIN batches b ON b.id = s.batch
+ WHERE x.subject_id = ? AND NOT coalesce(b.loading, 0)`, subjectID).
+		Scan(&id, &batch, &line, &received, &due, &channel, &answered, &how, &logged, &sealed)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("subject %s: %w", subjectID, ErrUnknown)
+	case err != nil:
+		return explain(err)
+	case !id.Valid:
+		return fmt.Errorf("subject %s %w", subjectID, ErrPurged)
+	}
+	h.Subject = Subject{ID: id.Int64, SubjectID: subjectID, Batch: batch.Int64, Line: int(line.Int64), ReceivedAt: fromSecs(received), DueAt: fromSecs(due),
+		Channel: channel.String, AnsweredAt: fromSecs(answered), AnswerChannel: how.String, Logged: logged.Bool}
+	if h.Plain, err = s.box.Open(nil, sealed, seal.Place{Table: "subjects", Row: h.ID}); err != nil {
+		return fmt.Errorf("store: subject %d: %w", h.ID, err)
+	}
+	return nil
+}
+
+func (s *Store) historyTasks(ctx context.Context, tx *sql.Tx, h *History) error {
+	exports, err := s.exportPage(ctx, h.ID, h.ID)
+	if err != nil {
+		return err
+	}
+	err = eachTask(ctx, tx, h.ID, h.ID, func(t *Task) error {
+		e, err := exports.of(ctx, t)
+		h.Tasks = append(h.Tasks, HistoryTask{Task: *t, Export: e})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i := range h.Tasks {
+		t := &h.Tasks[i]
+		of := t.ID
+		if t.Follow != 0 {
+			of = t.Follow // references are kept with the task that was submitted
+		}
+		rows, err := tx.QueryContext(ctx, `SELECT reference, replaced_at FROM former_references WHERE task = ? ORDER BY replaced_at`, of)
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+			var r reference
+			var at sql.NullInt64
+			if err = rows.Scan(&r, &at); err != nil {
+				break
+			}
+			t.Former = append(t.Former, FormerReference{string(r), fromSecs(at)})
+		}
+		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const eventColumns = `e.seq, e.task, e.prev, e.at, e.event, e.evidence, e.reason, e.records, e.records_after, e.reference, e.submitted_at,
+ e.completed_at, e.verified_at, e.body`
+
+func historyEvents(ctx context.Context, tx *sql.Tx, h *History) error {
+	rows, err := tx.QueryContext(ctx, `WITH RECURSIVE chain(seq) AS (
+ SELECT event FROM subjects WHERE id = ?1 AND event IS NOT NULL
+ UNION SELECT event FROM tasks WHERE id BETWEEN ?1*1000 AND ?1*1000+999 AND event IS NOT NULL
+ UNION SELECT e.prev FROM chain CROSS JOIN events e ON e.seq = chain.seq WHERE e.prev IS NOT NULL)
+ SELECT `+eventColumns+` FROM chain CROSS JOIN events e ON e.seq = chain.seq ORDER BY e.seq`, h.ID)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		e, err := scanEvent(rows)
+		if err != nil {
+			return err
+		}
+		h.Events = append(h.Events, e)
+	}
+	return rows.Err()
+}
+
+func scanEvent(rows *sql.Rows) (e Event, err error) {
+	var task, prev, at, evidence, records, after, submitted, completed, verified sql.NullInt64
+	var reason, body sql.NullString
+	var ref reference
+	if err := rows.Scan(&e.Seq, &task, &prev, &at, &e.Kind, &evidence, &reason, &records, &after, &ref, &submitted, &completed, &verified, &body); err != nil {
+		return e, err
+	}
+	if task.Int64%TasksPerSubject != ownTask {
+		e.Task = task.Int64
+	}
+	e.Prev, e.At, e.Evidence, e.Reason = prev.Int64, fromSecs(at), Evidence(evidence.Int64), reason.String
+	e.Records, e.RecordsAfter = Count{int(records.Int64), records.Valid}, Count{int(after.Int64), after.Valid}
+	e.Reference = string(ref)
+	e.SubmittedAt, e.CompletedAt, e.VerifiedAt = fromSecs(submitted), fromSecs(completed), fromSecs(verified)
+	if body.Valid {
+		if err := json.Unmarshal([]byte(body.String), &e.Body); err != nil {
+			return e, fmt.Errorf("%w: event %d: %w", errForm, e.Seq, err)
+		}
+	}
+	return e, nil
+}
+
+// historyDecisions reads the decisions that the events name, and those about the vendors of
+// the subject's tasks.
+func historyDecisions(ctx context.Context, tx *sql.Tx, h *History) error {
+	var named []int64
+	for _, e := range h.Events {
+		if e.Body.Decision != 0 {
+			named = append(named, e.Body.Decision)
+		}
+	}
+	var vendors []int64
+	for _, t := range h.Tasks {
+		vendors = append(vendors, t.Vendor)
+	}
+	ids, err := json.Marshal(named)
+	if err != nil {
+		return err
+	}
+	at, err := json.Marshal(vendors)
+	if err != nil {
+		return err
+	}
+	rows, err := tx.QueryContext(ctx, `SELECT id, at, who, action, coalesce(task, 0), coalesce(vendor, 0), coalesce(reason, ''), coalesce(note, ''), until
+ FROM decisions WHERE id IN (SELECT value FROM json_each(?1))
+ UNION SELECT id, at, who, action, 0, vendor, '', coalesce(note, ''), until FROM decisions WHERE vendor IS NOT NULL AND vendor IN (SELECT value FROM json_each(?2)) AND at >= ?3`,
+		string(ids), string(at), secs(h.ReceivedAt))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		var d Decided
+		var when, until sql.NullInt64
+		if err := rows.Scan(&id, &when, &d.Who, &d.Action, &d.Task, &d.Vendor, &d.Reason, &d.Note, &until); err != nil {
+			return err
+		}
+		d.At, d.Until = fromSecs(when), fromSecs(until)
+		h.Decisions[id] = d
+	}
+	return rows.Err()
+}
+
+// Find returns the subject_ids of those who have a mark of one of these identifiers; their
+// Nth counts for nothing. It looks at everybody: there is nothing by which an identifier could be
+// looked up.
+func (s *Store) Find(ctx context.Context, wanted []Identifier) ([]string, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT s.subject_id, s.secret, s.marks FROM subjects s WHERE s.marks IS NOT NULL
+ AND s.batch NOT IN (SELECT id FROM batches WHERE loading) ORDER BY s.id`)
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer rows.Close()
+	d := s.Digester()
+	var found []string
+	var id, secret, marks sql.RawBytes
+	for rows.Next() {
+		if err := rows.Scan(&id, &secret, &marks); err != nil {
+			return nil, explain(err)
+		}
+		if marked(d, secret, marks, wanted) {
+			found = append(found, string(id))
+		}
+	}
+	return found, explain(rows.Err())
+}
+
+// markRoom is how many bytes one mark takes, with its field.
+const markRoom = 1 + seal.MarkSize
+
+func marked(d *seal.Digester, secret, marks []byte, wanted []Identifier) bool {
+	var seen [256]int
+	for ; len(marks) >= markRoom; marks = marks[markRoom:] {
+		field := marks[0]
+		nth := seen[field]
+		seen[field]++
+		for _, w := range wanted {
+			if byte(w.Field) == field && seal.Mark(d.Nonce(secret, w.Kind, nth), w.Normal) == [seal.MarkSize]byte(marks[1:]) {
+				return true
+			}
+		}
+	}
+	return false
+}
