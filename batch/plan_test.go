@@ -19,7 +19,7 @@ import (
 // however it is spelled, and what one intake suspects by means nothing to the next.
 func TestPlanDigests(t *testing.T) {
 	bubble(t, []*fake{remote("v"), tickets("w")}, func(r *rig) {
-		p := newPlanner(r.st, r.job.Lanes)
+		p := newPlanner(r.st, r.job.Lanes, &Input{})
 		plan := func(s vendors.Subject) (content int64, same []int64) {
 			n, why, message := p.subject(&intake.Row{Line: 2, SubjectID: "R-1", Subject: s})
 			if why != "" {
@@ -58,7 +58,7 @@ func TestPlanDigests(t *testing.T) {
 			phone(8, "a@example.com", "b@example.com", "K1") != phone(8, "c@example.com", "d@example.com", "K1") {
 			t.Error("the emails beside a telephone count where they should not, or do not where they should")
 		}
-		p = newPlanner(r.st, r.job.Lanes)
+		p = newPlanner(r.st, r.job.Lanes, &Input{})
 		if _, later := plan(vendors.Subject{{Field: vendors.Email, Text: "anna@example.com"}}); later[0] == same[0] {
 			t.Errorf("another intake: %d, then %d", same, later)
 		}

@@ -39,6 +39,7 @@ type Input struct {
 	Strict      bool     // refuse the whole file if any row is invalid
 	MaxSubjects int      // 0: no limit
 	Only        []string // the vendors that the run is for; none: all
+	Unmarked    bool     // nobody is to be found again by an identifier
 	Reading     intake.Options
 	Deadline    func(received time.Time) time.Time
 	Log         *slog.Logger
@@ -58,7 +59,7 @@ func TakeIn(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (b st
 		}
 	}
 	in.Reading.Nobody = unasked(lanes, in.Only)
-	src := &source{in: in, keep: in.Rejects}
+	src := &source{in: in}
 	defer src.close()
 	if !again {
 		if b, again, err = load(ctx, st, lanes, src); err != nil {
@@ -115,7 +116,7 @@ func load(ctx context.Context, st *store.Store, lanes []*Lane, src *source) (b s
 	if err != nil {
 		return store.Batch{}, false, err
 	}
-	l := loading{in: in, now: now, plan: newPlanner(st, lanes), to: to}
+	l := loading{in: in, now: now, plan: newPlanner(st, lanes, &in), to: to}
 	if err := l.rows(ctx, reader); err != nil {
 		return store.Batch{}, false, errors.Join(err, to.Discard(ctx))
 	}
@@ -215,38 +216,37 @@ func writeRejects(ctx context.Context, st *store.Store, batch int64, src *source
 		return err
 	}
 	defer reader.Close()
+	next := st.Rejects(ctx, batch)
 	return atomicfile.WriteFile(src.in.Rejects, []string{src.in.Path}, func(w io.Writer) error {
 		out := intake.NewRejectWriter(w, reader.Header(), reader.Comma())
-		return errors.Join(eachInvalid(st.Rejects(ctx, batch), reader, out.Write), out.Flush())
-	})
-}
-
-// eachInvalid finds the rows that a batch refused as invalid in a second reading of its file.
-func eachInvalid(next func() (store.Reject, bool, error), reader *intake.Reader, each func(*intake.Reject) error) error {
-	want, more, err := next()
-	for more && err == nil {
-		row, rej, readErr := reader.Next()
-		if errors.Is(readErr, io.EOF) {
-			break
-		}
-		if readErr != nil {
-			return readErr
-		}
-		if rej == nil {
-			rej = &intake.Reject{Line: row.Line, Record: reader.Record()}
-		}
-		if rej.Line != want.Line {
-			continue
-		}
-		if !want.Duplicate {
-			rej.Reason, rej.SubjectID, rej.Message = vendors.Reason(want.Reason), want.SubjectID, want.Message
-			if err := each(rej); err != nil {
-				return err
+		want, more, err := next()
+		for more && err == nil {
+			row, rej, readErr := reader.Next()
+			if errors.Is(readErr, io.EOF) {
+				break
 			}
+			if readErr != nil {
+				return readErr
+			}
+			if rej == nil {
+				rej = &intake.Reject{Line: row.Line}
+			}
+			if rej.Line != want.Line {
+				continue
+			}
+			if !want.Duplicate {
+				if rej.Record == nil {
+					rej.Record = reader.Record()
+				}
+				rej.Reason = vendors.Reason(want.Reason)
+				if err := out.Write(rej); err != nil {
+					return err
+				}
+			}
+			want, more, err = next()
 		}
-		want, more, err = next()
-	}
-	return err
+		return errors.Join(err, out.Flush())
+	})
 }
 
 // source is an input that can be read twice. Which rows repeat an earlier subject_id the
@@ -255,18 +255,17 @@ func eachInvalid(next func() (store.Reject, bool, error), reader *intake.Reader,
 // name, under a key that is nowhere but in memory: its rows are people's data.
 type source struct {
 	in   Input
-	keep string // beside which file standard input is kept; "": it is not
 	kept *atomicfile.File
 	key  [32]byte
 }
 
 // open begins the first reading.
 func (s *source) open() (*intake.Reader, error) {
-	if s.in.Path != "-" || s.keep == "" {
+	if s.in.Path != "-" || s.in.Rejects == "" {
 		return intake.Open(s.in.Path, s.in.Stdin, s.in.Reading)
 	}
 	var err error
-	if s.kept, err = atomicfile.Create(s.keep); err != nil {
+	if s.kept, err = atomicfile.Create(s.in.Rejects); err != nil {
 		return nil, err
 	}
 	rand.Read(s.key[:])
@@ -312,6 +311,10 @@ func (p *planner) rules() store.IntakeRules {
 		TooManyTasks:   string(intake.TooManyIdentifiers),
 		Same:           p.sameIdentifier,
 		Merge:          mergeSubjects,
+		Identifiers: func(plain []byte) ([]store.Identifier, error) {
+			s, err := vendors.ParseSubject(plain)
+			return p.identifiers(nil, s, vendors.Identifiers), err
+		},
 		Digest: func(w *store.Work) (int64, error) {
 			s, err := vendors.ParseSubject(w.Plain)
 			if err != nil {
@@ -390,22 +393,25 @@ func spelled(s vendors.Subject, fields vendors.FieldSet) []string {
 type planner struct {
 	lanes  []*Lane // by name
 	kinds  []string
+	acts   []string
 	fields []vendors.FieldSet
 	// besides are the vendors' Traits.Besides, by their ids.
 	besides map[int64]map[vendors.Field]vendors.FieldSet
 	digest  *seal.Digester
 	seed    maphash.Seed // of the digests that live no longer than the intake
+	region  string       // of telephone numbers that do not say theirs
+	marked  bool         // subjects can be found again by their identifiers
 	parts   []string
 	same    []byte
 	new     store.NewSubject
 }
 
-func newPlanner(st *store.Store, lanes []*Lane) *planner {
-	p := &planner{lanes: slices.Clone(lanes), digest: st.Digester(), seed: maphash.MakeSeed(), besides: map[int64]map[vendors.Field]vendors.FieldSet{}}
+func newPlanner(st *store.Store, lanes []*Lane, in *Input) *planner {
+	p := &planner{lanes: slices.Clone(lanes), digest: st.Digester(), seed: maphash.MakeSeed(), region: in.Reading.DefaultRegion, marked: !in.Unmarked, besides: map[int64]map[vendors.Field]vendors.FieldSet{}}
 	slices.SortFunc(p.lanes, func(a, b *Lane) int { return cmp.Compare(a.Name, b.Name) })
 	for _, l := range p.lanes {
 		tr := l.Vendor.Traits()
-		p.kinds, p.fields, p.besides[l.id] = append(p.kinds, tr.Kind), append(p.fields, tr.Fields), tr.Besides
+		p.kinds, p.acts, p.fields, p.besides[l.id] = append(p.kinds, tr.Kind), append(p.acts, string(tr.Act)), append(p.fields, tr.Fields), tr.Besides
 	}
 	return p
 }
@@ -433,26 +439,45 @@ func (p *planner) subject(row *intake.Row) (_ *store.NewSubject, why vendors.Rea
 			if why == vendors.OtherRegion && !p.hasRegion(p.kinds[i], row.Subject) {
 				return nil, intake.UnknownRegion, "region is that of no configured account of " + p.kinds[i]
 			}
-			n.Tasks = append(n.Tasks, store.NewTask{Vendor: l.id, State: store.Skipped, Reason: string(why)})
+			n.Tasks = append(n.Tasks, store.NewTask{Vendor: l.id, State: store.Skipped, Reason: string(why), Act: p.acts[i]})
 			n.Same = append(n.Same, 0)
 			continue
 		}
 		served = true
 		keep |= p.fields[i]
 		for _, r := range refs {
-			n.Tasks = append(n.Tasks, store.NewTask{Vendor: l.id, Field: int(r.Field), Nth: r.Nth})
+			n.Tasks = append(n.Tasks, store.NewTask{Vendor: l.id, Field: int(r.Field), Nth: r.Nth, Act: p.acts[i]})
 			n.Same = append(n.Same, p.sameDigest(l.id, r, row.Subject))
 		}
 	}
 	switch {
 	case !served:
 		return nil, intake.NoIdentifiers, "no vendor that the row is for can use what it has: " + p.skips()
-	case len(n.Tasks) > store.TasksPerSubject:
+	case len(n.Tasks) > store.MaxTasks:
 		return nil, intake.TooManyIdentifiers, "too many keys for so many vendors"
 	}
 	// What no vendor needs is not stored at all.
 	n.Plain = row.Subject.AppendKept(n.Plain, keep)
+	n.Identifiers = p.identifiers(n.Identifiers[:0], row.Subject, keep)
 	return n, "", ""
+}
+
+// identifiers appends those by which a subject can be found again: its clear ones in the
+// given fields.
+func (p *planner) identifiers(all []store.Identifier, s vendors.Subject, fields vendors.FieldSet) []store.Identifier {
+	if !p.marked {
+		return nil
+	}
+	nth, last := 0, vendors.Field(0)
+	for _, v := range s {
+		if nth++; v.Field != last {
+			nth, last = 0, v.Field
+		}
+		if !v.Masked && vendors.Identifiers.Has(v.Field) && fields.Has(v.Field) {
+			all = append(all, store.Identifier{Field: int(v.Field), Kind: v.Field.String(), Nth: nth, Normal: vendors.Canonical(v.Field, v.Text, p.region)})
+		}
+	}
+	return all
 }
 
 // hasRegion reports whether any account of the kind is for the subject's region.

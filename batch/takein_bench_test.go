@@ -145,7 +145,7 @@ func BenchmarkPlan(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		rows, plan := readAhead(b.Context(), r), newPlanner(st, j.Lanes)
+		rows, plan := readAhead(b.Context(), r), newPlanner(st, j.Lanes, &Input{})
 		row, rej, err := rows.next()
 		for ; rej == nil && err == nil; row, rej, err = rows.next() {
 			n, _, _ := plan.subject(row)

@@ -43,8 +43,9 @@ func TestCrash(t *testing.T) {
 	}
 	fmt.Printf("%d rounds, seed %d, %d effects at the vendors, %d removal jobs made again, %d requests held as uncertain; kills found: %s\n",
 		c.rounds, *flagSeed, c.effects, c.again, c.uncertain, strings.Join(where, ", "))
+	fmt.Printf("%d events replayed, %d differences\n", c.events, c.untold)
 	fmt.Printf("%d kills, %d lost, %d stuck, %d harmful repeats, %d report mismatches\n", c.kills, c.lost, c.stuck, c.harm, c.mismatch)
-	if c.lost+c.stuck+c.harm+c.mismatch > 0 {
+	if c.lost+c.stuck+c.harm+c.mismatch+c.untold > 0 {
 		t.Fail()
 	}
 }
@@ -55,6 +56,7 @@ type campaign struct {
 	rounds, kills               int
 	lost, stuck, harm, mismatch int
 	effects, again, uncertain   int
+	events, untold              int
 	where                       map[string]int // what state a kill found the program in
 }
 
@@ -334,6 +336,8 @@ func (r *round) killed(p *process, command string) bool {
 		}
 	}
 	snap := r.look(r.t)
+	r.events += snap.events
+	r.untold += len(snap.untold)
 	switch {
 	case half:
 		r.where["while the report was written"]++
@@ -413,6 +417,8 @@ func (r *round) judge() {
 		}
 	}
 	snap := r.look(t)
+	r.events += snap.events
+	r.untold += len(snap.untold)
 	r.judgeReferences(snap, facts.Ledger, name())
 	for _, k := range snap.tasks {
 		if k.kind == sim.Acqueon && k.reason == "uncertain_submission" {

@@ -22,6 +22,7 @@ import (
 
 	_ "github.com/mattn/go-sqlite3" // the store is read with plain SQL
 
+	"expunge/store/replay"
 	"expunge/vendors/sim"
 )
 
@@ -236,6 +237,8 @@ type snapshot struct {
 	states  map[string]int
 	batches []storedBatch
 	loading int
+	events  int
+	untold  []string // what the events say otherwise than the rest
 }
 
 type storedTask struct {
@@ -281,7 +284,7 @@ func (s *site) look(t *testing.T) snapshot {
 		t.Fatalf("the store is damaged: %v %s", err, sound)
 	}
 	var tables int
-	if err := db.QueryRow(`SELECT count(*) FROM sqlite_schema WHERE name = 'runs'`).Scan(&tables); err != nil {
+	if err := db.QueryRow(`SELECT count(*) FROM sqlite_schema WHERE name = 'events'`).Scan(&tables); err != nil {
 		t.Fatal(err)
 	}
 	if tables == 0 {
@@ -325,6 +328,12 @@ func (s *site) look(t *testing.T) snapshot {
 		}
 		return err
 	})
+	if snap.untold, snap.events, err = replay.Check(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range snap.untold {
+		t.Error(u)
+	}
 	return snap
 }
 

@@ -59,6 +59,7 @@ type Config struct {
 	UnconfirmedAfter vendors.Duration  `yaml:"unconfirmed_after"` // a ticket is reported when open for longer
 	Metrics          string            `yaml:"metrics"`           // where a run writes Prometheus metrics; "" is nowhere
 	Notify           Notify            `yaml:"notify"`
+	Log              Log               `yaml:"log"`
 
 	Vendors  []Vendor `yaml:"-"` // by name
 	Warnings []string `yaml:"-"` // what is allowed but unwise, with file and line
@@ -71,6 +72,11 @@ type Notify struct {
 	Start   string `yaml:"start"`
 	Success string `yaml:"success"`
 	Failure string `yaml:"failure"`
+}
+
+// Log says what the store keeps of what was done, so that it can be shown and proved.
+type Log struct {
+	Marks bool `yaml:"marks"` // a person can be found again by an identifier, until the purge
 }
 
 // Vendor is one configured account.
@@ -109,6 +115,7 @@ func defaults() Config {
 		Encoding:         "utf-8",
 		Linger:           time.Minute,
 		UnconfirmedAfter: vendors.Duration(14 * 24 * time.Hour),
+		Log:              Log{Marks: true},
 	}
 }
 

@@ -114,8 +114,8 @@ func TestDefaults(t *testing.T) {
 		Store: "etc/expunge.db", KeyFile: "etc/expunge.key", Report: "etc/report.csv",
 		Deadline: Deadline{Months: 1}, AtRisk: vendors.Duration(7 * 24 * time.Hour),
 		Approval: "auto", MaxSubjects: 10000, Linger: time.Minute, Encoding: "utf-8",
-		UnconfirmedAfter: vendors.Duration(14 * 24 * time.Hour),
-		SHA256:           sha256.Sum256([]byte(minimal)),
+		UnconfirmedAfter: vendors.Duration(14 * 24 * time.Hour), Log: Log{Marks: true},
+		SHA256: sha256.Sum256([]byte(minimal)),
 		Vendors: []Vendor{{Name: "shop", Line: 2, Config: &fakeConfig{
 			Common: vendors.Common{
 				Kind: "voyado", Rate: vendors.Rate{PerSecond: 5}, Burst: 1, Concurrency: 4,
@@ -155,6 +155,7 @@ default_region: se
 linger: 90s
 unconfirmed_after: 1d12h
 metrics: out/expunge.prom
+log: {marks: false}
 notify:
   start: https://hc.example.com/ping/1?a=b
   success: http://127.0.0.1:8080/ok
@@ -219,7 +220,7 @@ vendors:
 			Start:   "https://hc.example.com/ping/1?a=b",
 			Success: "http://127.0.0.1:8080/ok", Failure: "https://hc.example.com/fail",
 		},
-		Vendors: []Vendor{{Name: "alpha", Line: 25, Config: alpha}, {Name: "zeta", Line: 24, Config: zeta}},
+		Vendors: []Vendor{{Name: "alpha", Line: 26, Config: alpha}, {Name: "zeta", Line: 25, Config: zeta}},
 		SHA256:  sha256.Sum256([]byte(text)),
 	}
 	if diff := cmp.Diff(want, c, compare...); diff != "" {
@@ -267,7 +268,7 @@ func TestProblems(t *testing.T) {
 		{"duplicate vendor", minimal + "  shop: {kind: voyado}\n", []string{":6: vendors.shop: is given twice, first on line 2"}},
 		{"duplicate column", top("columns: {email: a, email: b}"), []string{":1: columns.email: is given twice, first on line 1"}},
 		{"key that is no word", top("[a]: b"), []string{":1: holds a key that is not a word"}},
-		{"key that plays tricks", top("\"sto\\e[31mre\": b"), []string{`:1: "sto\x1b[31mre": is not a known key` + "\nhint: known here: store, key_file, key_env, report, deadline, at_risk, approval, max_subjects, columns, ignore_columns, encoding, date_format, default_region, linger, unconfirmed_after, metrics, notify, vendors"}},
+		{"key that plays tricks", top("\"sto\\e[31mre\": b"), []string{`:1: "sto\x1b[31mre": is not a known key` + "\nhint: known here: store, key_file, key_env, report, deadline, at_risk, approval, max_subjects, columns, ignore_columns, encoding, date_format, default_region, linger, unconfirmed_after, metrics, notify, log, vendors"}},
 		{"anchor", top("store: &a x"), []string{":1: store: uses an anchor (&), an alias (*) or a tag (!)\nhint: write the value out; put a text that begins with one of these signs in quotes"}},
 		{"alias", top("store: &a x\nreport: *a"), []string{
 			":1: store: uses an anchor (&), an alias (*) or a tag (!)\nhint: write the value out; put a text that begins with one of these signs in quotes",
