@@ -58,8 +58,8 @@ type Reporter struct {
 	now      time.Time
 
 	// The subject of the row that was filled last.
-	subjectID int64
-	subject   vendors.Subject
+	subjectRow int64
+	subject    vendors.Subject
 }
 
 func (r *Reporter) prepare(ctx context.Context) error {
@@ -67,7 +67,7 @@ func (r *Reporter) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.vendors, r.subjectID = map[int64]string{}, 0
+	r.vendors, r.subjectRow = map[int64]string{}, 0
 	for name, v := range known {
 		r.vendors[v.ID] = name
 	}
@@ -154,11 +154,11 @@ func (r *Reporter) readAhead(ctx context.Context) (pages <-chan []store.Row, fai
 func (r *Reporter) fill(out *ReportRow, row *store.Row) (err error) {
 	t := row.Task
 	s := r.subject
-	if id := t.Subject(); id != r.subjectID { // the tasks of a subject follow one another
+	if id := t.SubjectRow(); id != r.subjectRow { // the tasks of a subject follow one another
 		if s, err = vendors.ParseSubject(row.Plain); err != nil {
 			return err
 		}
-		r.subject, r.subjectID = s, id
+		r.subject, r.subjectRow = s, id
 	}
 	f := vendors.Field(t.Field)
 	out.Vendor, out.IdentifierKind = r.vendors[t.Vendor], f.String()

@@ -119,8 +119,8 @@ func (s *Store) historyTasks(ctx context.Context, tx *sql.Tx, h *History) error 
 	for i := range h.Tasks {
 		t := &h.Tasks[i]
 		of := t.ID
-		if t.Follow != 0 {
-			of = t.Follow // references are kept with the task that was submitted
+		if t.Follows != 0 {
+			of = t.Follows // references are kept with the task that was submitted
 		}
 		rows, err := tx.QueryContext(ctx, `SELECT reference, replaced_at FROM former_references WHERE task = ? ORDER BY replaced_at`, of)
 		if err != nil {

@@ -81,11 +81,11 @@ func (s *Store) HeldAfter(ctx context.Context, f HeldFilter, after int64, limit 
 
 // HeldCount is how many tasks of a vendor are held, or failed, for a reason.
 type HeldCount struct {
-	Vendor string
-	Reason string
-	Tasks  int64
-	Follow int64     // how many more have the same identifier as one of them, and go with it
-	DueAt  time.Time // the earliest
+	Vendor    string
+	Reason    string
+	Tasks     int64
+	Followers int64     // how many more have the same identifier as one of them, and go with it
+	DueAt     time.Time // the earliest
 }
 
 // CountHeld counts the tasks that wait for a person, by vendor and reason.
@@ -104,7 +104,7 @@ func (s *Store) CountHeld(ctx context.Context, f HeldFilter) ([]HeldCount, error
 	for rows.Next() {
 		var h HeldCount
 		var due sql.NullInt64
-		if err := rows.Scan(&h.Vendor, &h.Reason, &h.Tasks, &h.Follow, &due); err != nil {
+		if err := rows.Scan(&h.Vendor, &h.Reason, &h.Tasks, &h.Followers, &due); err != nil {
 			return nil, explain(err)
 		}
 		h.DueAt = fromSecs(due)
@@ -189,7 +189,7 @@ func (s *Store) DecideAll(ctx context.Context, changes []Change, d Decision) err
 			// The reason is the one that the task had, which is what was decided about.
 			res, err := c.ExecContext(context.Background(), `INSERT INTO decisions (at, who, action, subject, task, reason, note)
  SELECT ?, ?, ?, ?, id, reason, ? FROM tasks WHERE id = ?`,
-				secs(d.At), d.Who, d.Action, ch.Subject(), nullText(d.Note), ch.ID)
+				secs(d.At), d.Who, d.Action, ch.SubjectRow(), nullText(d.Note), ch.ID)
 			if err != nil {
 				return err
 			}

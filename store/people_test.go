@@ -26,7 +26,7 @@ func TestDecide(t *testing.T) {
 	}
 	db := raw(t, e.path)
 	const all = `SELECT group_concat(who || ' ' || action || ' ' || subject || ' ' || task || ' ' || reason || ' ' || note) FROM decisions`
-	want := fmt.Sprintf("kim approve %d %d somebody_else seen", w.Subject(), w.ID)
+	want := fmt.Sprintf("kim approve %d %d somebody_else seen", w.SubjectRow(), w.ID)
 	if got := scalar[string](t, db, all); got != want {
 		t.Errorf("recorded %q, want %q", got, want)
 	}

@@ -105,10 +105,10 @@ func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, rank ma
 				return nil
 			}
 			defer func() { tasks = tasks[:0] }()
-			for i < len(ids) && ids[i] < tasks[0].Subject() {
+			for i < len(ids) && ids[i] < tasks[0].SubjectRow() {
 				i++
 			}
-			if i == len(ids) || ids[i] != tasks[0].Subject() {
+			if i == len(ids) || ids[i] != tasks[0].SubjectRow() {
 				return nil // left out by since
 			}
 			if err := emitRejects(page[i].Line); err != nil {
@@ -130,7 +130,7 @@ func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, rank ma
 			return nil
 		}
 		err = eachTask(ctx, s.read, ids[0], ids[len(ids)-1], func(t *Task) error {
-			if len(tasks) > 0 && tasks[0].Subject() != t.Subject() {
+			if len(tasks) > 0 && tasks[0].SubjectRow() != t.SubjectRow() {
 				if err := flush(); err != nil {
 					return err
 				}
@@ -326,6 +326,18 @@ func (s *Store) OpenBatches(ctx context.Context) ([]Batch, error) {
 		}
 	}
 	return open, nil
+}
+
+// TellInvalid counts the invalid rows of the files of which no run has told yet, and notes that
+// one has: they are said once, and not every night.
+func (s *Store) TellInvalid(ctx context.Context) (n int64, err error) {
+	if err := s.read.QueryRowContext(ctx, `SELECT coalesce(sum(invalid), 0) FROM batches WHERE NOT loading AND NOT told AND dropped_at IS NULL`).Scan(&n); err != nil || n == 0 {
+		return n, explain(err)
+	}
+	return n, s.inTx(ctx, func(c *sql.Conn) error {
+		_, err := c.ExecContext(context.Background(), `UPDATE batches SET told=1 WHERE NOT loading AND NOT told`)
+		return err
+	})
 }
 
 // HasOpen reports whether any task of the batch is not settled, or any export not ended. Work

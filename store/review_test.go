@@ -87,8 +87,8 @@ func TestHeld(t *testing.T) {
 	}
 	counts, err := s.CountHeld(ctx, HeldFilter{})
 	want := []HeldCount{
-		{Vendor: "alpha", Reason: "somebody_else", Tasks: 1, Follow: 1, DueAt: start.Add(9 * 24 * time.Hour)},
-		{Vendor: "alpha", Reason: "unknown_owner", Tasks: 1, Follow: 1, DueAt: start.Add(8 * 24 * time.Hour)},
+		{Vendor: "alpha", Reason: "somebody_else", Tasks: 1, Followers: 1, DueAt: start.Add(9 * 24 * time.Hour)},
+		{Vendor: "alpha", Reason: "unknown_owner", Tasks: 1, Followers: 1, DueAt: start.Add(8 * 24 * time.Hour)},
 	}
 	if diff := cmp.Diff(want, counts); diff != "" || err != nil {
 		t.Error(diff, err)

@@ -65,7 +65,7 @@ func (a *app) rootCommand() *cobra.Command {
 			return a.profiles.start()
 		},
 	}, a.initCommand(), a.checkCommand(), a.runCommand(), a.statusCommand(), a.reviewCommand(), a.confirmCommand(),
-		a.extendCommand(), a.reportCommand(), a.keyCommand(), a.purgeCommand(), a.versionCommand(), a.manCommand())
+		a.extendCommand(), a.reportCommand(), a.batchCommand(), a.keyCommand(), a.purgeCommand(), a.versionCommand(), a.manCommand())
 	f := root.PersistentFlags()
 	f.StringVarP(&a.configPath, "config", "c", "expunge.yaml", "configuration `file`")
 	f.StringVar(&a.logFormat, "log-format", "text", "text or json")
@@ -139,6 +139,9 @@ func (a *app) readConfig(log *slog.Logger, o config.Options) (*config.Config, er
 	}
 	for _, w := range cfg.Warnings {
 		log.Warn(w)
+	}
+	if err := sweepScratch(cfg); err != nil {
+		log.Warn("what is left of a dry run that was killed could not be removed", "error", err.Error())
 	}
 	return cfg, nil
 }

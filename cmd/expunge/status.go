@@ -35,7 +35,7 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (s *session) statusOptions() batch.StatusOptions {
-	return batch.StatusOptions{AtRisk: time.Duration(s.cfg.AtRisk), ConfirmAfter: time.Duration(s.cfg.UnconfirmedAfter)}
+	return batch.StatusOptions{AtRisk: time.Duration(s.cfg.AtRisk), UnconfirmedAfter: time.Duration(s.cfg.UnconfirmedAfter)}
 }
 
 func (a *app) status(ctx context.Context, s *session, asJSON bool) error {
@@ -151,6 +151,10 @@ func printBatches(b *strings.Builder, st *batch.Status) {
 	for _, x := range shown {
 		if x.CutShort {
 			fmt.Fprintf(b, "  %d  %s  NOT taken in whole\n", x.ID, clean(x.Name))
+			continue
+		}
+		if d := x.Dropped; d != nil {
+			fmt.Fprintf(b, "  %d  %s%s\n", x.ID, clean(x.Name), dropped(store.Decision{At: d.At, Who: d.Who, Note: d.Reason}))
 			continue
 		}
 		fmt.Fprintf(b, "  %d  %s  taken in %s: %d rows = %d subjects + %d invalid + %d duplicates\n",
