@@ -65,7 +65,7 @@ func (a *app) rootCommand() *cobra.Command {
 			return a.profiles.start()
 		},
 	}, a.initCommand(), a.checkCommand(), a.runCommand(), a.statusCommand(), a.reviewCommand(), a.confirmCommand(),
-		a.extendCommand(), a.reportCommand(), a.batchCommand(), a.keyCommand(), a.purgeCommand(), a.versionCommand(), a.manCommand())
+		a.extendCommand(), a.reportCommand(), a.historyCommand(), a.batchCommand(), a.keyCommand(), a.purgeCommand(), a.versionCommand(), a.manCommand())
 	f := root.PersistentFlags()
 	f.StringVarP(&a.configPath, "config", "c", "expunge.yaml", "configuration `file`")
 	f.StringVar(&a.logFormat, "log-format", "text", "text or json")
