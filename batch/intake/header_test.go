@@ -213,7 +213,7 @@ func TestSynonyms(t *testing.T) {
 		"Correo electrónico": "email", "Teléfono móvil": "telephone", "Numer zgłoszenia": "subject_id", "N° de ticket": "subject_id", "Kundennummer": "",
 		"\u200bÄrende-nr": "subject_id", "Tlf.": "telephone", "Imię i nazwisko": "customer_name",
 		"Subject ID": "subject_id", "E‑Mail": "email", "Visitor-ID": "customer_key", "PHONE\u00a0NUMBER": "telephone",
-		"Request ID": "subject_id", "Name": "customer_name", "Region": "region", "call id": "call_id", "id": "", "reference": "",
+		"Request ID": "subject_id", "Name": "customer_name", "Region": "region", "call id": "call_id", "Customer-ID": "customer_id", "id": "", "reference": "",
 	} {
 		if got := people.headers()[NormalHeader(header)]; got != want {
 			t.Errorf("%s is %q", header, got)
