@@ -118,7 +118,10 @@ func (t *Tasks) historyTask(s *store.HistoryTask, vendor string, subject vendors
 	ref := vendors.Ref{Field: vendors.Field(s.Field), Nth: s.Nth}
 	k := HistoryTask{ID: s.ID, Task: taskName(vendor, ref), Vendor: vendor, IdentifierKind: ref.Field.String(), Identifier: subject.MaskedAt(ref),
 		State: s.State.String(), Evidence: s.Evidence.String(), Reason: s.Reason, Message: withExport(s.Message, s.Export), Reference: s.Reference,
-		Former: []string{}, DueStatus: DueStatus(s.State, raw.DueAt, s.CompletedAt, t.Now(), risk), store: &s.Task}
+		Former: []string{}, store: &s.Task}
+	unserved := !slices.ContainsFunc(raw.Tasks, func(s store.HistoryTask) bool { return s.State != store.Skipped })
+	settled, due := judged(&s.Task, raw.DueAt, unserved)
+	k.DueStatus = DueStatus(settled, due, t.Now(), risk)
 	for _, f := range s.Former {
 		if f.Reference != s.Reference {
 			k.Former = append(k.Former, f.Reference)

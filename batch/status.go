@@ -96,12 +96,13 @@ func StatusOf(b store.Batch) BatchStatus {
 
 // Extended is a request with a later due date.
 type Extended struct {
-	SubjectID  string    `json:"subject_id"`
-	ReceivedAt time.Time `json:"received_at"`
-	Until      time.Time `json:"until"`
-	At         time.Time `json:"at"`
-	Who        string    `json:"who"`
-	Reason     string    `json:"reason"`
+	SubjectID  string     `json:"subject_id"`
+	ReceivedAt time.Time  `json:"received_at"`
+	Original   *time.Time `json:"original_due_at"` // null: it is not known any more
+	Until      time.Time  `json:"until"`
+	At         time.Time  `json:"at"`
+	Who        string     `json:"who"`
+	Reason     string     `json:"reason"`
 }
 
 // RunStatus is the newest run.
@@ -235,7 +236,7 @@ func (t *Tasks) statusOldest(ctx context.Context, s *Status, known map[string]st
 		return err
 	}
 	s.Oldest = &OpenRequest{SubjectID: r.SubjectID, ReceivedAt: r.ReceivedAt, DueAt: r.DueAt,
-		DueStatus: DueStatus(store.Pending, r.DueAt, time.Time{}, s.At, outlook.risk(known[first.Vendor].ID, r.DueAt))}
+		DueStatus: DueStatus(time.Time{}, r.DueAt, s.At, outlook.risk(known[first.Vendor].ID, r.DueAt))}
 	return nil
 }
 
@@ -252,7 +253,7 @@ func (t *Tasks) statusRest(ctx context.Context, s *Status) error {
 		return err
 	}
 	for _, x := range extended {
-		s.Extended = append(s.Extended, Extended{SubjectID: x.SubjectID, ReceivedAt: x.ReceivedAt, Until: x.Until, At: x.At, Who: x.Who, Reason: x.Note})
+		s.Extended = append(s.Extended, Extended{SubjectID: x.SubjectID, ReceivedAt: x.ReceivedAt, Original: optional(x.Original), Until: x.Until, At: x.At, Who: x.Who, Reason: x.Note})
 	}
 	r, ok, err := t.Store.LastRun(ctx)
 	if err != nil || !ok {

@@ -24,11 +24,12 @@ type Row struct {
 	SubjectID  string
 	ReceivedAt time.Time
 	DueAt      time.Time
-	Task       *Task   // nil for a refused row
-	Export     *Export // nil where none was asked for
-	Plain      []byte  // the subject's fields, opened
-	Reject     *Reject // nil for a task
-	Unserved   bool    // every task of the subject is skipped
+	Original   time.Time // the due date before the first extension; zero: there was none
+	Task       *Task     // nil for a refused row
+	Export     *Export   // nil where none was asked for
+	Plain      []byte    // the subject's fields, opened
+	Reject     *Reject   // nil for a task
+	Unserved   bool      // every task of the subject is skipped
 }
 
 // Filter narrows what is read.
@@ -148,7 +149,7 @@ func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, rank ma
 }
 
 func (s *Store) subjectPage(ctx context.Context, page []Row, ids []int64, from, last int64, since time.Time) ([]Row, []int64, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT id, batch, line, subject_id, received_at, due_at, sealed FROM subjects
+	rows, err := s.read.QueryContext(ctx, `SELECT id, batch, line, subject_id, received_at, due_at, original_due_at, sealed FROM subjects
  WHERE id BETWEEN ? AND ? AND received_at >= ? ORDER BY id LIMIT ?`, from, last, secs(since), pageSize)
 	if err != nil {
 		return nil, nil, explain(err)
@@ -157,10 +158,12 @@ func (s *Store) subjectPage(ctx context.Context, page []Row, ids []int64, from, 
 	for rows.Next() {
 		var r Row
 		var id, received, due int64
+		var original sql.NullInt64
 		var sealed sql.RawBytes
-		if err := rows.Scan(&id, &r.Batch, &r.Line, &r.SubjectID, &received, &due, &sealed); err != nil {
+		if err := rows.Scan(&id, &r.Batch, &r.Line, &r.SubjectID, &received, &due, &original, &sealed); err != nil {
 			return nil, nil, explain(err)
 		}
+		r.Original = fromSecs(original)
 		r.ReceivedAt, r.DueAt = time.Unix(received, 0).UTC(), time.Unix(due, 0).UTC()
 		if r.Plain, err = s.box.Open(nil, sealed, seal.Place{Table: "subjects", Row: id}); err != nil {
 			return nil, nil, fmt.Errorf("store: subject %d: %w", id, err)

@@ -82,7 +82,11 @@ func printStatus(b *strings.Builder, st *batch.Status) {
 	if len(st.Extended) > 0 {
 		b.WriteString("\nlater due dates:\n")
 		for _, x := range st.Extended {
-			fmt.Fprintf(b, "  %s until %s: %s (%s, %s)\n", clean(x.SubjectID), date(x.Until), clean(x.Reason), clean(x.Who), date(x.At))
+			was := ""
+			if x.Original != nil {
+				was = " instead of " + date(*x.Original)
+			}
+			fmt.Fprintf(b, "  %s until %s%s: %s (%s, %s)\n", clean(x.SubjectID), date(x.Until), was, clean(x.Reason), clean(x.Who), date(x.At))
 		}
 	}
 	printBatches(b, st)
