@@ -43,15 +43,18 @@ func (f *File) decode(raw *bufio.Reader) (*bufio.Reader, error) {
 			return nil, &HeaderError{File: f.name, Problem: "encoding: " + err.Error(), Hint: EncodingNames}
 		}
 	}
+	f.encoding = "UTF-8"
 	mark, _ := raw.Peek(3)
 	switch {
 	case bytes.HasPrefix(mark, []byte("\xef\xbb\xbf")):
 		raw.Discard(3)
 		return raw, nil
 	case bytes.HasPrefix(mark, []byte("\xff\xfe")), bytes.HasPrefix(mark, []byte("\xfe\xff")):
-		enc = utf.UTF16(utf.LittleEndian, utf.ExpectBOM)
+		enc, f.encoding = utf.UTF16(utf.LittleEndian, utf.ExpectBOM), "UTF-16"
 	case enc == nil:
 		return raw, nil
+	default:
+		f.encoding = strings.ToLower(f.o.Encoding)
 	}
 	return bufio.NewReaderSize(transform.NewReader(raw, enc.NewDecoder()), bufferSize), nil
 }

@@ -46,29 +46,30 @@ type Need struct {
 // with any delimiter. Every CSV that a command takes goes through here. A File is not safe
 // for concurrent use.
 type File struct {
-	name    string
-	o       Options
-	table   *Table
-	closer  []io.Closer
-	source  *os.File // nil for standard input
-	opened  fs.FileInfo
-	packed  bool
-	hash    *hashing
-	window  *window
-	csv     *csv.Reader
-	gocsv   *gocsv.Unmarshaller
-	names   []string // the headers, as they stand in the file
-	columns []string // for each header our column, or ""
-	comma   rune
-	rejects bool // the file was written by a RejectWriter
-	skipped int  // lines before those that the CSV reader counts
-	lines   int  // lines of all rows before the one that is being read
-	rows    int
-	empty   int    // rows without any cell filled
-	last    []byte // the row that was read last, as it came
-	line    int    // where it begins
-	digest  [32]byte
-	end     error // what Next returned last, once it returned one
+	name     string
+	o        Options
+	table    *Table
+	closer   []io.Closer
+	source   *os.File // nil for standard input
+	opened   fs.FileInfo
+	packed   bool
+	hash     *hashing
+	window   *window
+	csv      *csv.Reader
+	gocsv    *gocsv.Unmarshaller
+	names    []string // the headers, as they stand in the file
+	columns  []string // for each header our column, or ""
+	comma    rune
+	encoding string
+	rejects  bool // the file was written by a RejectWriter
+	skipped  int  // lines before those that the CSV reader counts
+	lines    int  // lines of all rows before the one that is being read
+	rows     int
+	empty    int    // rows without any cell filled
+	last     []byte // the row that was read last, as it came
+	line     int    // where it begins
+	digest   [32]byte
+	end      error // what Next returned last, once it returned one
 }
 
 // BrokenFileError ends a file that cannot be read on: what came before it may be as wrong
@@ -193,12 +194,12 @@ func (f *File) start(text *bufio.Reader) error {
 	if f.rejects { // our own two columns are nobody's mistake
 		h.unknown = slices.DeleteFunc(h.unknown, func(i int) bool { return i >= len(h.names)-2 })
 	}
-	warning, err := h.judge(f.table, &f.o)
+	warnings, err := h.judge(f.table, &f.o)
 	if err != nil {
 		return err
 	}
-	if warning != "" {
-		f.o.Log.Warn("columns of the input: "+warning, "file", f.name)
+	for _, w := range warnings {
+		f.o.Log.Warn(w, "file", f.name)
 	}
 	f.names, f.columns, f.comma = h.names, h.columns, comma
 
@@ -239,8 +240,19 @@ func separatorLine(peeked []byte) int {
 // Header returns the headers, as they stand in the file.
 func (f *File) Header() []string { return slices.Clone(f.names) }
 
-// Columns returns for each header our column, or "".
-func (f *File) Columns() []string { return slices.Clone(f.columns) }
+// Layout is how a file is made up.
+type Layout struct {
+	Header   []string // as it stands in the file
+	Columns  []string // for each header our column, or "" where it is not read
+	Comma    rune
+	Encoding string
+	Packed   bool
+}
+
+// Layout returns how the file is made up, as far as it has been found.
+func (f *File) Layout() Layout {
+	return Layout{Header: f.Header(), Columns: slices.Clone(f.columns), Comma: f.comma, Encoding: f.encoding, Packed: f.packed}
+}
 
 // Comma returns the delimiter that was found.
 func (f *File) Comma() rune { return f.comma }

@@ -148,7 +148,7 @@ func (h *header) resolve(t *Table, o *Options) error {
 	}
 	for _, need := range t.Needs {
 		if !slices.ContainsFunc(need.Columns, h.has) {
-			return h.fail(0, need.Problem, cmp.Or(h.mayBe(need.Columns), need.Hint))
+			return h.fail(0, need.Problem, cmp.Or(h.otherDelimiter(), h.mayBe(need.Columns), need.Hint))
 		}
 	}
 	return nil
@@ -168,10 +168,10 @@ func (h *header) take(i int, column string) error {
 	return nil
 }
 
-// judge says what is to be thought of the columns that nothing is known of: a warning, or an
+// judge says what is to be thought of the columns that nothing is known of: warnings, or an
 // error where one may be what a vendor knows people by. A row that is read without it would
 // look like a request that is done.
-func (h *header) judge(t *Table, o *Options) (warning string, err error) {
+func (h *header) judge(t *Table, o *Options) (warnings []string, err error) {
 	unknown := slices.DeleteFunc(slices.Clone(h.unknown), func(i int) bool { return h.names[i] == "" })
 	var nobody []string
 	if o.Nobody != nil {
@@ -188,19 +188,19 @@ func (h *header) judge(t *Table, o *Options) (warning string, err error) {
 		problem = fmt.Sprintf("%s would be asked about nobody of this file, in which these columns are not known: ", strings.Join(nobody, ", "))
 	}
 	if problem != "" {
-		return "", h.fail(0, problem+h.list(unknown), h.paste(t, unknown))
+		return nil, h.fail(0, problem+h.list(unknown), h.paste(t, unknown))
 	}
-	var parts []string
 	if len(h.unknown) > 0 {
-		parts = append(parts, "ignored: "+h.list(h.unknown))
+		w := "columns that are not known are ignored: " + h.list(h.unknown)
+		if len(unknown) > 0 {
+			w += "; " + h.paste(t, unknown)
+		}
+		warnings = append(warnings, w)
 	}
-	if len(unknown) > 0 {
-		parts = append(parts, h.paste(t, unknown))
+	for _, name := range nobody {
+		warnings = append(warnings, name+" is asked about nobody of this file: it has no column by which this vendor knows people")
 	}
-	if len(nobody) > 0 {
-		parts = append(parts, strings.Join(nobody, ", ")+" is asked about nobody of this file")
-	}
-	return strings.Join(parts, "; "), nil
+	return warnings, nil
 }
 
 // fields are those of the columns that the file has.
@@ -260,6 +260,21 @@ func (h *header) paste(t *Table, columns []int) string {
 // yamlText writes a header as a YAML value, with quotes that a log need not escape.
 func yamlText(header string) string { return "'" + strings.ReplaceAll(header, "'", "''") + "'" }
 
+// otherDelimiter is a hint about a header that is one column for want of a delimiter, or "".
+func (h *header) otherDelimiter() string {
+	if len(h.names) > 1 {
+		return ""
+	}
+	for _, c := range "|:~^" {
+		for name := range strings.SplitSeq(h.names[0], string(c)) {
+			if n := NormalHeader(name); h.known[n] != "" && n != NormalHeader(h.names[0]) {
+				return fmt.Sprintf("its columns seem to have %c between them: save it with commas, semicolons or tabs", c)
+			}
+		}
+	}
+	return ""
+}
+
 // mayBe is a hint that names an unknown header which may be one of columns, or "".
 func (h *header) mayBe(columns []string) string {
 	for _, i := range h.unknown {
@@ -281,28 +296,27 @@ func maybe(name string, known map[string]string) []string {
 	if columns := unclear[n]; columns != nil {
 		return columns
 	}
-	if column := nearest(name, known); column != "" {
-		return []string{column}
+	column := nearest(name, known)
+	for header, c := range known { // as in "Requester email"
+		if len(n) <= 64 && telling(header, c) && strings.Contains(n, header) && (column == "" || c < column) {
+			column = c
+		}
 	}
-	return nil
+	if column == "" {
+		return nil
+	}
+	return []string{column}
+}
+
+// telling reports whether a header that holds this one may hold what a vendor knows people by.
+// Short ones are part of many words.
+func telling(header, column string) bool {
+	return (len(header) > 4 || header == "mail") && slices.Contains(identifierColumns(), column)
 }
 
 // identifies reports whether an unknown column may hold what a vendor knows people by.
 func identifies(name string, known map[string]string) bool {
-	if slices.ContainsFunc(maybe(name, known), func(column string) bool { return slices.Contains(identifierColumns(), column) }) {
-		return true
-	}
-	n := NormalHeader(name)
-	if len(n) > 64 || known[n] != "" {
-		return false
-	}
-	for header, column := range known {
-		// A short name is part of many words.
-		if (len(header) > 4 || header == "mail") && strings.Contains(n, header) && slices.Contains(identifierColumns(), column) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(maybe(name, known), func(column string) bool { return slices.Contains(identifierColumns(), column) })
 }
 
 // byHeader turns the config's columns round, in the form of NormalHeader.

@@ -25,6 +25,8 @@ func TestHeaderErrors(t *testing.T) {
 		{"subject_id misspelt", "subjct_id,email\n", nil, []string{"no subject_id", `if column "subjct_id" is it`, `columns: {subject_id: 'subjct_id'}`}},
 		{"no identifier", "subject_id,name,call_id\n", nil, []string{"email, other_email, telephone", "account_number"}},
 		{"email misspelt", "subject_id,E-Mail Adress\n", nil, []string{`columns: {email: 'E-Mail Adress'}`}},
+		{"email of somebody", "subject_id,Requester e-mail\n", nil, []string{`if column "Requester e-mail" is it, write into the config columns: {email: 'Requester e-mail'}`}},
+		{"other delimiter", "subject_id|email\nDSR-1|a@example.com\n", nil, []string{"no subject_id", "have | between them"}},
 		{"same header twice", "subject_id,email,comments,Email\n", nil, []string{"column 4", `"email"`, `"Email"`, "both email"}},
 		{"two synonyms", "subject_id,phone,mobile\n", nil, []string{"column 3", "both telephone", `columns: {other_telephone: 'mobile'}`}},
 		{"config names no header of the file", "subject_id,telephone\n", map[string]string{"email": "Work mail"}, []string{`"Work mail"`, "as email"}},

@@ -89,19 +89,11 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 			return usage(fmt.Errorf("--for: %q is not a duration such as 4h", f.window), "write --for 4h, --for 90m or --for 2d")
 		}
 	}
-	for _, name := range f.only {
-		if !slices.ContainsFunc(cfg.Vendors, func(v config.Vendor) bool { return v.Name == name }) {
-			return usage(fmt.Errorf("--vendor %s: the config has no such vendor", name), "it has "+strings.Join(vendorNames(cfg), ", "))
-		}
+	if err := haveVendors(cfg, f.only); err != nil {
+		return err
 	}
-	if input != "" && input != "-" {
-		st, err := os.Stat(input)
-		if err != nil {
-			return usage(fmt.Errorf("input: %w", err), "name the CSV file, or - for standard input")
-		}
-		if !st.Mode().IsRegular() {
-			return usage(fmt.Errorf("input: %s is not a regular file", input), "`-` reads standard input")
-		}
+	if err := isInput(input); err != nil {
+		return err
 	}
 	if err := guard(cfg, input, target{"report", cfg.Report}, target{"metrics", cfg.Metrics}, target{"--rejects", f.rejects}); err != nil {
 		return err
@@ -319,6 +311,30 @@ func (a *app) verdict(ctx context.Context, s *session, batches []store.Batch, re
 		return exitHeld, nil
 	}
 	return exitOK, nil
+}
+
+func haveVendors(cfg *config.Config, names []string) error {
+	for _, name := range names {
+		if !slices.ContainsFunc(cfg.Vendors, func(v config.Vendor) bool { return v.Name == name }) {
+			return usage(fmt.Errorf("--vendor %s: the config has no such vendor", name), "it has "+strings.Join(vendorNames(cfg), ", "))
+		}
+	}
+	return nil
+}
+
+// isInput tells before anything else whether path is a file that can be taken in.
+func isInput(path string) error {
+	if path == "" || path == "-" {
+		return nil
+	}
+	f, _, err := atomicfile.OpenRegular(path)
+	switch {
+	case errors.Is(err, atomicfile.ErrNotRegular):
+		return usage(fmt.Errorf("input: %w", err), "`-` reads standard input")
+	case err != nil:
+		return usage(fmt.Errorf("input: %w", err), "name the CSV file, or - for standard input")
+	}
+	return f.Close()
 }
 
 // tellTotals shows a batch's control totals.
