@@ -107,9 +107,9 @@ func looksLike(text []byte) string {
 	return best
 }
 
-// encodingHint says what to do about text that is not UTF-8.
-func encodingHint(text []byte) string {
-	if name := looksLike(text); name != "" {
+// encodingHint says what to do about text that is not UTF-8 and looks like this encoding.
+func encodingHint(name string) string {
+	if name != "" {
 		return fmt.Sprintf("it looks like %s: write encoding: %s in the config, or --encoding %s", name, name, name)
 	}
 	return "save the file as CSV UTF-8, or name its encoding with encoding: in the config or with --encoding"

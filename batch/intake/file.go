@@ -61,9 +61,10 @@ type File struct {
 	columns  []string // for each header our column, or ""
 	comma    rune
 	encoding string
-	rejects  bool // the file was written by a RejectWriter
-	skipped  int  // lines before those that the CSV reader counts
-	lines    int  // lines of all rows before the one that is being read
+	looks    string // the encoding that its beginning looks like, where it is not UTF-8
+	rejects  bool   // the file was written by a RejectWriter
+	skipped  int    // lines before those that the CSV reader counts
+	lines    int    // lines of all rows before the one that is being read
 	rows     int
 	empty    int    // rows without any cell filled
 	last     []byte // the row that was read last, as it came
@@ -174,6 +175,9 @@ func (f *File) start(text *bufio.Reader) error {
 		f.skipped = 1
 		peeked, peekErr = text.Peek(bufferSize)
 	}
+	if !utf8.Valid(peeked) {
+		f.looks = looksLike(peeked)
+	}
 	whole := peekErr != nil
 	comma, h, ok := sniff(peeked, whole, f.table, f.o.Columns)
 	if !ok {
@@ -181,7 +185,7 @@ func (f *File) start(text *bufio.Reader) error {
 	}
 	h.file, h.line = f.name, h.line+f.skipped
 	if i := slices.IndexFunc(h.names, func(s string) bool { return !utf8.ValidString(s) }); i >= 0 {
-		return &HeaderError{File: f.name, Line: h.line, Column: i + 1, Problem: "the header is not UTF-8", Hint: encodingHint(peeked)}
+		return &HeaderError{File: f.name, Line: h.line, Column: i + 1, Problem: "the header is not UTF-8", Hint: encodingHint(f.looks)}
 	}
 	if f.rejects = isRejects(h.names); f.rejects {
 		for i, name := range h.names {
@@ -333,7 +337,7 @@ func (f *File) next() (any, *Reject, error) {
 }
 
 func (f *File) notUTF8(raw []byte) *Reject {
-	return &Reject{Line: f.line, Reason: NotUTF8, Message: "the row is not UTF-8: " + encodingHint(raw), Record: f.cells(raw)}
+	return &Reject{Line: f.line, Reason: NotUTF8, Message: "the row is not UTF-8: " + encodingHint(cmp.Or(f.looks, looksLike(raw))), Record: f.cells(raw)}
 }
 
 func ragged(err error) bool { return errors.Is(err, csv.ErrFieldCount) }

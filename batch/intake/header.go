@@ -148,7 +148,11 @@ func (h *header) resolve(t *Table, o *Options) error {
 	}
 	for _, need := range t.Needs {
 		if !slices.ContainsFunc(need.Columns, h.has) {
-			return h.fail(0, need.Problem, cmp.Or(h.otherDelimiter(), h.mayBe(need.Columns), need.Hint))
+			hint := cmp.Or(h.otherDelimiter(), need.Hint)
+			if slices.ContainsFunc(h.unknown, func(i int) bool { return h.mayBe(i, need.Columns) }) {
+				hint = h.paste(t, h.unknown)
+			}
+			return h.fail(0, need.Problem, hint)
 		}
 	}
 	return nil
@@ -159,7 +163,9 @@ func (h *header) has(column string) bool { _, ok := h.taken[column]; return ok }
 func (h *header) take(i int, column string) error {
 	if j, ok := h.taken[column]; ok {
 		hint := "remove one, or say with columns: in the config which one it is, and name the other in ignore_columns:"
-		if other := "other_" + column; slices.Contains(Columns(), other) && !h.has(other) && h.quotable(i) {
+		if other := NormalHeader(h.names[j]); other == NormalHeader(h.names[i]) && h.quotable(i) {
+			hint = fmt.Sprintf("remove all but one, or, if they mean nothing here, write into the config ignore_columns: [%s]", yamlText(h.names[i]))
+		} else if other := "other_" + column; slices.Contains(Columns(), other) && !h.has(other) && h.quotable(i) {
 			hint = fmt.Sprintf("if both are needed, write into the config columns: {%s: %s}; else name one in ignore_columns:", other, yamlText(h.names[i]))
 		}
 		return h.fail(i+1, fmt.Sprintf("%s and %s are both %s", h.show(j), h.show(i), column), hint)
@@ -232,29 +238,30 @@ func (h *header) list(columns []int) string {
 
 // paste gives the lines of a config that say what the columns are, to be mended and pasted.
 func (h *header) paste(t *Table, columns []int) string {
-	var mapped, ignored []string
+	var mapped, of, others []string
 	taken := maps.Clone(h.taken)
 	for _, i := range columns {
 		if !h.quotable(i) {
 			continue
 		}
-		ignored = append(ignored, yamlText(h.names[i]))
-		for _, column := range maybe(h.names[i], h.known) {
-			if _, ok := taken[column]; !ok && !t.NoOthers {
-				taken[column] = i
-				mapped = append(mapped, column+": "+yamlText(h.names[i]))
-				break
-			}
+		may := slices.DeleteFunc(slices.Clone(maybe(h.names[i], h.known)), func(c string) bool { _, ok := taken[c]; return ok || t.NoOthers })
+		if len(may) == 0 {
+			others = append(others, yamlText(h.names[i]))
+			continue
 		}
+		taken[may[0]] = i
+		mapped, of = append(mapped, may[0]+": "+yamlText(h.names[i])), append(of, yamlText(h.names[i]))
 	}
-	all := "ignore_columns: [" + strings.Join(ignored, ", ") + "]"
+	list := func(names []string) string { return "ignore_columns: [" + strings.Join(names, ", ") + "]" }
 	switch {
-	case len(ignored) == 0:
+	case len(mapped)+len(others) == 0:
 		return "give the columns names, or remove them"
 	case len(mapped) == 0:
-		return "if they mean nothing here, write into the config " + all
+		return "if they mean nothing here, write into the config " + list(others)
+	case len(others) == 0:
+		return "write into the config what they are, as in columns: {" + strings.Join(mapped, ", ") + "}, or, if they mean nothing here, " + list(of)
 	}
-	return "write into the config what they are, as in columns: {" + strings.Join(mapped, ", ") + "}, and name there those that mean nothing here, as in " + all
+	return "write into the config what they are, as in columns: {" + strings.Join(mapped, ", ") + "}, and which mean nothing here, as in " + list(others)
 }
 
 // yamlText writes a header as a YAML value, with quotes that a log need not escape.
@@ -275,16 +282,9 @@ func (h *header) otherDelimiter() string {
 	return ""
 }
 
-// mayBe is a hint that names an unknown header which may be one of columns, or "".
-func (h *header) mayBe(columns []string) string {
-	for _, i := range h.unknown {
-		for _, column := range maybe(h.names[i], h.known) {
-			if slices.Contains(columns, column) && h.quotable(i) {
-				return fmt.Sprintf("if %s is it, write into the config columns: {%s: %s}", h.show(i), column, yamlText(h.names[i]))
-			}
-		}
-	}
-	return ""
+// mayBe reports whether a header may be one of columns.
+func (h *header) mayBe(i int, columns []string) bool {
+	return h.quotable(i) && slices.ContainsFunc(maybe(h.names[i], h.known), func(c string) bool { return slices.Contains(columns, c) })
 }
 
 // maybe lists the columns that a header may mean which is not known.
@@ -311,7 +311,7 @@ func maybe(name string, known map[string]string) []string {
 // telling reports whether a header that holds this one may hold what a vendor knows people by.
 // Short ones are part of many words.
 func telling(header, column string) bool {
-	return (len(header) > 4 || header == "mail") && slices.Contains(identifierColumns(), column)
+	return (len(header) > 4 || header == "mail") && header != "account" && slices.Contains(identifierColumns(), column)
 }
 
 // identifies reports whether an unknown column may hold what a vendor knows people by.
@@ -370,7 +370,7 @@ func nearest(name string, known map[string]string) string {
 	for other, c := range known {
 		// Short names are near to everything.
 		allowed := 2
-		if len(other) < 8 {
+		if len(other) < 12 {
 			allowed = 1
 		}
 		if len(other) < 4 {

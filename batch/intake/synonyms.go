@@ -86,7 +86,7 @@ var unclear = func() map[string][]string {
 			"numerodiconto", "numeroconto", "numerkonta", "nrkonta", "tilinumero"}},
 		{[]string{"subject_id"}, []string{"id", "key", "no", "nr", "number", "nummer", "numero", "número", "numéro", "numer", "numero", "reference", "ref", "referenz", "référence",
 			"referentie", "referens", "referencia", "riferimento", "case", "request", "issue", "fall", "sag", "sak", "zaak", "demande", "solicitud", "richiesta", "zgłoszenie", "pyyntö"}},
-		{[]string{"received_at"}, []string{"date", "datum", "dato", "fecha", "data", "päivämäärä", "created", "createdat", "createddate", "createdon", "creationdate", "dateopened", "openeddate",
+		{[]string{"received_at"}, []string{"date", "datum", "dato", "fecha", "data", "päivämäärä", "created", "createdat", "datecreated", "date/timeopened", "createddate", "createdon", "creationdate", "dateopened", "openeddate",
 			"erstellt", "erstelltam", "angelegtam", "créé", "crééle", "datedecréation", "aangemaakt", "aangemaaktop", "skapad", "oprettet", "opprettet", "creado", "creadoel", "creato",
 			"datacreazione", "utworzono", "luotu"}},
 	} {
