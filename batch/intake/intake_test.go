@@ -765,7 +765,7 @@ func TestNationalNumbersWarnOnce(t *testing.T) {
 		if _, _, err := readAll(t, text, o); err != nil {
 			t.Fatal(err)
 		}
-		if n := strings.Count(log.String(), "first_line=3"); n != want || strings.Contains(log.String(), "070") {
+		if n := strings.Count(log.String(), "first_line=3"); n != want || strings.Contains(log.String(), "0701740") {
 			t.Errorf("region %q: %d warnings: %s", region, n, log.String())
 		}
 	}
