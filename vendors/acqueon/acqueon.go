@@ -88,6 +88,7 @@ func (v *Vendor) Traits() vendors.Traits {
 			"the part that masking leaves: 99999 99999 becomes 9xx9x x9xx9, johndoe@zyxwv.com becomes jxxnxxe@xxxwv.com",
 			"up to half of a telephone's digits: the vendor's console shows another mask on its own pages (12XX33XX44)",
 		},
+		LookUp:   "the vendor's console, under Privacy Compliance, Export or Pseudonymize, is searched by telephone, email or Customer ID and shows the Request ID",
 		HowKnown: "A person confirmed that the vendor's admin had finished the request. The vendor cannot be asked.",
 	}
 	if v.config.ResubmitUncertain {
