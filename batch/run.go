@@ -31,7 +31,9 @@ func NewRun(ctx context.Context, t *Tasks, lanes ...*Lane) (*Run, error) {
 	}
 	for _, l := range lanes {
 		l.log = t.Log
-		if until := known[l.Name].PausedUntil; until.After(t.Now()) {
+		is := known[l.Name]
+		l.held = l.Untried && (is.Place != l.Place || is.Seen.Proved.IsZero())
+		if until := is.PausedUntil; until.After(t.Now()) {
 			l.Pacer.Pause(until)
 		}
 	}
@@ -60,12 +62,11 @@ func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r := &runner{store: run.Store, now: run.Now, linger: run.Linger, wait: o.Wait, dryRun: o.DryRun, began: run.Now()}
-	window := ctx
 	if o.For > 0 {
 		r.deadline = run.Now().Add(o.For)
 		// Ends what waits for its turn to leave, too: at a low rate that can take minutes.
 		var end context.CancelFunc
-		window, end = context.WithTimeout(ctx, o.For)
+		ctx, end = context.WithTimeout(ctx, o.For)
 		defer end()
 	}
 	var failure struct {
@@ -83,8 +84,7 @@ func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 	var lanes []*Lane
 	for _, l := range run.Lanes {
 		if len(o.Only) == 0 || slices.Contains(o.Only, l.Name) {
-			l.start(r, run.Manual)
-			l.queues = append(l.queues, &taskQueue{lane: l})
+			l.start(r, run.Manual || l.held)
 			if err := l.openExports(ctx); err != nil {
 				return nil, err
 			}
@@ -95,7 +95,7 @@ func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 	var g errgroup.Group
 	for i, l := range lanes {
 		g.Go(func() error {
-			parked, err := l.run(window)
+			parked, err := l.run(ctx)
 			if err != nil {
 				r.fail(err)
 			}

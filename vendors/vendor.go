@@ -162,6 +162,10 @@ type Traits struct {
 	Uncertain  Uncertain  // what a submission without an answer leads to
 	Fields     FieldSet   // what of the subject the vendor needs: kept until the task is final
 
+	// Untried says that what is known of the vendor was never tried at the vendor itself: every
+	// task is held, until a person has seen one work at this place and says so.
+	Untried bool
+
 	// Besides lists the fields of a subject that a call's outcome depends on besides the
 	// identifier, by the identifier's class (see Normal). Two subjects with the same
 	// identifier share one call only if these fields are equal too: otherwise one of them
@@ -179,7 +183,6 @@ type Traits struct {
 	Anonymizes []string
 	Keeps      []string
 	HowKnown   string // one sentence: what "erased" rests on at this vendor
-	LookUp     string // ByPerson: how people find a request at the vendor whose id is not known
 }
 
 // Act is what a vendor does with what it holds of a person. It is a report's column, and

@@ -111,5 +111,9 @@ func (a *app) writeHTML(ctx context.Context, s *session, r *batch.Reporter, f st
 	if prov.Runs, err = s.store.Runs(ctx, f.Since); err != nil {
 		return err
 	}
-	return html.Write(ctx, w, r, s.htmlVendors(), prov, unbalanced)
+	var known []html.Vendor
+	for _, a := range s.tasks.Accounts {
+		known = append(known, html.Vendor{Name: a.Name, Traits: a.Traits})
+	}
+	return html.Write(ctx, w, r, known, prov, unbalanced)
 }

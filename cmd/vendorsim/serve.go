@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"expunge/vendors"
+	"expunge/vendors/rest"
 	"expunge/vendors/sim"
 )
 
@@ -26,7 +27,7 @@ type serveFlags struct {
 	noMatch                    string
 	digits, noLedger, control  bool
 	other                      int
-	faults                     []string
+	faults, recipes            []string
 }
 
 func serveCommand() *cobra.Command {
@@ -36,7 +37,7 @@ func serveCommand() *cobra.Command {
 		Short: "Serve the three vendors until SIGTERM (the default command)",
 		Long: `Serve the three vendors on one loopback address until SIGTERM or until --for has passed.
 
-A fault is TARGET:NAME=VALUE,... with the target customergauge, voyado, acqueon or all,
+A fault is TARGET:NAME=VALUE,... with the target customergauge, voyado, acqueon, rest or all,
 one operation of them (voyado.create-removal) or one identifier (voyado[KEY]), and a
 probability, a count (2x) or, for latency, slow and clock, a duration.
 
@@ -56,6 +57,7 @@ Anywhere: clock. The package documentation of vendors/sim says what each does.`,
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:0", "loopback address and port, 0 for any free port")
 	fs.StringVar(&f.addrFile, "addr-file", "", "write the URL here once ready")
 	fs.StringVar(&f.seedFile, "seed-file", "", "JSON file of accounts and people")
+	fs.StringArrayVar(&f.recipes, "recipe", nil, "serve the vendor of this recipe too, a file or a shipped one, below /r/NAME (repeatable)")
 	fs.IntVar(&f.generate, "generate", 0, "add this many generated people to the first account of each kind")
 	fs.Uint64Var(&f.seed, "seed", 1, "which generated people")
 	fs.BoolVar(&f.control, "control", false, "a control record ("+sim.ControlEmail+", "+sim.ControlTelephone+") in each account that can be asked")
@@ -121,8 +123,22 @@ func serve(cmd *cobra.Command, f *serveFlags) error {
 		seed.Control()
 	}
 
+	var recipes []*rest.Recipe
+	for _, name := range f.recipes {
+		file, text, err := rest.Find(name)
+		if err != nil {
+			return usageError{err}
+		}
+		r, err := rest.Parse(file, text)
+		if err != nil {
+			return usageError{err}
+		}
+		recipes = append(recipes, r)
+	}
+
 	s := sim.New(sim.Options{
-		Seed: seed, RandSeed: f.faultSeed, Day: f.day, ArchiveDays: f.archiveDays, TokenTTL: f.tokenTTL,
+		Recipes: recipes,
+		Seed:    seed, RandSeed: f.faultSeed, Day: f.day, ArchiveDays: f.archiveDays, TokenTTL: f.tokenTTL,
 		NoMatch: sim.NoMatch(f.noMatch), CGErrorStatus: f.errorStatus, MatchDigits: f.digits,
 		Faults: f.faults, NoLedger: f.noLedger,
 	})

@@ -22,7 +22,6 @@ import (
 	"net/http"
 	"net/url"
 	"sync/atomic"
-	"time"
 
 	"expunge/vendors"
 	"expunge/vendors/transport"
@@ -34,7 +33,6 @@ type Vendor struct {
 	config Config
 	place  string
 	wire   wire
-	box    *mailbox // of the wire's bus; nil: it has none
 	agents agents
 	turn   chan struct{} // holds a token while a message is under way
 }
@@ -44,8 +42,6 @@ var (
 	_ vendors.Checker = (*Vendor)(nil)
 	_ vendors.Readier = (*Vendor)(nil)
 	_ io.Closer       = (*Vendor)(nil)
-
-	_ vendors.Overhearer = (*Vendor)(nil)
 )
 
 // wire carries one message to the vendor and returns the message that answers it. Errors
@@ -76,19 +72,17 @@ func (v *Vendor) Traits() vendors.Traits {
 		Kind: kindName, Place: v.place, Act: vendors.Pseudonymize,
 		Completion: vendors.ByPerson, Uncertain: vendors.HoldForPerson,
 		Fields: vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone,
-			vendors.AccountNumber, vendors.CallID, vendors.AgentID, vendors.CustomerID, vendors.CustomerName, vendors.Comments),
+			vendors.AccountNumber, vendors.CallID, vendors.AgentID, vendors.CustomerName, vendors.Comments),
 		Besides: map[vendors.Field]vendors.FieldSet{ // what the request says
 			vendors.AccountNumber: vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone,
-				vendors.CallID, vendors.AgentID, vendors.CustomerID),
+				vendors.CallID, vendors.AgentID),
 		},
 		Anonymizes: []string{
 			"the customer's personal information in the contact centre, masked in part by an admin",
 		},
 		Keeps: []string{
 			"the part that masking leaves: 99999 99999 becomes 9xx9x x9xx9, johndoe@zyxwv.com becomes jxxnxxe@xxxwv.com",
-			"up to half of a telephone's digits: the vendor's console shows another mask on its own pages (12XX33XX44)",
 		},
-		LookUp:   "the vendor's console, under Privacy Compliance, Export or Pseudonymize, is searched by telephone, email or Customer ID and shows the Request ID",
 		HowKnown: "A person confirmed that the vendor's admin had finished the request. The vendor cannot be asked.",
 	}
 	if v.config.ResubmitUncertain {
@@ -169,9 +163,9 @@ func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt
 	if err != nil {
 		return vendors.Receipt{}, err
 	}
-	id, said, err := decode(answer, t.Subject)
+	id, err := decode(answer, t.Subject)
 	if err != nil {
-		return vendors.Receipt{}, &vendors.Error{Vendor: v.name, Op: "submit", Kind: vendors.ErrUnreadable, Err: err, Message: said}
+		return vendors.Receipt{}, &vendors.Error{Vendor: v.name, Op: "submit", Kind: vendors.ErrUnreadable, Err: err}
 	}
 	return vendors.Receipt{Reference: id}, nil
 }
@@ -194,26 +188,12 @@ func (v *Vendor) Check(context.Context) ([]string, error) {
 	return warnings, nil
 }
 
-// Ready implements vendors.Readier: a bridge waits for its page, and a bus until it is quiet.
+// Ready implements vendors.Readier: a bridge waits for its page.
 func (v *Vendor) Ready(ctx context.Context) error {
 	if r, ok := v.wire.(vendors.Readier); ok {
-		if err := r.Ready(ctx); err != nil {
-			return err
-		}
-	}
-	if v.box != nil && v.box.wait(ctx, nil) != nil {
-		return vendors.NotSent(v.name, "submit", vendors.ErrStopped)
+		return r.Ready(ctx)
 	}
 	return nil
-}
-
-// Unsolicited implements vendors.Overhearer. Where messages do not go over a bus, each has
-// its own answer.
-func (v *Vendor) Unsolicited(ctx context.Context) (n uint64, since time.Time) {
-	if v.box == nil {
-		return 0, time.Time{}
-	}
-	return v.box.unsolicited(ctx)
 }
 
 // Close ends what the wire holds open.

@@ -58,12 +58,6 @@ func (v *Vendor) oauth2(o *OAuth2) auth.Fetch {
 		ClientID: say(o.ID), ClientSecret: say(o.Secret), TokenURL: v.address(say(o.URL)).String(),
 		Scopes: strings.Fields(say(o.Scope)), AuthStyle: oauth2.AuthStyleInParams,
 	}
-	if o.style() == "basic" {
-		config.AuthStyle = oauth2.AuthStyleInHeader
-	}
-	if o.Audience != "" {
-		config.EndpointParams = url.Values{"audience": {say(o.Audience)}}
-	}
 	return auth.ClientCredentials(v.name, config, v.transport.HTTPClient("token"))
 }
 
@@ -97,7 +91,7 @@ func (v *Vendor) token(t *Token) auth.Fetch {
 		if !vendors.PlainToken(value, 16<<10) {
 			return "", 0, auth.Unsent(v.name, &vendors.Error{Status: a.Status, Err: errNoToken})
 		}
-		return value, time.Duration(t.Life), nil
+		return value, 0, nil
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"reflect"
 	"regexp"
@@ -72,21 +73,19 @@ type Basic struct {
 	Password string `yaml:"password" doc:"the password; may be absent"`
 }
 
-// OAuth2 is the client credentials grant.
+// OAuth2 is the client credentials grant, with id and secret in the form. Any other way of it is
+// a Token.
 type OAuth2 struct {
-	URL      string `yaml:"url" doc:"the token endpoint: an https address, or a path below base"`
-	ID       string `yaml:"id" doc:"the client id"`
-	Secret   string `yaml:"secret" doc:"the client secret"`
-	Scope    string `yaml:"scope" doc:"scopes, with blanks between; may be absent"`
-	Audience string `yaml:"audience" doc:"the audience; may be absent"`
-	Style    string `yaml:"style" doc:"where id and secret stand: params (the form; the default) or basic"`
+	URL    string `yaml:"url" doc:"the token endpoint: an https address, or a path below base"`
+	ID     string `yaml:"id" doc:"the client id"`
+	Secret string `yaml:"secret" doc:"the client secret"`
+	Scope  string `yaml:"scope" doc:"scopes, with blanks between; may be absent"`
 }
 
 // Token is one call that gives a token for all others.
 type Token struct {
-	Request Request          `yaml:"request" doc:"the call"`
-	At      string           `yaml:"at" doc:"path of the token in its answer"`
-	Life    vendors.Duration `yaml:"life" doc:"for how long it is good; default 1h"`
+	Request Request `yaml:"request" doc:"the call; how it shows who asks stands in its own auth"`
+	At      string  `yaml:"at" doc:"path of the token in its answer; it is renewed after an hour and after a 401"`
 }
 
 // Limits bound what a config may ask for.
@@ -267,8 +266,24 @@ func Named(ref string) (*Recipe, error) {
 	return r, nil
 }
 
-// Text returns the file of a shipped recipe.
-func Text(name string) ([]byte, error) { return shipped.ReadFile("recipes/" + name + ".yaml") }
+// Find returns the text of a shipped recipe, by its name with or without version, or of a file.
+func Find(name string) (file string, text []byte, err error) {
+	shippedName, _, _ := strings.Cut(name, "@")
+	if text, err := shipped.ReadFile("recipes/" + shippedName + ".yaml"); err == nil {
+		return shippedName + ".yaml", text, nil
+	}
+	text, err = os.ReadFile(name)
+	return name, text, err
+}
+
+// Knows names what the vendor knows people by.
+func (r *Recipe) Knows() string {
+	var names []string
+	for _, k := range r.KnownBy {
+		names = append(names, vendors.Field(k).String())
+	}
+	return strings.Join(names, ", ")
+}
 
 const maxRecords = 25
 
@@ -484,23 +499,15 @@ func (c *checker) auth(key string, a *Auth) {
 	}
 	c.texts(key+".query", a.Query, allowed...)
 	if o := a.OAuth2; o != nil {
-		c.one(key+".oauth2.style", o.style(), "params", "basic")
 		c.template(key+".oauth2.url", parseTemplate(o.URL))
 		c.must(strings.HasPrefix(o.URL, "https://") || strings.HasPrefix(o.URL, "/"), key+".oauth2.url", "must be an https address, or a path below base", "")
 		for name, text := range map[string]string{"id": o.ID, "secret": o.Secret} {
 			c.must(text != "", key+".oauth2."+name, "is missing", "")
 		}
-		for name, text := range map[string]string{"id": o.ID, "secret": o.Secret, "scope": o.Scope, "audience": o.Audience} {
+		for name, text := range map[string]string{"id": o.ID, "secret": o.Secret, "scope": o.Scope} {
 			c.template(key+".oauth2."+name, parseTemplate(text))
 		}
 	}
-}
-
-func (o *OAuth2) style() string {
-	if o.Style == "" {
-		return "params"
-	}
-	return o.Style
 }
 
 // request checks a request and compiles it.

@@ -272,7 +272,7 @@ func (v *Vendor) Traits() vendors.Traits {
 	t := vendors.Traits{
 		Kind: kindName, Place: v.place, SharedPlace: !slices.ContainsFunc(slices.Collect(maps.Values(r.Config)), func(s Setting) bool { return !s.Secret }),
 		Act: vendors.Act(r.Report.Act), Control: v.control.Target(),
-		Remote: r.Preview != nil, Besides: map[vendors.Field]vendors.FieldSet{},
+		Remote: r.Preview != nil, Untried: r.Tried == never, Besides: map[vendors.Field]vendors.FieldSet{},
 		Completion: map[string]vendors.Completion{byPreview: vendors.ByPreview, byStatus: vendors.ByPoll, byAnswer: vendors.ByPerson, byPerson: vendors.ByPerson}[r.Done.By],
 		Uncertain:  map[string]vendors.Uncertain{ask: vendors.AskAgain, repeat: vendors.SubmitAgain, hold: vendors.HoldForPerson}[r.Unsure],
 		Anonymizes: r.Report.Erases, Keeps: r.Report.Keeps, HowKnown: r.Report.HowKnown,

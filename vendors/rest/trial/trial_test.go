@@ -23,12 +23,11 @@ func shipped(t *testing.T, f func(t *testing.T, file string, data []byte)) {
 	})
 	for _, ref := range rest.Shipped() {
 		t.Run(ref, func(t *testing.T) {
-			name, _, _ := strings.Cut(ref, "@")
-			data, err := rest.Text(name)
+			file, data, err := rest.Find(ref)
 			if err != nil {
 				t.Fatal(err)
 			}
-			f(t, name+".yaml", data)
+			f(t, file, data)
 		})
 	}
 }
@@ -91,7 +90,7 @@ func TestFates(t *testing.T) {
 		{"intercom", []string{"path: /user_delete_requests", "path: /user_archive_requests", "POST /user_delete_requests", "POST /user_archive_requests"}, Visible},
 		{"iterable", []string{"errors: [{status: 200", "errors: [{status: 201", "status: 200, json: {msg: \"Bad", "status: 201, json: {msg: \"Bad"}, Same},
 	} {
-		data, err := rest.Text(tt.recipe)
+		_, data, err := rest.Find(tt.recipe)
 		if err != nil {
 			t.Fatal(err)
 		}
