@@ -166,6 +166,8 @@ func (a *app) checkVendor(ctx context.Context, cfg *config.Config, s *session, i
 		f.fail(fmt.Sprintf("is `control` at %s:%d right, and are region, base_url and credentials those of its account?", cfg.Path, v.Line), "vendor %s: %v", v.Name, err)
 	case errors.Is(err, vendors.ErrAuth):
 		f.fail(fmt.Sprintf("mend them at %s:%d, or in the environment that it names", cfg.Path, v.Line), "vendor %s: %v", v.Name, err)
+	case errors.Is(err, vendors.ErrAuthority):
+		f.fail("name the PEM file of your company's certificate authority with `ca_file:`, or is base_url wrong?", "vendor %s: %v", v.Name, err)
 	case errors.Is(err, vendors.ErrNotSent):
 		f.fail("is base_url right, and can this machine reach it? A proxy is taken from HTTPS_PROXY", "vendor %s: %v", v.Name, err)
 	case err != nil:

@@ -41,8 +41,8 @@ func TestMain(m *testing.M) {
 //	hook                starts a server for notify; its address is $HOOK
 //	hooked PATH...      exactly these paths were called on it, in this order, and no more
 //	jsonlines FILE      every line is a JSON object with time, level, msg and run
-//	skewed DURATION     starts a vendor whose clock is ahead by that, or which tells no time (none);
-//	                    its address is $SKEWED
+//	skewed DURATION     starts a vendor whose clock is ahead by that, or which tells no time (none), or
+//	                    which has a certificate of an unknown authority (tls); its address is $SKEWED
 //	help COMMAND        the command and all below it have help with examples
 func TestScripts(t *testing.T) {
 	vendorsim := buildSim(t)
@@ -244,18 +244,23 @@ func cmdJSONLines(ts *testscript.TestScript, _ bool, args []string) {
 
 func cmdSkewed(ts *testscript.TestScript, _ bool, args []string) {
 	var ahead time.Duration
-	if args[0] != "none" {
+	if args[0] != "none" && args[0] != "tls" {
 		var err error
 		ahead, err = time.ParseDuration(args[0])
 		ts.Check(err)
 	}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
 		if args[0] == "none" {
 			w.Header()["Date"] = nil
 		}
 		fmt.Fprint(w, `{"status":"not_found"}`)
 	}))
+	if args[0] == "tls" {
+		srv.StartTLS()
+	} else {
+		srv.Start()
+	}
 	ts.Defer(srv.Close)
 	ts.Setenv("SKEWED", srv.URL)
 }

@@ -4,6 +4,8 @@
 // What it keeps:
 //   - The rate limit, at the last instant before a request is written to its connection
 //     (see Limiter): what net/http does on its own counts as well.
+//   - What a request rests on is asked again at that instant (vendors.AtDeparture): a call may
+//     wait long for its turn.
 //   - Nothing is sent twice. net/http repeats some requests silently when a connection
 //     turns out to be dead; here it may only where nothing had been written.
 //   - Once a request has left, only the configured timeout ends it, to the last byte of
