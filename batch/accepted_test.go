@@ -33,7 +33,7 @@ func TestAccepted(t *testing.T) {
 		r.work(WorkOptions{})
 		r.want("2 held (uncertain_submission)")
 		lead, follower := r.tasks()[0], r.tasks()[1]
-		if !lead.Leads || follower.Follow != lead.ID {
+		if !lead.Leads || follower.Follows != lead.ID {
 			t.Fatalf("%+v, %+v", lead, follower)
 		}
 		time.Sleep(time.Hour)

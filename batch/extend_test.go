@@ -3,8 +3,11 @@ package batch
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"expunge/store"
 )
@@ -16,15 +19,93 @@ func TestExtendNamesNobody(t *testing.T) {
 		r.take("subject_id,email\nA-1,zebulon.moore@example.com\nB-1,bob@example.com\n")
 		d := store.Decision{At: time.Now(), Who: "kim", Note: "zebulon MOORE travels; told Zebulon on the 5th"}
 		until := time.Now().AddDate(0, 2, 0)
-		x, err := r.job.Extend(context.Background(), "A-1", until, d)
+		x, err := r.job.Extend(context.Background(), longer("A-1", until), d)
 		if err != nil || x.Open != 1 || !x.Until.Equal(until) {
 			t.Fatalf("%+v %v", x, err)
 		}
 		if got, want := r.onDisk(`SELECT note FROM decisions`), "[…] […] travels; told […] on the 5th"; got != want {
 			t.Errorf("recorded %q, want %q", got, want)
 		}
-		if _, err := r.job.Extend(context.Background(), "C-1", until, d); !errors.Is(err, store.ErrUnknown) {
+		if _, err := r.job.Extend(context.Background(), longer("C-1", until), d); !errors.Is(err, store.ErrUnknown) {
 			t.Errorf("nobody's request: %v", err)
+		}
+	})
+}
+
+// longer is an extension where the law allows a year.
+func longer(subject string, until time.Time) Extension {
+	return Extension{SubjectID: subject, Until: until, Longest: func(t time.Time) time.Time { return t.AddDate(1, 0, 0) }}
+}
+
+// TestExtendInTime: a later date is given before the first one is over, and for no longer than
+// the law allows, unless a person says that it was agreed all the same. What is finished is
+// judged by the date that held then, and the reports keep the first one.
+func TestExtendInTime(t *testing.T) {
+	bubble(t, []*fake{remote("cg"), tickets("w")}, func(r *rig) {
+		r.take("subject_id,email\nA-1,anna@example.com\nB-1,bob@example.com\n")
+		received, due := time.Now(), r.tasks()[0].DueAt
+		extend := func(subject string, until time.Time, override bool) error {
+			x := Extension{SubjectID: subject, Until: until, Override: override, Longest: func(t time.Time) time.Time { return t.AddDate(0, 3, 0) }}
+			_, err := r.job.Extend(context.Background(), x, store.Decision{At: time.Now(), Who: "kim", Note: "vendor is slow"})
+			return err
+		}
+		if err := extend("A-1", received.AddDate(0, 3, 1), false); !errors.Is(err, ErrLongExtension) {
+			t.Errorf("too long: %v", err)
+		}
+		time.Sleep(31 * 24 * time.Hour)
+		if err := extend("A-1", received.AddDate(0, 2, 0), false); !errors.Is(err, ErrLateExtension) {
+			t.Errorf("too late: %v", err)
+		}
+		r.work(WorkOptions{}) // a day late
+		status := func() (all []string) {
+			if err := r.reporter().Each(context.Background(), func(row *ReportRow) error {
+				all = append(all, row.SubjectID+" "+row.Vendor+" "+row.State+" "+row.DueStatus+" "+row.OriginalDueAt)
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return all
+		}
+		if diff := cmp.Diff([]string{"A-1 cg erased missed ", "A-1 w waiting overdue ", "B-1 cg erased missed ", "B-1 w waiting overdue "}, status()); diff != "" {
+			t.Error(diff)
+		}
+		if err := extend("A-1", received.AddDate(0, 4, 0), true); err != nil {
+			t.Error(err)
+		}
+		first := due.UTC().Format(time.RFC3339)
+		if diff := cmp.Diff([]string{"A-1 cg erased missed ", "A-1 w waiting open " + first, "B-1 cg erased missed ", "B-1 w waiting overdue "}, status()); diff != "" {
+			t.Error(diff)
+		}
+		if got := r.csv(r.reporter()); strings.Count(got, "extended, was due "+first) != 1 {
+			t.Errorf("the CSV report: %s", got)
+		}
+		if got := r.onDisk(`SELECT note FROM decisions`); got != "override: vendor is slow" {
+			t.Errorf("recorded %q", got)
+		}
+		st, err := r.job.Status(context.Background(), StatusOptions{})
+		if err != nil || len(st.Extended) != 1 || st.Extended[0].Original == nil || !st.Extended[0].Original.Equal(due) {
+			t.Errorf("%+v %v", st.Extended, err)
+		}
+	})
+}
+
+// TestUnserved: a request that every vendor skips is not answered: of a store from before such
+// rows were refused.
+func TestUnserved(t *testing.T) {
+	w := tickets("w")
+	w.skips = "anna@example.com"
+	bubble(t, []*fake{remote("cg"), w}, func(r *rig) {
+		r.take("subject_id,email\nA-1,anna@example.com\n")
+		r.exec(`DELETE FROM tasks WHERE state = 0`)
+		var got []string
+		if err := r.reporter().Each(context.Background(), func(row *ReportRow) error {
+			got = append(got, row.State+" "+row.DueStatus)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"skipped open"}, got); diff != "" {
+			t.Error(diff)
 		}
 	})
 }
@@ -37,7 +118,7 @@ func TestExtendLead(t *testing.T) {
 	bubble(t, []*fake{v}, func(r *rig) {
 		r.lanes["cg"].Concurrency = 1
 		r.take("subject_id,email\nA-1,anna@example.com\nB-1,anna@example.com\nC-1,carl@example.com\n")
-		if _, err := r.job.Extend(context.Background(), "A-1", time.Now().AddDate(0, 3, 0), store.Decision{At: time.Now(), Who: "kim"}); err != nil {
+		if _, err := r.job.Extend(context.Background(), longer("A-1", time.Now().AddDate(0, 3, 0)), store.Decision{At: time.Now(), Who: "kim"}); err != nil {
 			t.Fatal(err)
 		}
 		if st, err := r.job.Status(context.Background(), StatusOptions{AtRisk: 31 * 24 * time.Hour}); err != nil || st.Vendors[0].AtRisk != 2 {
@@ -69,7 +150,7 @@ func TestExtendFollower(t *testing.T) {
 			subject     string
 			days, leads int
 		}{{"B-1", 10, 0}, {"A-1", 60, 10}, {"B-1", 20, 20}, {"B-1", 90, 60}} {
-			if _, err := r.job.Extend(context.Background(), tt.subject, due.AddDate(0, 0, tt.days), store.Decision{At: time.Now(), Who: "kim"}); err != nil {
+			if _, err := r.job.Extend(context.Background(), longer(tt.subject, due.AddDate(0, 0, tt.days)), store.Decision{At: time.Now(), Who: "kim"}); err != nil {
 				t.Fatal(err)
 			}
 			if got, want := r.tasks()[0].DueAt, due.AddDate(0, 0, tt.leads); !got.Equal(want) {

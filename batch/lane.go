@@ -113,7 +113,7 @@ func (l *Lane) start(r *runner, manual bool) {
 	l.r = r
 	l.policy = decide.Policy{Traits: l.Vendor.Traits(), Retry: l.Retry, Manual: manual, DryRun: r.dryRun}
 	l.breaker = newBreaker()
-	l.queues, l.vault = []queue{&tasks{lane: l}}, nil
+	l.queues, l.vault = nil, nil
 	l.claimed, l.busy, l.back = map[workKey]struct{}{}, map[int64]struct{}{}, nil
 	l.wake = make(chan struct{}, 1)
 	l.stopped = make(chan struct{})

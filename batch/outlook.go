@@ -50,20 +50,32 @@ func (o *Outlook) risk(vendor int64, due time.Time) time.Duration {
 }
 
 // DueStatus tells how a task stands against its due date: open, at_risk (open, and due
-// within the given time), overdue, met, missed. A failed task is not an answer to the
-// request: it stays open until its due date passes.
-func DueStatus(s store.State, due, completed, now time.Time, risk time.Duration) string {
-	if s.Final() && s != store.Failed {
-		if completed.After(due) {
-			return "missed"
-		}
-		return "met"
-	}
+// within the given time), overdue, met, missed. settled is when it was settled; zero: it is
+// not. A failed task is not an answer to the request before a person has closed it, and a
+// subject that every vendor skips has no answer at all.
+func DueStatus(settled, due, now time.Time, risk time.Duration) string {
 	switch {
+	case !settled.IsZero() && settled.After(due):
+		return "missed"
+	case !settled.IsZero():
+		return "met"
 	case now.After(due):
 		return "overdue"
 	case now.Add(risk).After(due):
 		return "at_risk"
 	}
 	return "open"
+}
+
+// judged returns when a task was settled (zero: it is not), and the due date that it is judged
+// by: what is settled by the one that held then, so that a later extension changes nothing
+// of it. due is the request's. A request that every vendor skips (unserved) is not settled.
+func judged(t *store.Task, due time.Time, unserved bool) (settled, by time.Time) {
+	switch {
+	case !t.Settled() || unserved:
+		return time.Time{}, due
+	case t.State == store.Failed:
+		return t.ClosedAt, t.DueAt
+	}
+	return t.CompletedAt, t.DueAt
 }

@@ -40,6 +40,7 @@ type ReportRow struct {
 	SubmittedAt    string `csv:"submitted_at" json:"submitted_at"`
 	CompletedAt    string `csv:"completed_at" json:"completed_at"`
 	VerifiedAt     string `csv:"verified_at" json:"verified_at"`
+	OriginalDueAt  string `csv:"-" json:"original_due_at"` // "": due_at is the first one; in the CSV the message says it
 }
 
 // reportHeader is the report's first line. It is written even where no row follows.
@@ -58,8 +59,8 @@ type Reporter struct {
 	now      time.Time
 
 	// The subject of the row that was filled last.
-	subjectID int64
-	subject   vendors.Subject
+	subjectRow int64
+	subject    vendors.Subject
 }
 
 func (r *Reporter) prepare(ctx context.Context) error {
@@ -67,7 +68,7 @@ func (r *Reporter) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.vendors, r.subjectID = map[int64]string{}, 0
+	r.vendors, r.subjectRow = map[int64]string{}, 0
 	for name, v := range known {
 		r.vendors[v.ID] = name
 	}
@@ -154,11 +155,11 @@ func (r *Reporter) readAhead(ctx context.Context) (pages <-chan []store.Row, fai
 func (r *Reporter) fill(out *ReportRow, row *store.Row) (err error) {
 	t := row.Task
 	s := r.subject
-	if id := t.Subject(); id != r.subjectID { // the tasks of a subject follow one another
+	if id := t.SubjectRow(); id != r.subjectRow { // the tasks of a subject follow one another
 		if s, err = vendors.ParseSubject(row.Plain); err != nil {
 			return err
 		}
-		r.subject, r.subjectID = s, id
+		r.subject, r.subjectRow = s, id
 	}
 	f := vendors.Field(t.Field)
 	out.Vendor, out.IdentifierKind = r.vendors[t.Vendor], f.String()
@@ -168,10 +169,22 @@ func (r *Reporter) fill(out *ReportRow, row *store.Row) (err error) {
 	out.Records, out.RecordsAfter, out.RecordRefs = countText(t.Records), countText(t.RecordsAfter), t.RecordRefs
 	out.Reference = t.Reference
 	out.Attempts = strconv.Itoa(t.Attempts)
-	out.ReceivedAt, out.DueAt = timeText(row.ReceivedAt), timeText(row.DueAt)
-	out.DueStatus = DueStatus(t.State, row.DueAt, t.CompletedAt, r.now, r.outlook.risk(t.Vendor, row.DueAt))
+	settled, due := judged(t, row.DueAt, row.Unserved)
+	out.ReceivedAt, out.DueAt = timeText(row.ReceivedAt), timeText(due)
+	out.DueStatus = DueStatus(settled, due, r.now, r.outlook.risk(t.Vendor, due))
+	if !row.Original.IsZero() && due.After(row.Original) {
+		out.OriginalDueAt = timeText(row.Original)
+	}
 	out.SubmittedAt, out.CompletedAt, out.VerifiedAt = timeText(t.SubmittedAt), timeText(t.CompletedAt), timeText(t.VerifiedAt)
 	return nil
+}
+
+// joined is a message with one more part.
+func joined(message, part string) string {
+	if message == "" {
+		return part
+	}
+	return message + "; " + part
 }
 
 func countText(c store.Count) string {
@@ -243,6 +256,9 @@ func (r *Reporter) CSV(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	err := r.Each(ctx, func(row *ReportRow) error {
+		if row.OriginalDueAt != "" {
+			row.Message = joined(row.Message, "extended, was due "+row.OriginalDueAt)
+		}
 		row.defuse()
 		if page = append(page, *row); len(page) == cap(page) {
 			return flush()

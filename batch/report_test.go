@@ -15,7 +15,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"expunge/store"
 	"expunge/vendors"
 )
 
@@ -198,27 +197,22 @@ func TestDueStatus(t *testing.T) {
 	due := noon
 	const risk = 72 * time.Hour
 	for _, tt := range []struct {
-		state     store.State
-		completed time.Time
-		now       time.Time
-		want      string
+		settled time.Time
+		now     time.Time
+		want    string
 	}{
-		{store.Pending, time.Time{}, due.Add(-risk - time.Second), "open"},
-		{store.Pending, time.Time{}, due.Add(-risk), "open"},
-		{store.Pending, time.Time{}, due.Add(-risk + time.Second), "at_risk"},
-		{store.Waiting, time.Time{}, due, "at_risk"},
-		{store.Held, time.Time{}, due.Add(time.Millisecond), "overdue"},
-		{store.Verifying, time.Time{}, due.Add(time.Hour), "overdue"},
-		{store.Failed, due.Add(-time.Hour), due.Add(-time.Hour), "at_risk"}, // failing is no answer to the request
-		{store.Failed, due.Add(-risk - time.Hour), due.Add(-risk - time.Hour), "open"},
-		{store.Failed, due.Add(-time.Hour), due.Add(time.Hour), "overdue"},
-		{store.Erased, due, due.Add(time.Hour), "met"},
-		{store.Erased, due.Add(time.Millisecond), due.Add(time.Hour), "missed"},
-		{store.NotFound, due.Add(-time.Hour), due.Add(90 * 24 * time.Hour), "met"},
-		{store.Skipped, due.Add(time.Hour), due.Add(2 * time.Hour), "missed"},
+		{time.Time{}, due.Add(-risk - time.Second), "open"},
+		{time.Time{}, due.Add(-risk), "open"},
+		{time.Time{}, due.Add(-risk + time.Second), "at_risk"},
+		{time.Time{}, due, "at_risk"},
+		{time.Time{}, due.Add(time.Millisecond), "overdue"},
+		{time.Time{}, due.Add(time.Hour), "overdue"},
+		{due, due.Add(time.Hour), "met"},
+		{due.Add(time.Millisecond), due.Add(time.Hour), "missed"},
+		{due.Add(-time.Hour), due.Add(90 * 24 * time.Hour), "met"},
 	} {
-		if got := DueStatus(tt.state, due, tt.completed, tt.now, risk); got != tt.want {
-			t.Errorf("%v, completed %v, at %v: %s, want %s", tt.state, tt.completed, tt.now, got, tt.want)
+		if got := DueStatus(tt.settled, due, tt.now, risk); got != tt.want {
+			t.Errorf("settled %v, at %v: %s, want %s", tt.settled, tt.now, got, tt.want)
 		}
 	}
 }

@@ -212,8 +212,8 @@ func (t *Tasks) byID(ctx context.Context, ids []int64) ([]store.Work, error) {
 	var problems []error
 	for _, id := range ids {
 		w, err := t.Store.TaskByID(ctx, id)
-		if err == nil && w.Follow != 0 {
-			w, err = t.Store.TaskByID(ctx, w.Follow)
+		if err == nil && w.Follows != 0 {
+			w, err = t.Store.TaskByID(ctx, w.Follows)
 		}
 		switch {
 		case errors.Is(err, store.ErrUnknown):

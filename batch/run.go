@@ -62,11 +62,12 @@ func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r := &runner{store: run.Store, now: run.Now, linger: run.Linger, wait: o.Wait, dryRun: o.DryRun, began: run.Now()}
+	window := ctx
 	if o.For > 0 {
 		r.deadline = run.Now().Add(o.For)
 		// Ends what waits for its turn to leave, too: at a low rate that can take minutes.
 		var end context.CancelFunc
-		ctx, end = context.WithTimeout(ctx, o.For)
+		window, end = context.WithTimeout(ctx, o.For)
 		defer end()
 	}
 	var failure struct {
@@ -85,6 +86,7 @@ func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 	for _, l := range run.Lanes {
 		if len(o.Only) == 0 || slices.Contains(o.Only, l.Name) {
 			l.start(r, run.Manual || l.held)
+			l.queues = append(l.queues, &taskQueue{lane: l})
 			if err := l.openExports(ctx); err != nil {
 				return nil, err
 			}
@@ -95,7 +97,7 @@ func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 	var g errgroup.Group
 	for i, l := range lanes {
 		g.Go(func() error {
-			parked, err := l.run(ctx)
+			parked, err := l.run(window)
 			if err != nil {
 				r.fail(err)
 			}

@@ -73,16 +73,36 @@ type BatchStatus struct {
 	Subjects   int64     `json:"subjects"`
 	Invalid    int64     `json:"invalid"`
 	Duplicates int64     `json:"duplicates"`
+	Added      int64     `json:"tasks_added"` // to requests of earlier batches
+	Dropped    *Dropped  `json:"dropped,omitempty"`
+}
+
+// Dropped says who took a batch back.
+type Dropped struct {
+	At     time.Time `json:"at"`
+	Who    string    `json:"who"`
+	Reason string    `json:"reason"`
+}
+
+// StatusOf is what is shown of a batch.
+func StatusOf(b store.Batch) BatchStatus {
+	s := BatchStatus{ID: b.ID, Name: b.Name, TakenAt: b.TakenAt, CutShort: b.Loading, Rows: b.Rows,
+		Subjects: b.Subjects, Invalid: b.Invalid, Duplicates: b.Duplicates, Added: b.Added}
+	if d := b.Dropped; !d.At.IsZero() {
+		s.Dropped = &Dropped{At: d.At, Who: d.Who, Reason: d.Note}
+	}
+	return s
 }
 
 // Extended is a request with a later due date.
 type Extended struct {
-	SubjectID  string    `json:"subject_id"`
-	ReceivedAt time.Time `json:"received_at"`
-	Until      time.Time `json:"until"`
-	At         time.Time `json:"at"`
-	Who        string    `json:"who"`
-	Reason     string    `json:"reason"`
+	SubjectID  string     `json:"subject_id"`
+	ReceivedAt time.Time  `json:"received_at"`
+	Original   *time.Time `json:"original_due_at"` // null: it is not known any more
+	Until      time.Time  `json:"until"`
+	At         time.Time  `json:"at"`
+	Who        string     `json:"who"`
+	Reason     string     `json:"reason"`
 }
 
 // RunStatus is the newest run.
@@ -96,8 +116,8 @@ type RunStatus struct {
 
 // StatusOptions are the times that a status depends on.
 type StatusOptions struct {
-	AtRisk       time.Duration // the least time before the due date at which a task is at risk
-	ConfirmAfter time.Duration // a ticket open for longer waits for a person
+	AtRisk           time.Duration // the least time before the due date at which a task is at risk
+	UnconfirmedAfter time.Duration // a ticket open for longer waits for a person
 }
 
 // maxExtended bounds the list of extensions: they are the work of people.
@@ -112,7 +132,7 @@ func (t *Tasks) Status(ctx context.Context, o StatusOptions) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	counts, err := t.Store.Standing(ctx, now, now.Add(-o.ConfirmAfter))
+	counts, err := t.Store.Standing(ctx, now, now.Add(-o.UnconfirmedAfter))
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +157,7 @@ func (t *Tasks) Status(ctx context.Context, o StatusOptions) (*Status, error) {
 	if err := t.statusRest(ctx, s); err != nil {
 		return nil, err
 	}
-	return s, t.statusNeeds(ctx, s, o.ConfirmAfter)
+	return s, t.statusNeeds(ctx, s, o.UnconfirmedAfter)
 }
 
 func vendorStatus(v store.Vendor, p Pace, counts []store.Standing, outlook *Outlook, now time.Time) VendorStatus {
@@ -216,7 +236,7 @@ func (t *Tasks) statusOldest(ctx context.Context, s *Status, known map[string]st
 		return err
 	}
 	s.Oldest = &OpenRequest{SubjectID: r.SubjectID, ReceivedAt: r.ReceivedAt, DueAt: r.DueAt,
-		DueStatus: DueStatus(store.Pending, r.DueAt, time.Time{}, s.At, outlook.risk(known[first.Vendor].ID, r.DueAt))}
+		DueStatus: DueStatus(time.Time{}, r.DueAt, s.At, outlook.risk(known[first.Vendor].ID, r.DueAt))}
 	return nil
 }
 
@@ -226,15 +246,14 @@ func (t *Tasks) statusRest(ctx context.Context, s *Status) error {
 		return err
 	}
 	for _, b := range batches {
-		s.Batches = append(s.Batches, BatchStatus{ID: b.ID, Name: b.Name, TakenAt: b.TakenAt, CutShort: b.Loading, Rows: b.Rows,
-			Subjects: b.Subjects, Invalid: b.Invalid, Duplicates: b.Duplicates})
+		s.Batches = append(s.Batches, StatusOf(b))
 	}
 	extended, err := t.Store.Extensions(ctx, maxExtended)
 	if err != nil {
 		return err
 	}
 	for _, x := range extended {
-		s.Extended = append(s.Extended, Extended{SubjectID: x.SubjectID, ReceivedAt: x.ReceivedAt, Until: x.Until, At: x.At, Who: x.Who, Reason: x.Note})
+		s.Extended = append(s.Extended, Extended{SubjectID: x.SubjectID, ReceivedAt: x.ReceivedAt, Original: optional(x.Original), Until: x.Until, At: x.At, Who: x.Who, Reason: x.Note})
 	}
 	r, ok, err := t.Store.LastRun(ctx)
 	if err != nil || !ok {
@@ -248,15 +267,15 @@ func (t *Tasks) statusRest(ctx context.Context, s *Status) error {
 }
 
 // statusNeeds lists what waits for a person.
-func (t *Tasks) statusNeeds(ctx context.Context, s *Status, confirmAfter time.Duration) error {
+func (t *Tasks) statusNeeds(ctx context.Context, s *Status, unconfirmedAfter time.Duration) error {
 	held, err := t.Store.CountHeld(ctx, store.HeldFilter{})
 	if err != nil {
 		return err
 	}
 	for _, h := range held {
 		text := fmt.Sprintf("%d held at %s (%s)", h.Tasks, h.Vendor, h.Reason)
-		if h.Follow > 0 {
-			text += fmt.Sprintf(", and %d of the same identifiers with them", h.Follow)
+		if h.Followers > 0 {
+			text += fmt.Sprintf(", and %d of the same identifiers with them", h.Followers)
 		}
 		s.Needs = append(s.Needs, Need{What: "held", Vendor: h.Vendor, Reason: h.Reason, Tasks: h.Tasks,
 			Text: text, Command: "expunge review list --reason " + h.Reason})
@@ -264,7 +283,7 @@ func (t *Tasks) statusNeeds(ctx context.Context, s *Status, confirmAfter time.Du
 	for _, v := range s.Vendors {
 		if v.Unconfirmed > 0 {
 			s.Needs = append(s.Needs, Need{What: "unconfirmed", Vendor: v.Vendor, Tasks: v.Unconfirmed,
-				Text: fmt.Sprintf("%d requests at %s are unconfirmed for more than %s", v.Unconfirmed, v.Vendor, days(confirmAfter)), Command: "expunge confirm FILE.csv"})
+				Text: fmt.Sprintf("%d requests at %s are unconfirmed for more than %s", v.Unconfirmed, v.Vendor, days(unconfirmedAfter)), Command: "expunge confirm FILE.csv"})
 		}
 		if !v.Configured && v.Open > 0 {
 			s.Needs = append(s.Needs, notConfigured(v.Vendor, v.Open))

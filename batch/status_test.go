@@ -159,7 +159,7 @@ func statusJob(t *testing.T) (*Run, func(time.Duration)) {
 // be done, and what needs a person.
 func TestStatus(t *testing.T) {
 	j, pass := statusJob(t)
-	st, err := j.Status(t.Context(), StatusOptions{AtRisk: 7 * oneDay, ConfirmAfter: 14 * oneDay})
+	st, err := j.Status(t.Context(), StatusOptions{AtRisk: 7 * oneDay, UnconfirmedAfter: 14 * oneDay})
 	if err != nil {
 		t.Fatal(err)
 	}

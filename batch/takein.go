@@ -59,7 +59,7 @@ func TakeIn(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (b st
 		}
 	}
 	in.Reading.Nobody = unasked(lanes, in.Only)
-	src := &source{in: in}
+	src := &source{in: in, keep: in.Rejects}
 	defer src.close()
 	if !again {
 		if b, again, err = load(ctx, st, lanes, src); err != nil {
@@ -216,37 +216,38 @@ func writeRejects(ctx context.Context, st *store.Store, batch int64, src *source
 		return err
 	}
 	defer reader.Close()
-	next := st.Rejects(ctx, batch)
 	return atomicfile.WriteFile(src.in.Rejects, []string{src.in.Path}, func(w io.Writer) error {
 		out := intake.NewRejectWriter(w, reader.Header(), reader.Comma())
-		want, more, err := next()
-		for more && err == nil {
-			row, rej, readErr := reader.Next()
-			if errors.Is(readErr, io.EOF) {
-				break
-			}
-			if readErr != nil {
-				return readErr
-			}
-			if rej == nil {
-				rej = &intake.Reject{Line: row.Line}
-			}
-			if rej.Line != want.Line {
-				continue
-			}
-			if !want.Duplicate {
-				if rej.Record == nil {
-					rej.Record = reader.Record()
-				}
-				rej.Reason = vendors.Reason(want.Reason)
-				if err := out.Write(rej); err != nil {
-					return err
-				}
-			}
-			want, more, err = next()
-		}
-		return errors.Join(err, out.Flush())
+		return errors.Join(eachInvalid(st.Rejects(ctx, batch), reader, out.Write), out.Flush())
 	})
+}
+
+// eachInvalid finds the rows that a batch refused as invalid in a second reading of its file.
+func eachInvalid(next func() (store.Reject, bool, error), reader *intake.Reader, each func(*intake.Reject) error) error {
+	want, more, err := next()
+	for more && err == nil {
+		row, rej, readErr := reader.Next()
+		if errors.Is(readErr, io.EOF) {
+			break
+		}
+		if readErr != nil {
+			return readErr
+		}
+		if rej == nil {
+			rej = &intake.Reject{Line: row.Line, Record: reader.Record()}
+		}
+		if rej.Line != want.Line {
+			continue
+		}
+		if !want.Duplicate {
+			rej.Reason, rej.SubjectID, rej.Message = vendors.Reason(want.Reason), want.SubjectID, want.Message
+			if err := each(rej); err != nil {
+				return err
+			}
+		}
+		want, more, err = next()
+	}
+	return err
 }
 
 // source is an input that can be read twice. Which rows repeat an earlier subject_id the
@@ -255,17 +256,18 @@ func writeRejects(ctx context.Context, st *store.Store, batch int64, src *source
 // name, under a key that is nowhere but in memory: its rows are people's data.
 type source struct {
 	in   Input
+	keep string // beside which file standard input is kept; "": it is not
 	kept *atomicfile.File
 	key  [32]byte
 }
 
 // open begins the first reading.
 func (s *source) open() (*intake.Reader, error) {
-	if s.in.Path != "-" || s.in.Rejects == "" {
+	if s.in.Path != "-" || s.keep == "" {
 		return intake.Open(s.in.Path, s.in.Stdin, s.in.Reading)
 	}
 	var err error
-	if s.kept, err = atomicfile.Create(s.in.Rejects); err != nil {
+	if s.kept, err = atomicfile.Create(s.keep); err != nil {
 		return nil, err
 	}
 	rand.Read(s.key[:])

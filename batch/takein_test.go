@@ -314,7 +314,7 @@ func TestKeptInput(t *testing.T) {
 		in := r.input("-")
 		in.Stdin = strings.NewReader(somePeople)
 		in.Rejects = filepath.Join(r.dir, "rejects.csv")
-		s := &source{in: in}
+		s := &source{in: in, keep: in.Rejects}
 		reader, err := s.open()
 		if err != nil {
 			t.Fatal(err)

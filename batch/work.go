@@ -15,15 +15,15 @@ import (
 
 // This file has the two kinds of a lane's work: tasks, and the exports of tasks.
 
-// tasks are a lane's tasks.
-type tasks struct {
+// taskQueue is a lane's tasks.
+type taskQueue struct {
 	lane      *Lane
 	cursor    store.Cursor
 	exhausted bool // no ready task is left; none becomes ready within a run
 }
 
 // claim takes the tasks that are due and those that are ready, the most urgent first.
-func (k *tasks) claim(ctx context.Context, now time.Time, limit int, claimed map[workKey]struct{}) ([]work, error) {
+func (k *taskQueue) claim(ctx context.Context, now time.Time, limit int, claimed map[workKey]struct{}) ([]work, error) {
 	l := k.lane
 	var all []work
 	add := func(from []store.Work) error {
@@ -62,7 +62,7 @@ func (k *tasks) claim(ctx context.Context, now time.Time, limit int, claimed map
 	return all, nil
 }
 
-func (k *tasks) nextAt(ctx context.Context, now time.Time) (time.Time, bool, error) {
+func (k *taskQueue) nextAt(ctx context.Context, now time.Time) (time.Time, bool, error) {
 	return k.lane.r.store.NextAt(ctx, k.lane.id, now, k.lane.upTo())
 }
 
@@ -87,7 +87,7 @@ type taskWork struct {
 }
 
 func (w *taskWork) key() workKey   { return workKey{task: w.task.ID} }
-func (w *taskWork) subject() int64 { return w.task.Subject() }
+func (w *taskWork) subject() int64 { return w.task.SubjectRow() }
 func (w *taskWork) due() time.Time { return w.task.DueAt }
 
 func (w *taskWork) next(now time.Time) decide.Step {
@@ -208,12 +208,12 @@ func (w *taskWork) exportFirst(ctx context.Context) (*store.Export, error) {
 	return &e, nil
 }
 
-// exportsOf are the exports of a lane's tasks.
-type exportsOf struct{ lane *Lane }
+// exportQueue is the exports of a lane's tasks.
+type exportQueue struct{ lane *Lane }
 
 // claim takes the exports that are due. One whose task is claimed waits for its turn: the
 // two decide by each other's state.
-func (k exportsOf) claim(ctx context.Context, now time.Time, limit int, claimed map[workKey]struct{}) ([]work, error) {
+func (k exportQueue) claim(ctx context.Context, now time.Time, limit int, claimed map[workKey]struct{}) ([]work, error) {
 	l := k.lane
 	due, err := l.r.store.ClaimExports(ctx, l.id, now, limit+len(claimed))
 	if err != nil {
@@ -236,7 +236,7 @@ func (k exportsOf) claim(ctx context.Context, now time.Time, limit int, claimed 
 	return all, nil
 }
 
-func (k exportsOf) nextAt(ctx context.Context, now time.Time) (time.Time, bool, error) {
+func (k exportQueue) nextAt(ctx context.Context, now time.Time) (time.Time, bool, error) {
 	return k.lane.r.store.NextExportAt(ctx, k.lane.id, now)
 }
 
@@ -252,7 +252,7 @@ type exportWork struct {
 }
 
 func (w *exportWork) key() workKey                   { return workKey{task: w.task.ID, export: true} }
-func (w *exportWork) subject() int64                 { return w.task.Subject() }
+func (w *exportWork) subject() int64                 { return w.task.SubjectRow() }
 func (w *exportWork) due() time.Time                 { return w.task.DueAt }
 func (w *exportWork) next(now time.Time) decide.Step { return decide.NextExport(&w.export) }
 
@@ -394,6 +394,6 @@ func (l *Lane) openExports(ctx context.Context) error {
 		return fmt.Errorf("vendor %s: %w: %w", l.Name, ErrExportDir, err)
 	}
 	l.vault, l.policy.Exports = vault, x
-	l.queues = append(l.queues, exportsOf{l})
+	l.queues = append(l.queues, exportQueue{l})
 	return nil
 }

@@ -88,7 +88,7 @@ func TestEvents(t *testing.T) {
 	step(Waiting, func(t *Task) { t.Reference = "ref-1" })
 	step(Waiting, none) // a poll
 	step(Waiting, func(t *Task) { t.Reference = "ref-2" })
-	if _, err := s.Extend(ctx, "R-1", start.Add(60*24*time.Hour), Decision{At: e.now, Who: "lee", Note: "many keys"}); err != nil {
+	if _, err := s.Extend(ctx, "R-1", start.Add(60*24*time.Hour), Decision{At: e.now, Who: "lee", Note: "many keys"}, allowed); err != nil {
 		t.Fatal(err)
 	}
 	x, _, _ := s.ExportOf(ctx, w.ID)
@@ -361,7 +361,7 @@ func TestReplayFinds(t *testing.T) {
 	held.Reference = "ref-1"
 	mustApply(t, s, Submitting, to(held, Waiting, start))
 	mustApply(t, s, Pending, to(other, NotFound, start))
-	if _, err := s.Extend(ctx, "R-2", start.Add(60*24*time.Hour), Decision{At: start, Who: "kim"}); err != nil {
+	if _, err := s.Extend(ctx, "R-2", start.Add(60*24*time.Hour), Decision{At: start, Who: "kim"}, allowed); err != nil {
 		t.Fatal(err)
 	}
 	s.close(t)

@@ -305,13 +305,13 @@ func (s *Store) exportPage(ctx context.Context, first, last int64) (*exportPage,
 
 // of returns the export of a task, or of the task that it follows, or nil.
 func (p *exportPage) of(ctx context.Context, t *Task) (*Export, error) {
-	if p.none || t.Follow == 0 {
+	if p.none || t.Follows == 0 {
 		return p.own[t.ID], nil
 	}
-	if e := p.own[t.Follow]; e != nil {
+	if e := p.own[t.Follows]; e != nil {
 		return e, nil
 	}
-	e, ok, err := p.s.ExportOf(ctx, t.Follow)
+	e, ok, err := p.s.ExportOf(ctx, t.Follows)
 	if !ok {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ type Subject struct {
 	Line          int
 	ReceivedAt    time.Time
 	DueAt         time.Time
+	OriginalDueAt time.Time // before the first extension; zero: never extended
 	Channel       string // how the request came in; "": not known
 	AnsweredAt    time.Time
 	AnswerChannel string // how the person was told; "": not known
@@ -79,14 +80,14 @@ func (s *Store) History(ctx context.Context, subjectID string) (*History, error)
 }
 
 func (s *Store) historySubject(ctx context.Context, tx *sql.Tx, h *History, subjectID string) error {
-	var id, batch, line, received, due, answered sql.NullInt64
+	var id, batch, line, received, due, original, answered sql.NullInt64
 	var logged sql.NullBool
 	var channel, how sql.NullString
 	var sealed []byte
-	err := tx.QueryRowContext(ctx, `SELECT s.id, s.batch, s.line, s.received_at, s.due_at, s.channel, s.answered_at, s.answer_channel, s.secret IS NOT NULL, s.sealed
+	err := tx.QueryRowContext(ctx, `SELECT s.id, s.batch, s.line, s.received_at, s.due_at, s.original_due_at, s.channel, s.answered_at, s.answer_channel, s.secret IS NOT NULL, s.sealed
  FROM subject_ids x LEFT JOIN subjects s ON s.id = x.subject LEFT JOIN batches b ON b.id = s.batch
  WHERE x.subject_id = ? AND NOT coalesce(b.loading, 0)`, subjectID).
-		Scan(&id, &batch, &line, &received, &due, &channel, &answered, &how, &logged, &sealed)
+		Scan(&id, &batch, &line, &received, &due, &original, &channel, &answered, &how, &logged, &sealed)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return fmt.Errorf("subject %s: %w", subjectID, ErrUnknown)
@@ -95,7 +96,7 @@ func (s *Store) historySubject(ctx context.Context, tx *sql.Tx, h *History, subj
 	case !id.Valid:
 		return fmt.Errorf("subject %s %w", subjectID, ErrPurged)
 	}
-	h.Subject = Subject{ID: id.Int64, SubjectID: subjectID, Batch: batch.Int64, Line: int(line.Int64), ReceivedAt: fromSecs(received), DueAt: fromSecs(due),
+	h.Subject = Subject{ID: id.Int64, SubjectID: subjectID, Batch: batch.Int64, Line: int(line.Int64), ReceivedAt: fromSecs(received), DueAt: fromSecs(due), OriginalDueAt: fromSecs(original),
 		Channel: channel.String, AnsweredAt: fromSecs(answered), AnswerChannel: how.String, Logged: logged.Bool}
 	if h.Plain, err = s.box.Open(nil, sealed, seal.Place{Table: "subjects", Row: h.ID}); err != nil {
 		return fmt.Errorf("store: subject %d: %w", h.ID, err)
@@ -119,8 +120,8 @@ func (s *Store) historyTasks(ctx context.Context, tx *sql.Tx, h *History) error 
 	for i := range h.Tasks {
 		t := &h.Tasks[i]
 		of := t.ID
-		if t.Follow != 0 {
-			of = t.Follow // references are kept with the task that was submitted
+		if t.Follows != 0 {
+			of = t.Follows // references are kept with the task that was submitted
 		}
 		rows, err := tx.QueryContext(ctx, `SELECT reference, replaced_at FROM former_references WHERE task = ? ORDER BY replaced_at`, of)
 		if err != nil {

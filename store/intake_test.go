@@ -397,8 +397,8 @@ func TestSameIdentifier(t *testing.T) {
 		{id(3), 0, false, true}, {id(5), 0, false, true},
 	} {
 		w := get(tt.task)
-		if w.Follow != tt.follows || w.Leads != tt.leads || w.Ready != tt.ready {
-			t.Errorf("task %d: follows %d, leads %v, ready %v; want %+v", tt.task, w.Follow, w.Leads, w.Ready, tt)
+		if w.Follows != tt.follows || w.Leads != tt.leads || w.Ready != tt.ready {
+			t.Errorf("task %d: follows %d, leads %v, ready %v; want %+v", tt.task, w.Follows, w.Leads, w.Ready, tt)
 		}
 	}
 	var c Cursor
@@ -428,7 +428,7 @@ func TestSameIdentifier(t *testing.T) {
 	for _, f := range []int64{id(0), id(2)} {
 		w := get(f)
 		want := done
-		want.ID, want.Follow, want.Leads, want.DueAt = f, lead, false, w.DueAt
+		want.ID, want.Follows, want.Leads, want.DueAt = f, lead, false, w.DueAt
 		if diff := cmp.Diff(want, w.Task); diff != "" {
 			t.Errorf("follower %d: %s", f, diff)
 		}

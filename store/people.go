@@ -81,11 +81,11 @@ func (s *Store) HeldAfter(ctx context.Context, f HeldFilter, after int64, limit 
 
 // HeldCount is how many tasks of a vendor are held, or failed, for a reason.
 type HeldCount struct {
-	Vendor string
-	Reason string
-	Tasks  int64
-	Follow int64     // how many more have the same identifier as one of them, and go with it
-	DueAt  time.Time // the earliest
+	Vendor    string
+	Reason    string
+	Tasks     int64
+	Followers int64     // how many more have the same identifier as one of them, and go with it
+	DueAt     time.Time // the earliest
 }
 
 // CountHeld counts the tasks that wait for a person, by vendor and reason.
@@ -104,7 +104,7 @@ func (s *Store) CountHeld(ctx context.Context, f HeldFilter) ([]HeldCount, error
 	for rows.Next() {
 		var h HeldCount
 		var due sql.NullInt64
-		if err := rows.Scan(&h.Vendor, &h.Reason, &h.Tasks, &h.Follow, &due); err != nil {
+		if err := rows.Scan(&h.Vendor, &h.Reason, &h.Tasks, &h.Followers, &due); err != nil {
 			return nil, explain(err)
 		}
 		h.DueAt = fromSecs(due)
@@ -189,7 +189,7 @@ func (s *Store) DecideAll(ctx context.Context, changes []Change, d Decision) err
 			// The reason is the one that the task had, which is what was decided about.
 			res, err := c.ExecContext(context.Background(), `INSERT INTO decisions (at, who, action, subject, task, reason, note)
  SELECT ?, ?, ?, ?, id, reason, ? FROM tasks WHERE id = ?`,
-				secs(d.At), d.Who, d.Action, ch.Subject(), nullText(d.Note), ch.ID)
+				secs(d.At), d.Who, d.Action, ch.SubjectRow(), nullText(d.Note), ch.ID)
 			if err != nil {
 				return err
 			}
@@ -215,7 +215,8 @@ func (s *Store) DecideAll(ctx context.Context, changes []Change, d Decision) err
 type Extension struct {
 	SubjectID  string
 	ReceivedAt time.Time
-	Former     time.Time // the due date before; zero where it is not known any more
+	Original   time.Time // the due date before the first extension; zero where it is not known any more
+	Former     time.Time // the due date before this one; zero where it is not known any more
 	Until      time.Time
 	Open       int64 // tasks that are not settled
 	Decision
@@ -256,27 +257,28 @@ const sqlRedate = `UPDATE tasks SET due_at = (SELECT min(s.due_at) FROM subjects
 // sqlDue is when a task's own request is due: see sqlRedate.
 const sqlDue = `CASE WHEN ` + sqlUnsettled + ` AND more IS NOT NULL AND more ->> 'leads' THEN (SELECT s.due_at FROM subjects s WHERE s.id = tasks.id/1000) ELSE due_at END`
 
-// Extend gives a subject and its unsettled tasks a later due date and records it. Errors:
-// ErrUnknown, ErrNothingOpen, ErrNotLater.
-func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d Decision) (Extension, error) {
+// Extend gives a subject and its unsettled tasks a later due date and records it; the first
+// due date is kept beside it. allow may refuse it. Errors: ErrUnknown, ErrNothingOpen,
+// ErrNotLater, and those of allow.
+func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d Decision, allow func(Extension) error) (Extension, error) {
 	d.Action = "extend"
 	x := Extension{SubjectID: subjectID, Until: until, Decision: d}
 	err := s.inTx(ctx, func(c *sql.Conn) error {
 		bg := context.Background()
-		var id, received, due int64
-		err := c.QueryRowContext(bg, `SELECT s.id, s.received_at, s.due_at FROM subjects s JOIN subject_ids x ON x.subject = s.id
- JOIN batches b ON b.id = s.batch WHERE x.subject_id = ? AND NOT b.loading`, subjectID).Scan(&id, &received, &due)
+		var id, received, due, original int64
+		err := c.QueryRowContext(bg, `SELECT s.id, s.received_at, s.due_at, coalesce(s.original_due_at, s.due_at) FROM subjects s JOIN subject_ids x ON x.subject = s.id
+ JOIN batches b ON b.id = s.batch WHERE x.subject_id = ? AND NOT b.loading`, subjectID).Scan(&id, &received, &due, &original)
 		if errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("subject %s: %w", subjectID, ErrUnknown)
 		}
 		if err != nil {
 			return err
 		}
-		x.ReceivedAt, x.Former = time.Unix(received, 0).UTC(), time.Unix(due, 0).UTC()
+		x.ReceivedAt, x.Former, x.Original = time.Unix(received, 0).UTC(), time.Unix(due, 0).UTC(), time.Unix(original, 0).UTC()
 		if !until.After(x.Former) {
 			return fmt.Errorf("subject %s is due on %s already: %w", subjectID, x.Former.Format(time.DateOnly), ErrNotLater)
 		}
-		if _, err := c.ExecContext(bg, `UPDATE subjects SET due_at=? WHERE id=?`, secs(until), id); err != nil {
+		if _, err := c.ExecContext(bg, `UPDATE subjects SET original_due_at=?, due_at=? WHERE id=?`, original, secs(until), id); err != nil {
 			return err
 		}
 		// A task that others follow stays where the most urgent of their requests needs it.
@@ -289,6 +291,9 @@ func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d
 		}
 		if x.Open == 0 {
 			return fmt.Errorf("subject %s: %w", subjectID, ErrNothingOpen)
+		}
+		if err := allow(x); err != nil {
+			return err
 		}
 		if _, err := c.ExecContext(bg, sqlRedate+`id IN (SELECT f.follows FROM tasks f WHERE f.id BETWEEN ?1*1000 AND ?1*1000+999)`, id); err != nil {
 			return err
@@ -312,7 +317,7 @@ func (s *Store) Extend(ctx context.Context, subjectID string, until time.Time, d
 // Extensions returns the extensions of subjects that are still open, the latest first, at
 // most limit.
 func (s *Store) Extensions(ctx context.Context, limit int) ([]Extension, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT s.subject_id, s.received_at, d.until, d.at, d.who, coalesce(d.note, ''),
+	rows, err := s.read.QueryContext(ctx, `SELECT s.subject_id, s.received_at, coalesce(s.original_due_at, 0), d.until, d.at, d.who, coalesce(d.note, ''),
  (SELECT count(*) FROM tasks t WHERE t.id BETWEEN s.id*1000 AND s.id*1000+999 AND `+sqlUnsettled+`) AS open
  FROM decisions d JOIN subjects s ON s.id = d.subject WHERE d.action = 'extend' AND d.until = s.due_at AND open > 0
  ORDER BY d.id DESC LIMIT ?`, limit)
@@ -324,9 +329,11 @@ func (s *Store) Extensions(ctx context.Context, limit int) ([]Extension, error) 
 	for rows.Next() {
 		x := Extension{Decision: Decision{Action: "extend"}}
 		var received, until, at int64
-		if err := rows.Scan(&x.SubjectID, &received, &until, &at, &x.Who, &x.Note, &x.Open); err != nil {
+		var original sql.NullInt64
+		if err := rows.Scan(&x.SubjectID, &received, &original, &until, &at, &x.Who, &x.Note, &x.Open); err != nil {
 			return nil, explain(err)
 		}
+		x.Original = fromSecs(original)
 		x.ReceivedAt, x.Until, x.At = time.Unix(received, 0).UTC(), time.Unix(until, 0).UTC(), time.Unix(at, 0).UTC()
 		all = append(all, x)
 	}

@@ -26,7 +26,7 @@ func TestDecide(t *testing.T) {
 	}
 	db := raw(t, e.path)
 	const all = `SELECT group_concat(who || ' ' || action || ' ' || subject || ' ' || task || ' ' || reason || ' ' || note) FROM decisions`
-	want := fmt.Sprintf("kim approve %d %d somebody_else seen", w.Subject(), w.ID)
+	want := fmt.Sprintf("kim approve %d %d somebody_else seen", w.SubjectRow(), w.ID)
 	if got := scalar[string](t, db, all); got != want {
 		t.Errorf("recorded %q, want %q", got, want)
 	}
@@ -41,6 +41,8 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+func allowed(Extension) error { return nil }
+
 // TestExtend: a later date holds for the subject and its open tasks, in the order of work
 // too, and is recorded; nothing else is an extension.
 func TestExtend(t *testing.T) {
@@ -48,7 +50,7 @@ func TestExtend(t *testing.T) {
 	mustApply(t, s, Pending, to(w.Task, NotFound, start))
 	former := w.DueAt
 	later := former.Add(24 * time.Hour)
-	x, err := s.Extend(ctx, "R-1", later, Decision{At: start, Who: "kim", Note: "complex"})
+	x, err := s.Extend(ctx, "R-1", later, Decision{At: start, Who: "kim", Note: "complex"}, allowed)
 	if err != nil || !x.Former.Equal(former) || x.Open != 1 {
 		t.Fatalf("%+v %v", x, err)
 	}
@@ -58,7 +60,23 @@ func TestExtend(t *testing.T) {
 	if open, _ := s.TaskByID(ctx, w.ID+1); !open.DueAt.Equal(later) {
 		t.Errorf("the open task is due %v", open.DueAt)
 	}
+	var original []time.Time
+	if err := s.Rows(ctx, Filter{}, func(r *Row) error { original = append(original, r.Original); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]time.Time{former, former}, original); diff != "" {
+		t.Errorf("the first date in the report: %s", diff)
+	}
+	no := errors.New("no")
 	before := dump(t, e.path)
+	if _, err := s.Extend(ctx, "R-1", later.Add(time.Hour), Decision{Who: "kim"}, func(x Extension) error {
+		if !x.Former.Equal(later) || !x.Original.Equal(former) || !x.ReceivedAt.Equal(start) {
+			t.Errorf("asked about %+v", x)
+		}
+		return no
+	}); !errors.Is(err, no) {
+		t.Errorf("not allowed: %v", err)
+	}
 	for name, tt := range map[string]struct {
 		subject string
 		until   time.Time
@@ -66,7 +84,7 @@ func TestExtend(t *testing.T) {
 	}{
 		"nobody": {"R-9", later.Add(time.Hour), ErrUnknown}, "no later": {"R-1", later, nil}, "earlier": {"R-1", former, nil},
 	} {
-		_, err := s.Extend(ctx, tt.subject, tt.until, Decision{Who: "kim"})
+		_, err := s.Extend(ctx, tt.subject, tt.until, Decision{Who: "kim"}, allowed)
 		if err == nil || tt.want != nil && !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -170,7 +170,7 @@ func TestPurgeKeepsFollowers(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	w, err := s.TaskByID(ctx, 5000)
-	if err != nil || w.State != Erased || w.Follow != 0 || w.Reference != "ref-2" {
+	if err != nil || w.State != Erased || w.Follows != 0 || w.Reference != "ref-2" {
 		t.Errorf("the follower: %+v, %v", w, err)
 	}
 	balance(t, s)

@@ -24,11 +24,12 @@ type Row struct {
 	SubjectID  string
 	ReceivedAt time.Time
 	DueAt      time.Time
-	Task       *Task   // nil for a refused row
-	Export     *Export // nil where none was asked for
-	Plain      []byte  // the subject's fields, opened
-	Reject     *Reject // nil for a task
-	Unserved   bool    // every task of the subject is skipped
+	Original   time.Time // the due date before the first extension; zero: there was none
+	Task       *Task     // nil for a refused row
+	Export     *Export   // nil where none was asked for
+	Plain      []byte    // the subject's fields, opened
+	Reject     *Reject   // nil for a task
+	Unserved   bool      // every task of the subject is skipped
 }
 
 // Filter narrows what is read.
@@ -105,10 +106,10 @@ func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, rank ma
 				return nil
 			}
 			defer func() { tasks = tasks[:0] }()
-			for i < len(ids) && ids[i] < tasks[0].Subject() {
+			for i < len(ids) && ids[i] < tasks[0].SubjectRow() {
 				i++
 			}
-			if i == len(ids) || ids[i] != tasks[0].Subject() {
+			if i == len(ids) || ids[i] != tasks[0].SubjectRow() {
 				return nil // left out by since
 			}
 			if err := emitRejects(page[i].Line); err != nil {
@@ -130,7 +131,7 @@ func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, rank ma
 			return nil
 		}
 		err = eachTask(ctx, s.read, ids[0], ids[len(ids)-1], func(t *Task) error {
-			if len(tasks) > 0 && tasks[0].Subject() != t.Subject() {
+			if len(tasks) > 0 && tasks[0].SubjectRow() != t.SubjectRow() {
 				if err := flush(); err != nil {
 					return err
 				}
@@ -148,7 +149,7 @@ func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, rank ma
 }
 
 func (s *Store) subjectPage(ctx context.Context, page []Row, ids []int64, from, last int64, since time.Time) ([]Row, []int64, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT id, batch, line, subject_id, received_at, due_at, sealed FROM subjects
+	rows, err := s.read.QueryContext(ctx, `SELECT id, batch, line, subject_id, received_at, due_at, original_due_at, sealed FROM subjects
  WHERE id BETWEEN ? AND ? AND received_at >= ? ORDER BY id LIMIT ?`, from, last, secs(since), pageSize)
 	if err != nil {
 		return nil, nil, explain(err)
@@ -157,10 +158,12 @@ func (s *Store) subjectPage(ctx context.Context, page []Row, ids []int64, from, 
 	for rows.Next() {
 		var r Row
 		var id, received, due int64
+		var original sql.NullInt64
 		var sealed sql.RawBytes
-		if err := rows.Scan(&id, &r.Batch, &r.Line, &r.SubjectID, &received, &due, &sealed); err != nil {
+		if err := rows.Scan(&id, &r.Batch, &r.Line, &r.SubjectID, &received, &due, &original, &sealed); err != nil {
 			return nil, nil, explain(err)
 		}
+		r.Original = fromSecs(original)
 		r.ReceivedAt, r.DueAt = time.Unix(received, 0).UTC(), time.Unix(due, 0).UTC()
 		if r.Plain, err = s.box.Open(nil, sealed, seal.Place{Table: "subjects", Row: id}); err != nil {
 			return nil, nil, fmt.Errorf("store: subject %d: %w", id, err)
@@ -326,6 +329,18 @@ func (s *Store) OpenBatches(ctx context.Context) ([]Batch, error) {
 		}
 	}
 	return open, nil
+}
+
+// TellInvalid counts the invalid rows of the files of which no run has told yet, and notes that
+// one has: they are said once, and not every night.
+func (s *Store) TellInvalid(ctx context.Context) (n int64, err error) {
+	if err := s.read.QueryRowContext(ctx, `SELECT coalesce(sum(invalid), 0) FROM batches WHERE NOT loading AND NOT told AND dropped_at IS NULL`).Scan(&n); err != nil || n == 0 {
+		return n, explain(err)
+	}
+	return n, s.inTx(ctx, func(c *sql.Conn) error {
+		_, err := c.ExecContext(context.Background(), `UPDATE batches SET told=1 WHERE NOT loading AND NOT told`)
+		return err
+	})
 }
 
 // HasOpen reports whether any task of the batch is not settled, or any export not ended. Work

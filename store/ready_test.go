@@ -138,7 +138,7 @@ func TestReadyBlocks(t *testing.T) {
 	again.Ready = true
 	mustApply(t, s, Held, again)
 	claim(last.ID)
-	if _, err := s.Extend(ctx, fmt.Sprintf("R-%d", last.Subject()-b.First), start.Add(90*day), Decision{Who: "kim"}); err != nil {
+	if _, err := s.Extend(ctx, fmt.Sprintf("R-%d", last.SubjectRow()-b.First), start.Add(90*day), Decision{Who: "kim"}, allowed); err != nil {
 		t.Fatal(err)
 	}
 	claim(last.ID)

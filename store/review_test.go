@@ -87,8 +87,8 @@ func TestHeld(t *testing.T) {
 	}
 	counts, err := s.CountHeld(ctx, HeldFilter{})
 	want := []HeldCount{
-		{Vendor: "alpha", Reason: "somebody_else", Tasks: 1, Follow: 1, DueAt: start.Add(9 * 24 * time.Hour)},
-		{Vendor: "alpha", Reason: "unknown_owner", Tasks: 1, Follow: 1, DueAt: start.Add(8 * 24 * time.Hour)},
+		{Vendor: "alpha", Reason: "somebody_else", Tasks: 1, Followers: 1, DueAt: start.Add(9 * 24 * time.Hour)},
+		{Vendor: "alpha", Reason: "unknown_owner", Tasks: 1, Followers: 1, DueAt: start.Add(8 * 24 * time.Hour)},
 	}
 	if diff := cmp.Diff(want, counts); diff != "" || err != nil {
 		t.Error(diff, err)
@@ -138,11 +138,11 @@ func TestExtensions(t *testing.T) {
 	until := w.DueAt
 	for _, note := range []string{"first", "second"} {
 		until = until.Add(24 * time.Hour)
-		if _, err := s.Extend(ctx, "R-1", until, Decision{At: start, Who: "kim", Note: note}); err != nil {
+		if _, err := s.Extend(ctx, "R-1", until, Decision{At: start, Who: "kim", Note: note}, allowed); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := []Extension{{SubjectID: "R-1", ReceivedAt: start, Until: until, Open: 2, Decision: Decision{At: start, Who: "kim", Action: "extend", Note: "second"}}}
+	want := []Extension{{SubjectID: "R-1", ReceivedAt: start, Original: w.DueAt, Until: until, Open: 2, Decision: Decision{At: start, Who: "kim", Action: "extend", Note: "second"}}}
 	got, err := s.Extensions(ctx, 10)
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Error(diff, err)
@@ -157,7 +157,7 @@ func TestExtensions(t *testing.T) {
 	if got, err := s.Extensions(ctx, 10); err != nil || len(got) != 0 {
 		t.Errorf("of a finished request: %+v %v", got, err)
 	}
-	if _, err := s.Extend(ctx, "R-1", until.Add(time.Hour), Decision{At: start}); !errors.Is(err, ErrNothingOpen) {
+	if _, err := s.Extend(ctx, "R-1", until.Add(time.Hour), Decision{At: start}, allowed); !errors.Is(err, ErrNothingOpen) {
 		t.Errorf("extending a finished request: %v", err)
 	}
 }

@@ -406,7 +406,7 @@ func (s *Store) eachOpen(ctx context.Context, first, last int64, fn func(*Work) 
 			return explain(err)
 		}
 		w.Field, w.Nth = int(ref%perField), int(ref/perField)
-		if id := w.Subject(); id != opened { // the tasks of a subject follow one another
+		if id := w.SubjectRow(); id != opened { // the tasks of a subject follow one another
 			if w.Plain, err = s.box.Open(w.Plain[:0], sealed, seal.Place{Table: "subjects", Row: id}); err != nil {
 				return fmt.Errorf("store: subject %d: %w", id, err)
 			}

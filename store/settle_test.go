@@ -302,11 +302,11 @@ func TestFollowEarlier(t *testing.T) {
 	id := func(n int64) int64 { return (two.First + n) * TasksPerSubject }
 	for _, n := range []int64{0, 2} {
 		task := s.task(t, id(n))
-		if task.State != Waiting || task.Follow != lead || task.Reference != "ticket-1" || task.Ready || !task.NextAt.IsZero() {
+		if task.State != Waiting || task.Follows != lead || task.Reference != "ticket-1" || task.Ready || !task.NextAt.IsZero() {
 			t.Errorf("a follower of a waiting task: %+v", task)
 		}
 	}
-	if task := s.task(t, id(1)); task.Follow != 0 || !task.Ready {
+	if task := s.task(t, id(1)); task.Follows != 0 || !task.Ready {
 		t.Errorf("beside one that has ended: %+v", task)
 	}
 	if task := s.task(t, lead); !task.Leads || !task.DueAt.Equal(start.Add(time.Hour)) {
@@ -337,7 +337,7 @@ func TestEarlierOnesStay(t *testing.T) {
 	}
 	one, two := take(t, s, "one", row("R-1")), take(t, s, "two", row("R-2"))
 	three, _ := takeWith(t, s, following(s), "three", row("R-3"))
-	if a, b, c := s.task(t, one.First*TasksPerSubject), s.task(t, two.First*TasksPerSubject), s.task(t, three.First*TasksPerSubject); !a.Ready || !b.Ready || b.Follow != 0 || c.Follow != a.ID {
+	if a, b, c := s.task(t, one.First*TasksPerSubject), s.task(t, two.First*TasksPerSubject), s.task(t, three.First*TasksPerSubject); !a.Ready || !b.Ready || b.Follows != 0 || c.Follows != a.ID {
 		t.Errorf("%+v\n%+v\n%+v", a, b, c)
 	}
 	mustList(t, raw(t, e.path))
@@ -371,10 +371,10 @@ func TestFollowerIsNotLost(t *testing.T) {
 	if task := s.task(t, lead+TasksPerSubject); task.State != Failed {
 		t.Errorf("of the same file: %+v", task)
 	}
-	if task := s.task(t, r4); task.State != Held || task.Follow != 0 || !task.Leads || task.Reason != "somebody_else" || !task.DueAt.Equal(start.Add(12*time.Hour)) {
+	if task := s.task(t, r4); task.State != Held || task.Follows != 0 || !task.Leads || task.Reason != "somebody_else" || !task.DueAt.Equal(start.Add(12*time.Hour)) {
 		t.Errorf("the most urgent of a later file: %+v", task)
 	}
-	if task := s.task(t, r3); task.State != Held || task.Follow != r4 {
+	if task := s.task(t, r3); task.State != Held || task.Follows != r4 {
 		t.Errorf("the other one: %+v", task)
 	}
 	pending := to(s.task(t, r4), Pending, start)
@@ -404,7 +404,7 @@ func TestAddedTasksFollow(t *testing.T) {
 	var leads, follow int
 	if err := s.Rows(ctx, Filter{}, func(r *Row) error {
 		if r.Task != nil && r.Task.Vendor == alpha {
-			if r.Task.Follow != 0 {
+			if r.Task.Follows != 0 {
 				follow++
 			} else if r.Task.Leads {
 				leads++
@@ -527,7 +527,7 @@ func TestDropBatch(t *testing.T) {
 	if _, err := s.DropBatch(ctx, one.ID, d); err != nil {
 		t.Fatal(err)
 	}
-	if task := s.task(t, two.First*TasksPerSubject); task.State != Held || task.Follow != 0 {
+	if task := s.task(t, two.First*TasksPerSubject); task.State != Held || task.Follows != 0 {
 		t.Errorf("the follower of a later file: %+v", task)
 	}
 	all, err := s.Batches(ctx)
@@ -546,8 +546,8 @@ func TestDropBatch(t *testing.T) {
 	if want := [4]int64{3, 2, 1, 0}; again || three.counts() != want {
 		t.Errorf("the file once more: %v %v", again, three.counts())
 	}
-	if task := s.task(t, three.First*TasksPerSubject); task.Follow != two.First*TasksPerSubject {
-		t.Errorf("follows %d", task.Follow)
+	if task := s.task(t, three.First*TasksPerSubject); task.Follows != two.First*TasksPerSubject {
+		t.Errorf("follows %d", task.Follows)
 	}
 }
 

@@ -22,13 +22,13 @@ const MaxTasks = TasksPerSubject - 1
 
 // Task is one subject at one vendor by one identifier.
 type Task struct {
-	ID     int64
-	Vendor int64 // id of the vendor in the store
-	Field  int   // which of the subject's fields the identifier is
-	Nth    int   // which of that field's values
-	DueAt  time.Time
-	Leads  bool  // other tasks of the batch have the same identifier and follow this one
-	Follow int64 // the task that this one follows; 0: none
+	ID      int64
+	Vendor  int64 // id of the vendor in the store
+	Field   int   // which of the subject's fields the identifier is
+	Nth     int   // which of that field's values
+	DueAt   time.Time
+	Leads   bool  // other tasks of the batch have the same identifier and follow this one
+	Follows int64 // the task that this one follows; 0: none
 
 	State        State
 	Reason       string
@@ -52,8 +52,8 @@ type Task struct {
 	ClosedAt     time.Time // of a failed task: when a person said that nothing more is to be done
 }
 
-// Subject is the id of the task's subject.
-func (t *Task) Subject() int64 { return t.ID / TasksPerSubject }
+// SubjectRow is the id in the store of the task's subject.
+func (t *Task) SubjectRow() int64 { return t.ID / TasksPerSubject }
 
 // Count is a number that may be unknown.
 type Count struct {
@@ -141,7 +141,7 @@ func (v *taskScan) into(t *Task) []any {
 func (v *taskScan) finish(t *Task) error {
 	t.Field, t.Nth = int(v.identifier%perField), int(v.identifier/perField)
 	t.DueAt = time.Unix(v.due, 0).UTC()
-	t.Follow = v.follows.Int64
+	t.Follows = v.follows.Int64
 	t.NextAt, t.Ready = fromMillis(v.next), v.next.Valid && v.next.Int64 == 0
 	t.Reason = v.reason.String
 	t.Records = Count{int(v.records.Int64), v.records.Valid}
@@ -244,7 +244,7 @@ func (ch Change) apply(w *writer) error {
 		}
 		return fmt.Errorf("%w: task %d is not %v", ErrConflict, t.ID, ch.From)
 	}
-	subjects := []int64{t.Subject()}
+	subjects := []int64{t.SubjectRow()}
 	if t.Leads {
 		more, err := w.follow(t.ID)
 		if err != nil {
@@ -438,8 +438,8 @@ func (s *Store) claim(ctx context.Context, query string, args ...any) ([]Work, e
 			return nil, err
 		}
 		w.ReceivedAt = time.Unix(received, 0).UTC()
-		if w.Plain, err = s.box.Open(nil, sealed, seal.Place{Table: "subjects", Row: w.Subject()}); err != nil {
-			return nil, fmt.Errorf("store: subject %d: %w", w.Subject(), err)
+		if w.Plain, err = s.box.Open(nil, sealed, seal.Place{Table: "subjects", Row: w.SubjectRow()}); err != nil {
+			return nil, fmt.Errorf("store: subject %d: %w", w.SubjectRow(), err)
 		}
 		work = append(work, w)
 	}

@@ -427,7 +427,7 @@ func TestForgetFailureKeepsTheTask(t *testing.T) {
 // so that nobody is erased in another's place.
 func TestSealedToItsRow(t *testing.T) {
 	e, s, tasks := manyTasks(t, 2)
-	a, b := tasks[0].Subject(), tasks[1].Subject()
+	a, b := tasks[0].SubjectRow(), tasks[1].SubjectRow()
 	db := raw(t, e.path)
 	mustExec(t, db, `UPDATE subjects SET sealed = (SELECT sealed FROM subjects WHERE id=?) WHERE id=?`, a, b)
 	if _, err := s.TaskByID(ctx, tasks[1].ID); !errors.Is(err, seal.ErrWrongKey) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -82,4 +83,42 @@ func PlainRequestID(id string, s Subject) bool {
 		}
 	}
 	return true
+}
+
+// SaysNothing reports whether a JSON value says nothing: null, false, 0, an empty text, or a list
+// or an object of nothing else.
+func SaysNothing(raw json.RawMessage) bool {
+	var value any
+	if len(raw) == 0 || json.Unmarshal(raw, &value) != nil {
+		return len(raw) == 0
+	}
+	return nothing(value)
+}
+
+func nothing(value any) bool {
+	switch v := value.(type) {
+	case nil:
+		return true
+	case bool:
+		return !v
+	case float64:
+		return v == 0
+	case string:
+		return strings.TrimSpace(v) == "" || v == "0"
+	case []any:
+		return !slices.ContainsFunc(v, func(x any) bool { return !nothing(x) })
+	case map[string]any:
+		for _, x := range v {
+			if !nothing(x) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// SaysNo reports whether a flag is given, and not set.
+func SaysNo(raw json.RawMessage) bool {
+	return string(raw) != "null" && (SaysNothing(raw) || strings.EqualFold(string(raw), `"false"`) || strings.EqualFold(string(raw), `"no"`))
 }

@@ -34,8 +34,8 @@ type Options struct {
 	Now           func() time.Time
 	DefaultRegion string // ISO 3166 code for telephone numbers without a country, or ""
 
-	// Tell shows the operator one line that is needed now and must not be logged, such as an
-	// address with a token. nil: nobody is there to be shown anything, so that the vendor
+	// Tell shows the operator one line that is needed now, such as what to open. It ends up in
+	// logs: nothing secret. nil: nobody is there to be shown anything, so that the vendor
 	// waits for no person and listens nowhere.
 	Tell func(line string)
 }

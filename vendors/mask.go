@@ -16,7 +16,7 @@ func Mask(f Field, text string) string {
 		return maskEmail(text)
 	case Telephone, OtherTelephone:
 		return keepEveryThird(text, func(r rune) bool { return r >= '0' && r <= '9' })
-	case CustomerKey, AccountNumber, CallID, AgentID:
+	case CustomerKey, AccountNumber, CallID, AgentID, CustomerID:
 		if strings.Contains(text, "@") {
 			return maskEmail(text)
 		}

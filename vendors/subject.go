@@ -32,6 +32,7 @@ const (
 	CustomerName   Field = 9
 	Comments       Field = 10
 	Region         Field = 11
+	CustomerID     Field = 12 // what Acqueon's console can search by
 )
 
 // maskedBit marks a value in the sealed format that has been masked for good: the
@@ -41,7 +42,7 @@ const maskedBit = 0x80
 var fieldNames = [...]string{
 	Email: "email", OtherEmail: "other_email", Telephone: "telephone", OtherTelephone: "other_telephone",
 	CustomerKey: "customer_key", AccountNumber: "account_number", CallID: "call_id", AgentID: "agent_id",
-	CustomerName: "customer_name", Comments: "comments", Region: "region",
+	CustomerName: "customer_name", Comments: "comments", Region: "region", CustomerID: "customer_id",
 }
 
 // String is the field's column name in the input and in the report's identifier_kind.

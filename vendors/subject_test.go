@@ -212,7 +212,7 @@ func TestSubjectLooks(t *testing.T) {
 		}
 		names[f.String()] = true
 	}
-	if len(names) != 11 || Field(0).String() != "" || Field(200).String() != "" {
+	if len(names) != 12 || Field(0).String() != "" || Field(200).String() != "" {
 		t.Error(names)
 	}
 	if s := SetOf(Email, Region); !s.Has(Email) || !s.Has(Region) || s.Has(OtherEmail) || s != 1<<1|1<<11 {

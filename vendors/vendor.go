@@ -183,6 +183,7 @@ type Traits struct {
 	Anonymizes []string
 	Keeps      []string
 	HowKnown   string // one sentence: what "erased" rests on at this vendor
+	LookUp     string // ByPerson: how people find a request at the vendor whose id is not known
 }
 
 // Act is what a vendor does with what it holds of a person. It is a report's column, and

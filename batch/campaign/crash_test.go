@@ -187,7 +187,7 @@ func (r *round) makeInput(people int) input {
 		}
 	}
 	for i := range r.padding() {
-		good(paddingRow("PAD", i))
+		good(r.paddingRow("PAD", i))
 	}
 	in.rows = len(rows)
 	r.writeRows(in.name, rows)
@@ -195,7 +195,8 @@ func (r *round) makeInput(people int) input {
 }
 
 // padding is how many rows a big input has besides: enough for its intake and its report to
-// take a few tenths of a second. No vendor is called about them.
+// take a few tenths of a second. No vendor is called about them, or hardly: they have the
+// email of one person.
 func (r *round) padding() int {
 	if r.big {
 		return 25_000
@@ -203,9 +204,8 @@ func (r *round) padding() int {
 	return 0
 }
 
-// paddingRow is a subject without an identifier for the only vendor that it names.
-func paddingRow(prefix string, i int) []string {
-	return []string{fmt.Sprintf("%s-%d", prefix, i), "", "", "", fmt.Sprintf("pad-%08d", i), "", "", "", "", sim.CustomerGauge}
+func (r *round) paddingRow(prefix string, i int) []string {
+	return []string{fmt.Sprintf("%s-%d", prefix, i), personRow(sim.PersonAt(r.seed, 0))[1], "", "", "", "", "", "", "", sim.CustomerGauge}
 }
 
 // makeSecondInput writes a later file: rows of the first one, one of them changed, and new
@@ -223,7 +223,7 @@ func (r *round) makeSecondInput(people, more int) input {
 		rows = append(rows, personRow(sim.PersonAt(r.seed, people+i)))
 	}
 	for i := range r.padding() {
-		rows = append(rows, paddingRow("MORE", i))
+		rows = append(rows, r.paddingRow("MORE", i))
 	}
 	in.rows = len(rows)
 	r.writeRows(in.name, rows)

@@ -297,7 +297,7 @@ func TestProblems(t *testing.T) {
 		{"bad max_subjects", top("max_subjects: many"), []string{`:1: max_subjects: "many" is not a whole number`}},
 		{"max_subjects 0", top("max_subjects: 0"), []string{":1: max_subjects: must be at least 1"}},
 		{"unknown column", top("columns: {e_mail: x}"), []string{":1: columns.e_mail: is not a column that expunge knows\nhint: did you mean email?"}},
-		{"unknown column, far off", top("columns: {shoe_size: x}"), []string{":1: columns.shoe_size: is not a column that expunge knows\nhint: known here: subject_id, email, other_email, telephone, other_telephone, customer_key, account_number, call_id, agent_id, customer_name, comments, region, received_at, vendors"}},
+		{"unknown column, far off", top("columns: {shoe_size: x}"), []string{":1: columns.shoe_size: is not a column that expunge knows\nhint: known here: subject_id, email, other_email, telephone, other_telephone, customer_key, account_number, call_id, agent_id, customer_name, comments, region, customer_id, received_at, vendors"}},
 		{"empty header", top(`columns: {email: " "}`), []string{":1: columns.email: must be the header of a column in the input"}},
 		{"unknown encoding", top("encoding: utf-9"), []string{":1: encoding: is not the name of an encoding\nhint: the usual ones are windows-1252 (Excel in Western Europe), windows-1250 (in Central Europe), macintosh, cp850 and utf-16le"}},
 		{"date format to be guessed", top("date_format: auto"), []string{`:1: date_format: "auto" is not a date format: iso, dd.mm.yyyy, mm/dd/yyyy (or another order of the three, with . / or - between them), or excel for a spreadsheet's day numbers`}},

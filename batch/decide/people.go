@@ -77,7 +77,11 @@ func Approve(t store.Task, tr vendors.Traits, now time.Time) (store.Task, string
 	case UncertainSubmission:
 		t.Approval = bound
 		t.Message = resubmission + " was approved"
-		return ready(t, store.Pending), "submit again: if the first one arrived, the vendor has it twice. If it is there, --reference REF says so instead"
+		words := "submit again: if the first one arrived, the vendor has it twice. If it is there, --reference REF says so instead"
+		if tr.LookUp != "" {
+			words += ": " + tr.LookUp
+		}
+		return ready(t, store.Pending), words
 	case UnknownOutcome:
 		switch {
 		case tr.Completion == vendors.ByPreview && t.Uncertain == 0 && !t.SubmittedAt.IsZero():

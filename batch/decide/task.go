@@ -136,7 +136,7 @@ func (p *Policy) uncertain(t store.Task, err error, message string, now time.Tim
 
 // afterPoll decides what a job's status means.
 func (p *Policy) afterPoll(t store.Task, pg vendors.Progress, now time.Time) store.Task {
-	t = calm(t)
+	t = untroubled(t)
 	switch pg.Job {
 	case vendors.JobDone:
 		return erased(t, store.VendorDone, now)
@@ -187,7 +187,7 @@ func (p *Policy) givenUp(t *store.Task, now time.Time) bool {
 
 // afterVerify decides what a look after the submission means.
 func (p *Policy) afterVerify(t store.Task, pv vendors.Preview, now time.Time) store.Task {
-	t = calm(t)
+	t = untroubled(t)
 	t.RecordsAfter = store.Counted(pv.Records)
 	if nothing(pv) {
 		t.VerifiedAt = now
@@ -252,9 +252,9 @@ func (p *Policy) backoff(n int, err error) time.Duration {
 	return wait
 }
 
-// calm clears what was said of trouble that is over. A warning about the identifier stays:
+// untroubled clears what was said of trouble that is over. A warning about the identifier stays:
 // it is true of a finished task too, and so does word of a second submission.
-func calm(t store.Task) store.Task {
+func untroubled(t store.Task) store.Task {
 	t.Attempts = 0
 	if !strings.Contains(t.Message, resubmission) {
 		t.Message = ""
@@ -292,7 +292,7 @@ func failed(t store.Task, why vendors.Reason, message string, now time.Time) sto
 }
 
 func erased(t store.Task, by store.Evidence, now time.Time) store.Task {
-	t = calm(t)
+	t = untroubled(t)
 	t.Evidence = by
 	return final(t, store.Erased, now)
 }

@@ -158,6 +158,7 @@ type view struct {
 	Vendors    []vendorPart
 	Days       []dayPart
 	Due        []cell
+	Extended   list // one row per request
 	Balanced   bool
 	Problem    string
 	Prov       Provenance
@@ -175,7 +176,9 @@ type collector struct {
 	lists    map[string]*list
 	reasons  map[vendors.Reason]string
 	subject  string // batch and line of the subject at hand
+	extended string // and of the one that was extended last
 	answered bool
+	served   bool // by any vendor: skipped everywhere is no answer
 }
 
 type vendorCount struct {
@@ -225,7 +228,7 @@ func (c *collector) row(r *batch.ReportRow) error {
 	}
 	if key := fmt.Sprint(r.Batch, ":", r.Line); key != c.subject {
 		c.endSubject()
-		c.subject, c.answered = key, true
+		c.subject, c.answered, c.served = key, true, false
 		c.v.Subjects++
 		c.day(r.ReceivedAt).Received++
 		if t, err := time.Parse(time.RFC3339, r.ReceivedAt); err == nil {
@@ -236,6 +239,10 @@ func (c *collector) row(r *batch.ReportRow) error {
 				c.v.To = t
 			}
 		}
+	}
+	if r.OriginalDueAt != "" && c.extended != c.subject {
+		c.extended = c.subject
+		c.v.Extended.add(*r)
 	}
 	c.v.Tasks++
 	vc := c.vendors[r.Vendor]
@@ -255,6 +262,7 @@ func (c *collector) row(r *batch.ReportRow) error {
 	switch r.State {
 	case "erased", "not_found", "skipped":
 		if r.State != "skipped" {
+			c.served = true
 			c.day(r.CompletedAt).Completed++
 		}
 	case "failed":
@@ -273,7 +281,7 @@ func (c *collector) row(r *batch.ReportRow) error {
 }
 
 func (c *collector) endSubject() {
-	if c.subject != "" && c.answered {
+	if c.subject != "" && c.answered && c.served {
 		c.v.Answered++
 	}
 	c.subject = ""
@@ -293,17 +301,19 @@ func (c *collector) day(text string) *dayPart {
 }
 
 func (c *collector) list(name string, r *batch.ReportRow) {
-	l := c.lists[name]
-	l.Total++
-	if len(l.Rows) < maxShown {
-		row := *r
-		if why := c.reasons[vendors.Reason(r.Reason)]; why != "" {
-			_, after, cut := strings.Cut(why, ": ")
-			if cut {
-				why = after
-			}
-			row.Reason = why
+	row := *r
+	if why := c.reasons[vendors.Reason(r.Reason)]; why != "" {
+		_, after, cut := strings.Cut(why, ": ")
+		if cut {
+			why = after
 		}
+		row.Reason = why
+	}
+	c.lists[name].add(row)
+}
+
+func (l *list) add(row batch.ReportRow) {
+	if l.Total++; len(l.Rows) < maxShown {
 		l.Rows = append(l.Rows, row)
 	}
 }
@@ -362,7 +372,7 @@ func (c *collector) finish(known []Vendor) *view {
 	switch {
 	case v.Tasks == 0:
 		v.Verdict = "There is nothing to report yet."
-	case open == 0:
+	case open == 0 && v.Answered == v.Subjects:
 		v.Verdict = "All requests are answered at all vendors."
 	default:
 		v.Verdict = fmt.Sprintf("%s of %s requests are answered at all vendors. Erasures still open, waiting for a decision, or failed: %s.",

@@ -96,6 +96,9 @@ func sample(t *testing.T) (*batch.Reporter, []Vendor, Provenance) {
 		}
 		move(t, st, w.Task, s)
 	}
+	if _, err := st.Extend(ctx, "DSR-0<b>", now.AddDate(0, 2, 0), store.Decision{At: now, Who: "kim"}, func(store.Extension) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
 	r := &batch.Reporter{Store: st, Now: func() time.Time { return now }, AtRisk: 7 * 24 * time.Hour}
 	vs := []Vendor{{Name: "customergauge", Traits: vendors.Traits{Kind: "customergauge", HowKnown: "Asked again, and gone.",
 		Anonymizes: []string{"email", "first name"}, Keeps: []string{"NPS score"}}, Notes: []string{"segment fields are not agreed"}}}

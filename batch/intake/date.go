@@ -195,6 +195,9 @@ func dateHint(text string) string {
 	case 0:
 		return ""
 	case 1:
+		if names[0] == string(excel) {
+			return "; it looks like the day number of a spreadsheet: write date_format: excel in the config, or --date-format excel"
+		}
 		return fmt.Sprintf("; it looks like %s: write date_format: %s in the config, or --date-format %s", names[0], names[0], names[0])
 	}
 	return fmt.Sprintf("; it may be %s, which only its writer knows: write which in the config, as in date_format: %s, or with --date-format",

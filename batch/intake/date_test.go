@@ -38,8 +38,8 @@ func TestDates(t *testing.T) {
 		{"iso", "03/04/2026", "it may be dd/mm/yyyy or mm/dd/yyyy, which only its writer knows"},
 		{"iso", "03-04-2026", "it may be dd-mm-yyyy or mm-dd-yyyy"},
 		{"iso", "2026/11/05", "it looks like yyyy/mm/dd"},
-		{"iso", "45996", "it looks like excel"},
-		{"iso", "45996.5", "it looks like excel"},
+		{"iso", "45996", "it looks like the day number of a spreadsheet: write date_format: excel"},
+		{"iso", "45996.5", "it looks like the day number of a spreadsheet: write date_format: excel"},
 
 		{"dd.mm.yyyy", "31.12.2025", "2025-12-31T00:00:00Z"},
 		{"dd.mm.yyyy", "3.4.2026", "2026-04-03T00:00:00Z"},

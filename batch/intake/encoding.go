@@ -43,15 +43,18 @@ func (f *File) decode(raw *bufio.Reader) (*bufio.Reader, error) {
 			return nil, &HeaderError{File: f.name, Problem: "encoding: " + err.Error(), Hint: EncodingNames}
 		}
 	}
+	f.encoding = "UTF-8"
 	mark, _ := raw.Peek(3)
 	switch {
 	case bytes.HasPrefix(mark, []byte("\xef\xbb\xbf")):
 		raw.Discard(3)
 		return raw, nil
 	case bytes.HasPrefix(mark, []byte("\xff\xfe")), bytes.HasPrefix(mark, []byte("\xfe\xff")):
-		enc = utf.UTF16(utf.LittleEndian, utf.ExpectBOM)
+		enc, f.encoding = utf.UTF16(utf.LittleEndian, utf.ExpectBOM), "UTF-16"
 	case enc == nil:
 		return raw, nil
+	default:
+		f.encoding = strings.ToLower(f.o.Encoding)
 	}
 	return bufio.NewReaderSize(transform.NewReader(raw, enc.NewDecoder()), bufferSize), nil
 }
@@ -104,9 +107,9 @@ func looksLike(text []byte) string {
 	return best
 }
 
-// encodingHint says what to do about text that is not UTF-8.
-func encodingHint(text []byte) string {
-	if name := looksLike(text); name != "" {
+// encodingHint says what to do about text that is not UTF-8 and looks like this encoding.
+func encodingHint(name string) string {
+	if name != "" {
 		return fmt.Sprintf("it looks like %s: write encoding: %s in the config, or --encoding %s", name, name, name)
 	}
 	return "save the file as CSV UTF-8, or name its encoding with encoding: in the config or with --encoding"

@@ -46,29 +46,31 @@ type Need struct {
 // with any delimiter. Every CSV that a command takes goes through here. A File is not safe
 // for concurrent use.
 type File struct {
-	name    string
-	o       Options
-	table   *Table
-	closer  []io.Closer
-	source  *os.File // nil for standard input
-	opened  fs.FileInfo
-	packed  bool
-	hash    *hashing
-	window  *window
-	csv     *csv.Reader
-	gocsv   *gocsv.Unmarshaller
-	names   []string // the headers, as they stand in the file
-	columns []string // for each header our column, or ""
-	comma   rune
-	rejects bool // the file was written by a RejectWriter
-	skipped int  // lines before those that the CSV reader counts
-	lines   int  // lines of all rows before the one that is being read
-	rows    int
-	empty   int    // rows without any cell filled
-	last    []byte // the row that was read last, as it came
-	line    int    // where it begins
-	digest  [32]byte
-	end     error // what Next returned last, once it returned one
+	name     string
+	o        Options
+	table    *Table
+	closer   []io.Closer
+	source   *os.File // nil for standard input
+	opened   fs.FileInfo
+	packed   bool
+	hash     *hashing
+	window   *window
+	csv      *csv.Reader
+	gocsv    *gocsv.Unmarshaller
+	names    []string // the headers, as they stand in the file
+	columns  []string // for each header our column, or ""
+	comma    rune
+	encoding string
+	looks    string // the encoding that its beginning looks like, where it is not UTF-8
+	rejects  bool   // the file was written by a RejectWriter
+	skipped  int    // lines before those that the CSV reader counts
+	lines    int    // lines of all rows before the one that is being read
+	rows     int
+	empty    int    // rows without any cell filled
+	last     []byte // the row that was read last, as it came
+	line     int    // where it begins
+	digest   [32]byte
+	end      error // what Next returned last, once it returned one
 }
 
 // BrokenFileError ends a file that cannot be read on: what came before it may be as wrong
@@ -173,6 +175,9 @@ func (f *File) start(text *bufio.Reader) error {
 		f.skipped = 1
 		peeked, peekErr = text.Peek(bufferSize)
 	}
+	if !utf8.Valid(peeked) {
+		f.looks = looksLike(peeked)
+	}
 	whole := peekErr != nil
 	comma, h, ok := sniff(peeked, whole, f.table, f.o.Columns)
 	if !ok {
@@ -180,7 +185,7 @@ func (f *File) start(text *bufio.Reader) error {
 	}
 	h.file, h.line = f.name, h.line+f.skipped
 	if i := slices.IndexFunc(h.names, func(s string) bool { return !utf8.ValidString(s) }); i >= 0 {
-		return &HeaderError{File: f.name, Line: h.line, Column: i + 1, Problem: "the header is not UTF-8", Hint: encodingHint(peeked)}
+		return &HeaderError{File: f.name, Line: h.line, Column: i + 1, Problem: "the header is not UTF-8", Hint: encodingHint(f.looks)}
 	}
 	if f.rejects = isRejects(h.names); f.rejects {
 		for i, name := range h.names {
@@ -193,12 +198,12 @@ func (f *File) start(text *bufio.Reader) error {
 	if f.rejects { // our own two columns are nobody's mistake
 		h.unknown = slices.DeleteFunc(h.unknown, func(i int) bool { return i >= len(h.names)-2 })
 	}
-	warning, err := h.judge(f.table, &f.o)
+	warnings, err := h.judge(f.table, &f.o)
 	if err != nil {
 		return err
 	}
-	if warning != "" {
-		f.o.Log.Warn("columns of the input: "+warning, "file", f.name)
+	for _, w := range warnings {
+		f.o.Log.Warn(w, "file", f.name)
 	}
 	f.names, f.columns, f.comma = h.names, h.columns, comma
 
@@ -239,8 +244,19 @@ func separatorLine(peeked []byte) int {
 // Header returns the headers, as they stand in the file.
 func (f *File) Header() []string { return slices.Clone(f.names) }
 
-// Columns returns for each header our column, or "".
-func (f *File) Columns() []string { return slices.Clone(f.columns) }
+// Layout is how a file is made up.
+type Layout struct {
+	Header   []string // as it stands in the file
+	Columns  []string // for each header our column, or "" where it is not read
+	Comma    rune
+	Encoding string
+	Packed   bool
+}
+
+// Layout returns how the file is made up, as far as it has been found.
+func (f *File) Layout() Layout {
+	return Layout{Header: f.Header(), Columns: slices.Clone(f.columns), Comma: f.comma, Encoding: f.encoding, Packed: f.packed}
+}
 
 // Comma returns the delimiter that was found.
 func (f *File) Comma() rune { return f.comma }
@@ -321,7 +337,7 @@ func (f *File) next() (any, *Reject, error) {
 }
 
 func (f *File) notUTF8(raw []byte) *Reject {
-	return &Reject{Line: f.line, Reason: NotUTF8, Message: "the row is not UTF-8: " + encodingHint(raw), Record: f.cells(raw)}
+	return &Reject{Line: f.line, Reason: NotUTF8, Message: "the row is not UTF-8: " + encodingHint(cmp.Or(f.looks, looksLike(raw))), Record: f.cells(raw)}
 }
 
 func ragged(err error) bool { return errors.Is(err, csv.ErrFieldCount) }

@@ -148,7 +148,11 @@ func (h *header) resolve(t *Table, o *Options) error {
 	}
 	for _, need := range t.Needs {
 		if !slices.ContainsFunc(need.Columns, h.has) {
-			return h.fail(0, need.Problem, cmp.Or(h.mayBe(need.Columns), need.Hint))
+			hint := cmp.Or(h.otherDelimiter(), need.Hint)
+			if slices.ContainsFunc(h.unknown, func(i int) bool { return h.mayBe(i, need.Columns) }) {
+				hint = h.paste(t, h.unknown)
+			}
+			return h.fail(0, need.Problem, hint)
 		}
 	}
 	return nil
@@ -159,7 +163,9 @@ func (h *header) has(column string) bool { _, ok := h.taken[column]; return ok }
 func (h *header) take(i int, column string) error {
 	if j, ok := h.taken[column]; ok {
 		hint := "remove one, or say with columns: in the config which one it is, and name the other in ignore_columns:"
-		if other := "other_" + column; slices.Contains(Columns(), other) && !h.has(other) && h.quotable(i) {
+		if other := NormalHeader(h.names[j]); other == NormalHeader(h.names[i]) && h.quotable(i) {
+			hint = fmt.Sprintf("remove all but one, or, if they mean nothing here, write into the config ignore_columns: [%s]", yamlText(h.names[i]))
+		} else if other := "other_" + column; slices.Contains(Columns(), other) && !h.has(other) && h.quotable(i) {
 			hint = fmt.Sprintf("if both are needed, write into the config columns: {%s: %s}; else name one in ignore_columns:", other, yamlText(h.names[i]))
 		}
 		return h.fail(i+1, fmt.Sprintf("%s and %s are both %s", h.show(j), h.show(i), column), hint)
@@ -168,10 +174,10 @@ func (h *header) take(i int, column string) error {
 	return nil
 }
 
-// judge says what is to be thought of the columns that nothing is known of: a warning, or an
+// judge says what is to be thought of the columns that nothing is known of: warnings, or an
 // error where one may be what a vendor knows people by. A row that is read without it would
 // look like a request that is done.
-func (h *header) judge(t *Table, o *Options) (warning string, err error) {
+func (h *header) judge(t *Table, o *Options) (warnings []string, err error) {
 	unknown := slices.DeleteFunc(slices.Clone(h.unknown), func(i int) bool { return h.names[i] == "" })
 	var nobody []string
 	if o.Nobody != nil {
@@ -188,19 +194,19 @@ func (h *header) judge(t *Table, o *Options) (warning string, err error) {
 		problem = fmt.Sprintf("%s would be asked about nobody of this file, in which these columns are not known: ", strings.Join(nobody, ", "))
 	}
 	if problem != "" {
-		return "", h.fail(0, problem+h.list(unknown), h.paste(t, unknown))
+		return nil, h.fail(0, problem+h.list(unknown), h.paste(t, unknown))
 	}
-	var parts []string
 	if len(h.unknown) > 0 {
-		parts = append(parts, "ignored: "+h.list(h.unknown))
+		w := "columns that are not known are ignored: " + h.list(h.unknown)
+		if len(unknown) > 0 {
+			w += "; " + h.paste(t, unknown)
+		}
+		warnings = append(warnings, w)
 	}
-	if len(unknown) > 0 {
-		parts = append(parts, h.paste(t, unknown))
+	for _, name := range nobody {
+		warnings = append(warnings, name+" is asked about nobody of this file: it has no column by which this vendor knows people")
 	}
-	if len(nobody) > 0 {
-		parts = append(parts, strings.Join(nobody, ", ")+" is asked about nobody of this file")
-	}
-	return strings.Join(parts, "; "), nil
+	return warnings, nil
 }
 
 // fields are those of the columns that the file has.
@@ -232,44 +238,53 @@ func (h *header) list(columns []int) string {
 
 // paste gives the lines of a config that say what the columns are, to be mended and pasted.
 func (h *header) paste(t *Table, columns []int) string {
-	var mapped, ignored []string
+	var mapped, of, others []string
 	taken := maps.Clone(h.taken)
 	for _, i := range columns {
 		if !h.quotable(i) {
 			continue
 		}
-		ignored = append(ignored, yamlText(h.names[i]))
-		for _, column := range maybe(h.names[i], h.known) {
-			if _, ok := taken[column]; !ok && !t.NoOthers {
-				taken[column] = i
-				mapped = append(mapped, column+": "+yamlText(h.names[i]))
-				break
-			}
+		may := slices.DeleteFunc(slices.Clone(maybe(h.names[i], h.known)), func(c string) bool { _, ok := taken[c]; return ok || t.NoOthers })
+		if len(may) == 0 {
+			others = append(others, yamlText(h.names[i]))
+			continue
 		}
+		taken[may[0]] = i
+		mapped, of = append(mapped, may[0]+": "+yamlText(h.names[i])), append(of, yamlText(h.names[i]))
 	}
-	all := "ignore_columns: [" + strings.Join(ignored, ", ") + "]"
+	list := func(names []string) string { return "ignore_columns: [" + strings.Join(names, ", ") + "]" }
 	switch {
-	case len(ignored) == 0:
+	case len(mapped)+len(others) == 0:
 		return "give the columns names, or remove them"
 	case len(mapped) == 0:
-		return "if they mean nothing here, write into the config " + all
+		return "if they mean nothing here, write into the config " + list(others)
+	case len(others) == 0:
+		return "write into the config what they are, as in columns: {" + strings.Join(mapped, ", ") + "}, or, if they mean nothing here, " + list(of)
 	}
-	return "write into the config what they are, as in columns: {" + strings.Join(mapped, ", ") + "}, and name there those that mean nothing here, as in " + all
+	return "write into the config what they are, as in columns: {" + strings.Join(mapped, ", ") + "}, and which mean nothing here, as in " + list(others)
 }
 
 // yamlText writes a header as a YAML value, with quotes that a log need not escape.
 func yamlText(header string) string { return "'" + strings.ReplaceAll(header, "'", "''") + "'" }
 
-// mayBe is a hint that names an unknown header which may be one of columns, or "".
-func (h *header) mayBe(columns []string) string {
-	for _, i := range h.unknown {
-		for _, column := range maybe(h.names[i], h.known) {
-			if slices.Contains(columns, column) && h.quotable(i) {
-				return fmt.Sprintf("if %s is it, write into the config columns: {%s: %s}", h.show(i), column, yamlText(h.names[i]))
+// otherDelimiter is a hint about a header that is one column for want of a delimiter, or "".
+func (h *header) otherDelimiter() string {
+	if len(h.names) > 1 {
+		return ""
+	}
+	for _, c := range "|:~^" {
+		for name := range strings.SplitSeq(h.names[0], string(c)) {
+			if n := NormalHeader(name); h.known[n] != "" && n != NormalHeader(h.names[0]) {
+				return fmt.Sprintf("its columns seem to have %c between them: save it with commas, semicolons or tabs", c)
 			}
 		}
 	}
 	return ""
+}
+
+// mayBe reports whether a header may be one of columns.
+func (h *header) mayBe(i int, columns []string) bool {
+	return h.quotable(i) && slices.ContainsFunc(maybe(h.names[i], h.known), func(c string) bool { return slices.Contains(columns, c) })
 }
 
 // maybe lists the columns that a header may mean which is not known.
@@ -281,28 +296,27 @@ func maybe(name string, known map[string]string) []string {
 	if columns := unclear[n]; columns != nil {
 		return columns
 	}
-	if column := nearest(name, known); column != "" {
-		return []string{column}
+	column := nearest(name, known)
+	for header, c := range known { // as in "Requester email"
+		if len(n) <= 64 && telling(header, c) && strings.Contains(n, header) && (column == "" || c < column) {
+			column = c
+		}
 	}
-	return nil
+	if column == "" {
+		return nil
+	}
+	return []string{column}
+}
+
+// telling reports whether a header that holds this one may hold what a vendor knows people by.
+// Short ones are part of many words.
+func telling(header, column string) bool {
+	return (len(header) > 4 || header == "mail") && header != "account" && slices.Contains(identifierColumns(), column)
 }
 
 // identifies reports whether an unknown column may hold what a vendor knows people by.
 func identifies(name string, known map[string]string) bool {
-	if slices.ContainsFunc(maybe(name, known), func(column string) bool { return slices.Contains(identifierColumns(), column) }) {
-		return true
-	}
-	n := NormalHeader(name)
-	if len(n) > 64 || known[n] != "" {
-		return false
-	}
-	for header, column := range known {
-		// A short name is part of many words.
-		if (len(header) > 4 || header == "mail") && strings.Contains(n, header) && slices.Contains(identifierColumns(), column) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(maybe(name, known), func(column string) bool { return slices.Contains(identifierColumns(), column) })
 }
 
 // byHeader turns the config's columns round, in the form of NormalHeader.
@@ -356,7 +370,7 @@ func nearest(name string, known map[string]string) string {
 	for other, c := range known {
 		// Short names are near to everything.
 		allowed := 2
-		if len(other) < 8 {
+		if len(other) < 12 {
 			allowed = 1
 		}
 		if len(other) < 4 {

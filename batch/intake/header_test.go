@@ -22,9 +22,11 @@ func TestHeaderErrors(t *testing.T) {
 		{"only empty lines", "\n\r\n", nil, []string{"empty"}},
 		{"only a BOM", "\ufeff", nil, []string{"empty"}},
 		{"no subject_id", "\nemail,name\n", nil, []string{"people.csv:2", "no subject_id"}},
-		{"subject_id misspelt", "subjct_id,email\n", nil, []string{"no subject_id", `if column "subjct_id" is it`, `columns: {subject_id: 'subjct_id'}`}},
+		{"subject_id misspelt", "subjct_id,email\n", nil, []string{"no subject_id", `columns: {subject_id: 'subjct_id'}`}},
 		{"no identifier", "subject_id,name,call_id\n", nil, []string{"email, other_email, telephone", "account_number"}},
 		{"email misspelt", "subject_id,E-Mail Adress\n", nil, []string{`columns: {email: 'E-Mail Adress'}`}},
+		{"email of somebody", "subject_id,Requester e-mail\n", nil, []string{`columns: {email: 'Requester e-mail'}, or, if they mean nothing here, ignore_columns: ['Requester e-mail']`}},
+		{"other delimiter", "subject_id|email\nDSR-1|a@example.com\n", nil, []string{"no subject_id", "have | between them"}},
 		{"same header twice", "subject_id,email,comments,Email\n", nil, []string{"column 4", `"email"`, `"Email"`, "both email"}},
 		{"two synonyms", "subject_id,phone,mobile\n", nil, []string{"column 3", "both telephone", `columns: {other_telephone: 'mobile'}`}},
 		{"config names no header of the file", "subject_id,telephone\n", map[string]string{"email": "Work mail"}, []string{`"Work mail"`, "as email"}},
@@ -118,7 +120,7 @@ func TestUnknownColumnsWarnOnce(t *testing.T) {
 	if n := strings.Count(log.String(), "level=WARN"); n != 1 {
 		t.Errorf("%d warnings", n)
 	}
-	for _, w := range []string{`\"Created\" (received_at?)`, "Shoe size", "column 5", `columns: {received_at: 'Created'}`, `ignore_columns: ['Created', 'Shoe size']`} {
+	for _, w := range []string{`\"Created\" (received_at?)`, "Shoe size", "column 5", `columns: {received_at: 'Created'}`, `ignore_columns: ['Shoe size']`} {
 		if !strings.Contains(log.String(), w) {
 			t.Errorf("%q is not in %s", w, log.String())
 		}
@@ -131,7 +133,7 @@ func TestUnknownIdentifiers(t *testing.T) {
 	for header, want := range map[string]string{
 		"ticket;e-mail;Kundennummer;Status": `people.csv:1: columns that are not known, and one of them may be what a vendor knows people by: ` +
 			`column "Kundennummer" (customer_key or account_number?), column "Status"` + "\n" +
-			`write into the config what they are, as in columns: {customer_key: 'Kundennummer'}, and name there those that mean nothing here, as in ignore_columns: ['Kundennummer', 'Status']`,
+			`write into the config what they are, as in columns: {customer_key: 'Kundennummer'}, and which mean nothing here, as in ignore_columns: ['Status']`,
 		"subject_id;email;Telehpone":         `columns: {telephone: 'Telehpone'}`,
 		"subject_id;email;E-Mail Adress":     `ignore_columns: ['E-Mail Adress']`,
 		"subject_id;email;Assignee e-mail":   `write into the config ignore_columns: ['Assignee e-mail']`,
@@ -213,7 +215,7 @@ func TestSynonyms(t *testing.T) {
 		"Correo electrónico": "email", "Teléfono móvil": "telephone", "Numer zgłoszenia": "subject_id", "N° de ticket": "subject_id", "Kundennummer": "",
 		"\u200bÄrende-nr": "subject_id", "Tlf.": "telephone", "Imię i nazwisko": "customer_name",
 		"Subject ID": "subject_id", "E‑Mail": "email", "Visitor-ID": "customer_key", "PHONE\u00a0NUMBER": "telephone",
-		"Request ID": "subject_id", "Name": "customer_name", "Region": "region", "call id": "call_id", "id": "", "reference": "",
+		"Request ID": "subject_id", "Name": "customer_name", "Region": "region", "call id": "call_id", "Customer-ID": "customer_id", "id": "", "reference": "",
 	} {
 		if got := people.headers()[NormalHeader(header)]; got != want {
 			t.Errorf("%s is %q", header, got)

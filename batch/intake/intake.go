@@ -82,16 +82,17 @@ type record struct {
 	CustomerName   string `csv:"customer_name"`
 	Comments       string `csv:"comments"`
 	Region         string `csv:"region"`
+	CustomerID     string `csv:"customer_id"`
 	ReceivedAt     string `csv:"received_at"`
 	Vendors        string `csv:"vendors"`
 }
 
 // cells gives access to all cells, in the order of the columns above: that of a vendors.Field
 // stands at its number.
-func (r *record) cells() [14]*string {
+func (r *record) cells() [15]*string {
 	return [...]*string{&r.SubjectID, &r.Email, &r.OtherEmail, &r.Telephone, &r.OtherTelephone,
 		&r.CustomerKey, &r.AccountNumber, &r.CallID, &r.AgentID, &r.CustomerName, &r.Comments,
-		&r.Region, &r.ReceivedAt, &r.Vendors}
+		&r.Region, &r.CustomerID, &r.ReceivedAt, &r.Vendors}
 }
 
 // people is the table of those who asked to be forgotten.
@@ -199,6 +200,7 @@ var fieldChecks = [...]struct {
 	vendors.CustomerName:   {textProblem, BadText},
 	vendors.Comments:       {textProblem, BadText},
 	vendors.Region:         {identifierProblem, BadIdentifier},
+	vendors.CustomerID:     {identifierProblem, BadIdentifier},
 }
 
 // fill makes a Row of what gocsv read. The first problem that is found is returned.

@@ -90,8 +90,8 @@ func one(t *testing.T, cells ...string) (*Row, *Reject) {
 // A full row must arrive with every cell in its field, in field order: a mixed-up column
 // asks a vendor to erase by the wrong value.
 func TestFullRow(t *testing.T) {
-	text := "vendors,region,received_at,comments,customer_name,agent_id,call_id,account_number,customer_key,other_telephone,telephone,other_email,email,subject_id\n" +
-		`"acqueon;voyado-se; acqueon",eu,2026-11-02T10:00:00+01:00," two` + "\n" + `lines ",Åsa Öberg,a7,c9,934|1|475,"k2; k1;;k2",08-123 45,+46 70 174 06 05,b@example.com,  a@example.com ,DSR-1` + "\n"
+	text := "vendors,customer_id,region,received_at,comments,customer_name,agent_id,call_id,account_number,customer_key,other_telephone,telephone,other_email,email,subject_id\n" +
+		`"acqueon;voyado-se; acqueon",C-17,eu,2026-11-02T10:00:00+01:00," two` + "\n" + `lines ",Åsa Öberg,a7,c9,934|1|475,"k2; k1;;k2",08-123 45,+46 70 174 06 05,b@example.com,  a@example.com ,DSR-1` + "\n"
 	rows, rejects, err := readAll(t, text, testOptions())
 	if err != nil || len(rejects) > 0 {
 		t.Fatal(err, rejects)
@@ -111,6 +111,7 @@ func TestFullRow(t *testing.T) {
 			{Field: vendors.CustomerName, Text: "Åsa Öberg"},
 			{Field: vendors.Comments, Text: "two\nlines"},
 			{Field: vendors.Region, Text: "eu"},
+			{Field: vendors.CustomerID, Text: "C-17"},
 		},
 		ReceivedAt: time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC),
 		Vendors:    []string{"Voyado-SE", "acqueon"},
@@ -258,6 +259,7 @@ func TestRules(t *testing.T) {
 		{"call_id", strings.Repeat("1", 257), BadIdentifier},
 		{"agent_id", "a\x7fb", BadIdentifier},
 		{"region", "e\x00u", BadIdentifier},
+		{"customer_id", "c\x00", BadIdentifier},
 
 		{"customer_name", `=HYPERLINK("http://example.com")`, ""},
 		{"customer_name", "Zoë 👩‍🚀", ""},
@@ -763,7 +765,7 @@ func TestNationalNumbersWarnOnce(t *testing.T) {
 		if _, _, err := readAll(t, text, o); err != nil {
 			t.Fatal(err)
 		}
-		if n := strings.Count(log.String(), "first_line=3"); n != want || strings.Contains(log.String(), "070") {
+		if n := strings.Count(log.String(), "first_line=3"); n != want || strings.Contains(log.String(), "0701740") {
 			t.Errorf("region %q: %d warnings: %s", region, n, log.String())
 		}
 	}

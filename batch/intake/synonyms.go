@@ -54,6 +54,7 @@ var synonyms = map[string][]string{
 	"account_number": {"account", "accountno", "accountnr", "lcmkey", "accountnummer"},
 	"call_id":        {"anrufid", "idappel", "samtalsid", "opkaldsid", "anropsid", "iddellamada", "idchiamata", "puhelunid"},
 	"agent_id":       {"agent"},
+	"customer_id":    {"lcmcustomerid"},
 	"customer_name": {"name", "fullname", "kundenname", "nomcomplet", "nomduclient", "naam", "klantnaam", "namn", "kundnamn", "navn", "kundenavn",
 		"nombrecompleto", "nombredelcliente", "nomecompleto", "nomecliente", "nominativo", "imięinazwisko", "imieinazwisko", "nimi", "asiakkaannimi"},
 	"comments": {"comment", "note", "notes", "remark", "remarks", "agentcomments",
@@ -76,7 +77,7 @@ var synonyms = map[string][]string{
 var unclear = func() map[string][]string {
 	of := map[string][]string{}
 	for _, names := range []struct{ columns, headers []string }{
-		{[]string{"customer_key", "account_number"}, []string{"customernumber", "customerno", "customernr", "customerid", "clientnumber", "clientid", "memberid", "membernumber",
+		{[]string{"customer_key", "account_number"}, []string{"customernumber", "customerno", "customernr", "clientnumber", "clientid", "memberid", "membernumber",
 			"kundennummer", "kundennr", "kundenid", "kdnr", "kundenkennung", "mitgliedsnummer", "numéroclient", "numeroclient", "n°client", "numérodeclient", "numerodeclient",
 			"idclient", "klantnummer", "klantnr", "klantid", "kundnummer", "kundnr", "kundid", "medlemsnummer", "kundenummer", "kundenr", "kundeid",
 			"númerodecliente", "numerodecliente", "idcliente", "numerocliente", "codicecliente", "numerklienta", "nrklienta", "idklienta", "asiakasnumero", "asiakasnro", "asiakastunnus"}},
@@ -85,7 +86,7 @@ var unclear = func() map[string][]string {
 			"numerodiconto", "numeroconto", "numerkonta", "nrkonta", "tilinumero"}},
 		{[]string{"subject_id"}, []string{"id", "key", "no", "nr", "number", "nummer", "numero", "número", "numéro", "numer", "numero", "reference", "ref", "referenz", "référence",
 			"referentie", "referens", "referencia", "riferimento", "case", "request", "issue", "fall", "sag", "sak", "zaak", "demande", "solicitud", "richiesta", "zgłoszenie", "pyyntö"}},
-		{[]string{"received_at"}, []string{"date", "datum", "dato", "fecha", "data", "päivämäärä", "created", "createdat", "createddate", "createdon", "creationdate", "dateopened", "openeddate",
+		{[]string{"received_at"}, []string{"date", "datum", "dato", "fecha", "data", "päivämäärä", "created", "createdat", "datecreated", "date/timeopened", "createddate", "createdon", "creationdate", "dateopened", "openeddate",
 			"erstellt", "erstelltam", "angelegtam", "créé", "crééle", "datedecréation", "aangemaakt", "aangemaaktop", "skapad", "oprettet", "opprettet", "creado", "creadoel", "creato",
 			"datacreazione", "utworzono", "luotu"}},
 	} {

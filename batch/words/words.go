@@ -19,11 +19,10 @@ const (
 // Vendor returns what of a vendor's text is fit to be kept and shown: words that error
 // messages are made of (a closed list), and numbers of up to three digits between them.
 //
-// A list of what to leave out ends where the vendor's imagination begins: it may quote the
-// identifier cut, reversed, encoded or in another script. To get through here it would have
-// to be made of such words, and it must not do so even when the subject has been forgotten
-// here already; where it is (somebody called Page), what the subject's own
-// values are made of is left out too.
+// The list says what is kept, because no list of what is left out can be complete: a vendor
+// may quote the identifier cut, reversed, encoded or in another script. A quotation made of
+// listed words alone would be kept; where such a word is among the subject's own values
+// (somebody called Page), that word is left out too.
 func Vendor(text string, s vendors.Subject) string {
 	if len(text) > maxRead {
 		text = text[:maxRead]

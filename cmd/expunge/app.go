@@ -65,7 +65,7 @@ func (a *app) rootCommand() *cobra.Command {
 			return a.profiles.start()
 		},
 	}, a.initCommand(), a.checkCommand(), a.runCommand(), a.statusCommand(), a.reviewCommand(), a.confirmCommand(),
-		a.extendCommand(), a.reportCommand(), a.keyCommand(), a.purgeCommand(), a.vendorCommand(), a.versionCommand(), a.manCommand(), recipesTopic())
+		a.extendCommand(), a.reportCommand(), a.historyCommand(), a.batchCommand(), a.keyCommand(), a.purgeCommand(), a.vendorCommand(), a.versionCommand(), a.manCommand(), recipesTopic())
 	f := root.PersistentFlags()
 	f.StringVarP(&a.configPath, "config", "c", "expunge.yaml", "configuration `file`")
 	f.StringVar(&a.logFormat, "log-format", "text", "text or json")
@@ -140,6 +140,9 @@ func (a *app) readConfig(log *slog.Logger, o config.Options) (*config.Config, er
 	for _, w := range cfg.Warnings {
 		log.Warn(w)
 	}
+	if err := sweepScratch(cfg); err != nil {
+		log.Warn("what is left of a dry run that was killed could not be removed", "error", err.Error())
+	}
 	return cfg, nil
 }
 
@@ -199,21 +202,30 @@ func (a *app) withStore(ctx context.Context, readOnly bool, fn func(*session) er
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	s := &session{cfg: cfg, log: log, store: st, tasks: &batch.Tasks{Store: st, Now: time.Now, Log: log}}
-	for _, vc := range cfg.Vendors {
-		v, err := a.openVendor(cfg, vc, vendors.Options{Transport: vendors.Offline{}, Log: log})
-		if err != nil {
-			return err
-		}
-		s.tasks.Accounts = append(s.tasks.Accounts, batch.AccountOf(vc.Name, v, vc.Config.Shared().Rate))
-	}
-	if err := oneEach(cfg, s.tasks.Accounts); err != nil {
-		return err
-	}
-	if err := s.tasks.Prepare(ctx); err != nil {
+	s, _, err := a.offline(ctx, cfg, log, st)
+	if err != nil {
 		return err
 	}
 	return fn(s)
+}
+
+// offline makes a session in which no vendor can be called, and the lanes for who plans tasks.
+func (a *app) offline(ctx context.Context, cfg *config.Config, log *slog.Logger, st *store.Store) (*session, []*batch.Lane, error) {
+	s := &session{cfg: cfg, log: log, store: st, tasks: &batch.Tasks{Store: st, Now: time.Now, Log: log}}
+	var lanes []*batch.Lane
+	for _, vc := range cfg.Vendors {
+		v, err := a.openVendor(cfg, vc, vendors.Options{Transport: vendors.Offline{}, Log: log})
+		if err != nil {
+			return nil, nil, err
+		}
+		account := batch.AccountOf(vc.Name, v, vc.Config.Shared().Rate)
+		s.tasks.Accounts = append(s.tasks.Accounts, account)
+		lanes = append(lanes, &batch.Lane{Account: account, Vendor: v})
+	}
+	if err := oneEach(cfg, s.tasks.Accounts); err != nil {
+		return nil, nil, err
+	}
+	return s, lanes, s.tasks.Prepare(ctx)
 }
 
 func (a *app) openVendor(cfg *config.Config, vc config.Vendor, o vendors.Options) (vendors.Vendor, error) {

@@ -22,17 +22,31 @@ import (
 const skewAllowed = time.Minute
 
 func (a *app) checkCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "check",
-		Short: "Try config, credentials, clocks and store; change nothing anywhere",
+	var reading readingFlags
+	var only []string
+	c := &cobra.Command{
+		Use:   "check [FILE.csv]",
+		Short: "Try config, credentials, clocks and store, or read a file; change nothing anywhere",
 		Long: "Tries what a run needs and names each problem with its fix: the config and its secrets, the key, the store, the\n" +
 			"places of report and metrics, file permissions, open tasks of vendors that the config does not have, each vendor's\n" +
 			"credentials and clock, agreements that are missing and versions that end. It changes nothing, here or there. Exit\n" +
-			"code 2 says that something must be mended.",
-		Example: "  expunge check\n  expunge check --config /etc/expunge/expunge.yaml",
-		Args:    cobra.NoArgs,
-		RunE:    func(c *cobra.Command, _ []string) error { return a.check(c.Context()) },
+			"code 2 says that something must be mended.\n\n" +
+			"With a file it reads that file instead, as a run would, and takes nothing in: it tells what each column is, what is\n" +
+			"wrong with which cell and what would be right, how many tasks each vendor would get, and how long they take at the\n" +
+			"configured rates. No vendor is called and no secret is needed. Exit code 3 says that some rows are invalid, 2 that\n" +
+			"the file would be refused. `-` is standard input.",
+		Example: "  expunge check\n  expunge check --config /etc/expunge/expunge.yaml\n  expunge check subjects.csv\n  expunge check subjects.csv --encoding windows-1252 --date-format dd.mm.yyyy",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return a.checkFile(c.Context(), args[0], reading, only)
+			}
+			return a.check(c.Context())
+		},
 	}
+	reading.add(c)
+	c.Flags().StringArrayVar(&only, "vendor", nil, "the file is meant for this vendor only (`NAME`; repeatable)")
+	return c
 }
 
 // findings is what a check prints.

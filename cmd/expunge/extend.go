@@ -10,17 +10,21 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"expunge/batch"
 	"expunge/batch/config"
 	"expunge/store"
 )
 
 func (a *app) extendCommand() *cobra.Command {
 	var until, reason, who string
+	var override bool
 	c := &cobra.Command{
 		Use:   "extend SUBJECT",
 		Short: "Give a request a later due date, recorded",
 		Long: "Gives a request (its subject_id) a later due date. GDPR Art. 12(3) lets a complex request take two further\n" +
-			"months, if the person is told why within the first. Date, reason, who and when are recorded.",
+			"months, if the person is told why within the first: so a date beyond three months from receipt, and any date once\n" +
+			"the request is overdue, need --override. Reason, who and when are recorded, and every report shows the first date\n" +
+			"beside the later one. What was finished before is judged by the date that held then.",
 		Example: "  expunge extend DSR-1002 --until 2026-06-02 --reason 'vendor archives slowly; told on 2026-03-28'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -36,12 +40,15 @@ func (a *app) extendCommand() *cobra.Command {
 				return usage(errors.New("--reason is missing"), "say why, for the record; no personal data")
 			}
 			return a.withStore(c.Context(), false, func(s *session) error {
-				return a.extend(c.Context(), s, args[0], day, store.Decision{At: time.Now(), Who: a.who(who), Note: reason})
+				x := batch.Extension{SubjectID: args[0], Until: day, Override: override,
+					Longest: func(received time.Time) time.Time { return endOfDay(longest.From(received)) }}
+				return a.extend(c.Context(), s, x, store.Decision{At: time.Now(), Who: a.who(who), Note: reason})
 			})
 		},
 	}
 	c.Flags().StringVar(&until, "until", "", "the new due `date`")
 	c.Flags().StringVar(&reason, "reason", "", "`why`, for the record; no personal data")
+	c.Flags().BoolVar(&override, "override", false, "also when the request is overdue, or for longer than the law allows")
 	c.Flags().StringVar(&who, "by", "", "`who` decides (default: the login name)")
 	return c
 }
@@ -49,8 +56,8 @@ func (a *app) extendCommand() *cobra.Command {
 // longest is how long a request may take with the extension that the law allows.
 var longest = config.Deadline{Months: 3}
 
-func (a *app) extend(ctx context.Context, s *session, subject string, until time.Time, d store.Decision) error {
-	x, err := s.tasks.Extend(ctx, subject, until, d)
+func (a *app) extend(ctx context.Context, s *session, asked batch.Extension, d store.Decision) error {
+	x, err := s.tasks.Extend(ctx, asked, d)
 	switch {
 	case errors.Is(err, store.ErrUnknown):
 		return usage(err, "it is the subject_id of the input file; `expunge report` lists them")
@@ -58,14 +65,12 @@ func (a *app) extend(ctx context.Context, s *session, subject string, until time
 		return usage(err, "a request that has been answered needs no later date")
 	case errors.Is(err, store.ErrNotLater):
 		return usage(err, "give a later --until")
+	case errors.Is(err, batch.ErrLateExtension), errors.Is(err, batch.ErrLongExtension):
+		return usage(err, "where it was agreed all the same, --override records it; the reports show the first date too")
 	case err != nil:
 		return err
 	}
 	a.note(slog.LevelInfo, "", "%s: due on %s instead of %s, %d open tasks", clean(x.SubjectID), x.Until.Format(time.DateOnly), x.Former.Format(time.DateOnly), x.Open)
-	if limit := longest.From(x.ReceivedAt); x.Until.After(endOfDay(limit)) {
-		a.note(slog.LevelWarn, "", "warning: the request was received on %s; GDPR Art. 12(3) lets it take until %s at the longest",
-			x.ReceivedAt.Format(time.DateOnly), limit.Format(time.DateOnly))
-	}
 	return nil
 }
 

@@ -16,8 +16,8 @@ type target struct{ name, path string }
 // Nor do two targets name one file: the last one written would be all that is left.
 func guard(cfg *config.Config, input string, targets ...target) error {
 	keep := map[string]string{cfg.Path: "the config", input: "the input", cfg.KeyFile: "the key", cfg.KeyFile + ".old": "a key", cfg.KeyFile + ".new": "a key"}
-	for _, end := range []string{"", "-wal", "-shm", "-journal", ".lock"} {
-		keep[cfg.Store+end] = "the store"
+	for _, end := range storeEnds {
+		keep[cfg.Store+end], keep[scratchPath(cfg)+end] = "the store", "the store of a dry run"
 	}
 	if cfg.KeyFile == "" {
 		delete(keep, ".old")

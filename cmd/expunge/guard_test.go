@@ -60,7 +60,7 @@ func TestLinksAreRefused(t *testing.T) {
 func TestGuard(t *testing.T) {
 	p := newPrivateSite(t, 3)
 	t.Chdir(p.dir)
-	p.must("run", "--dry-run", "subjects.csv")
+	p.takeIn("subjects.csv")
 	if err := os.Link(p.path("expunge.key"), p.path("other-name")); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestGuardTwice(t *testing.T) {
 func TestWithoutTheKey(t *testing.T) {
 	p := newPrivateSite(t, 3)
 	t.Chdir(p.dir)
-	p.must("run", "--dry-run", "subjects.csv")
+	p.takeIn("subjects.csv")
 	stat := func() os.FileInfo {
 		st, err := os.Stat("expunge.db")
 		if err != nil {

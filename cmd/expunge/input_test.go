@@ -25,7 +25,7 @@ func TestSilentInput(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newPrivateSite(t, 1)
 			t.Chdir(p.dir)
-			p.must("run", "--dry-run", "subjects.csv")
+			p.takeIn("subjects.csv")
 			stands := func() string { // but for the runs that there were
 				text, _, _ := strings.Cut(p.must("status"), "last run:")
 				return text

@@ -58,7 +58,7 @@ func (p *privateSite) rotated(report, oldKey string) {
 // nothing, and neither is left anywhere else.
 func TestKeyRotate(t *testing.T) {
 	p := newPrivateSite(t, 20)
-	p.must("run", "--dry-run", p.path("subjects.csv"))
+	p.takeIn(p.path("subjects.csv"))
 	report, oldKey := p.must("report"), p.read("expunge.key")
 	out := p.must("key", "rotate")
 	if !strings.Contains(out, "20 subjects resealed") {
@@ -82,7 +82,7 @@ func TestKeyRotate(t *testing.T) {
 // one, and runs the command again.
 func TestKeyRotateCutShort(t *testing.T) {
 	p := newPrivateSite(t, 5)
-	p.must("run", "--dry-run", p.path("subjects.csv"))
+	p.takeIn(p.path("subjects.csv"))
 	report, oldKey := p.must("report"), p.read("expunge.key")
 	newKey := seal.NewKey().Text()
 	zeros := strings.Repeat("\x00", len(oldKey))
@@ -148,7 +148,7 @@ func TestKeyRotateCutShort(t *testing.T) {
 // of one nor removed: backups, or another store, may need it.
 func TestKeyRotateForeignFiles(t *testing.T) {
 	p := newPrivateSite(t, 5)
-	p.must("run", "--dry-run", p.path("subjects.csv"))
+	p.takeIn(p.path("subjects.csv"))
 	report, oldKey := p.must("report"), p.read("expunge.key")
 	newKey, foreign := seal.NewKey().Text(), seal.NewKey().Text()
 	before := p.snapshot()
@@ -221,7 +221,7 @@ func TestKeyRotateRefuses(t *testing.T) {
 	if code, out := p.run("key", "rotate"); code != exitUsage || p.exists("expunge.db") || p.exists("expunge.key") {
 		t.Errorf("no store: exit %d %s", code, out)
 	}
-	p.must("run", "--dry-run", p.path("subjects.csv"))
+	p.takeIn(p.path("subjects.csv"))
 	key := p.read("expunge.key")
 	p.write("same.key", key)
 	p.write("foreign.key", "no key\n")
@@ -253,7 +253,7 @@ func TestKeyRotateEnv(t *testing.T) {
 	p.write("expunge.yaml", "key_env: STORE_KEY\n"+p.read("expunge.yaml"))
 	old, next := seal.NewKey().Text(), seal.NewKey().Text()
 	p.env["STORE_KEY"], p.env["BAD"] = old, "nonsense"
-	p.must("run", "--dry-run", p.path("subjects.csv"))
+	p.takeIn(p.path("subjects.csv"))
 	report := p.must("report")
 	for name, args := range map[string][]string{
 		"no new key": nil, "not set": {"--new-key-env", "NEW_KEY"}, "not a key": {"--new-key-env", "BAD"},

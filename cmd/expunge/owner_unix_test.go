@@ -15,7 +15,7 @@ import (
 // can read all its key files afterwards. Who is not root keeps what is theirs.
 func TestKeyRotateOwner(t *testing.T) {
 	p := newPrivateSite(t, 3)
-	p.must("run", "--dry-run", p.path("subjects.csv"))
+	p.takeIn(p.path("subjects.csv"))
 	uid, gid := os.Getuid(), os.Getgid()
 	if uid == 0 {
 		uid, gid = 12345, 23456
@@ -54,7 +54,7 @@ func TestKeyRotateOwner(t *testing.T) {
 // TestKeyRotateOwnerRefused: where the owner cannot be kept, nothing changes.
 func TestKeyRotateOwnerRefused(t *testing.T) {
 	p := newPrivateSite(t, 3)
-	p.must("run", "--dry-run", p.path("subjects.csv"))
+	p.takeIn(p.path("subjects.csv"))
 	defer func(was func(*os.File, fs.FileInfo) error) { keepOwner = was }(keepOwner)
 	keepOwner = func(f *os.File, _ fs.FileInfo) error {
 		return &fs.PathError{Op: "chown", Path: f.Name(), Err: syscall.EPERM}

@@ -43,6 +43,13 @@ vendors:
 	return p
 }
 
+// takeIn takes in a file, of which everybody is looked up and nobody submitted.
+func (p *privateSite) takeIn(file string) {
+	p.Helper()
+	p.must("run", "--for", "1ns", file)
+	p.must("run", "--dry-run")
+}
+
 func (p *privateSite) path(name string) string { return filepath.Join(p.dir, name) }
 
 func (p *privateSite) write(name, text string) {

@@ -111,9 +111,5 @@ func (a *app) writeHTML(ctx context.Context, s *session, r *batch.Reporter, f st
 	if prov.Runs, err = s.store.Runs(ctx, f.Since); err != nil {
 		return err
 	}
-	var known []html.Vendor
-	for _, a := range s.tasks.Accounts {
-		known = append(known, html.Vendor{Name: a.Name, Traits: a.Traits})
-	}
-	return html.Write(ctx, w, r, known, prov, unbalanced)
+	return html.Write(ctx, w, r, s.htmlVendors(), prov, unbalanced)
 }

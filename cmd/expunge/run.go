@@ -49,7 +49,7 @@ func (a *app) runCommand() *cobra.Command {
 		},
 	}
 	fl := c.Flags()
-	fl.BoolVar(&f.dryRun, "dry-run", false, "previews only; nothing is changed at any vendor")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "previews only; nothing is changed at any vendor, and a file is not taken in")
 	fl.StringVar(&f.report, "report", "", "write the result report to `FILE` (default from the config)")
 	fl.StringVar(&f.metrics, "metrics", "", "write Prometheus metrics to `FILE` at the end (default from the config)")
 	fl.StringVar(&f.window, "for", "", "stop taking new work after this `long` and finish cleanly, such as 4h")
@@ -89,19 +89,11 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 			return usage(fmt.Errorf("--for: %q is not a duration such as 4h", f.window), "write --for 4h, --for 90m or --for 2d")
 		}
 	}
-	for _, name := range f.only {
-		if !slices.ContainsFunc(cfg.Vendors, func(v config.Vendor) bool { return v.Name == name }) {
-			return usage(fmt.Errorf("--vendor %s: the config has no such vendor", name), "it has "+strings.Join(vendorNames(cfg), ", "))
-		}
+	if err := haveVendors(cfg, f.only); err != nil {
+		return err
 	}
-	if input != "" && input != "-" {
-		st, err := os.Stat(input)
-		if err != nil {
-			return usage(fmt.Errorf("input: %w", err), "name the CSV file, or - for standard input")
-		}
-		if !st.Mode().IsRegular() {
-			return usage(fmt.Errorf("input: %s is not a regular file", input), "`-` reads standard input")
-		}
+	if err := isInput(input); err != nil {
+		return err
 	}
 	if err := guard(cfg, input, target{"report", cfg.Report}, target{"metrics", cfg.Metrics}, target{"--rejects", f.rejects}); err != nil {
 		return err
@@ -138,6 +130,25 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close(ctx)) }()
+	scratch := f.dryRun && input != ""
+	if scratch {
+		if f.report == "" {
+			if cfg.Report, err = dryReport(ctx, st, cfg.Report); err != nil {
+				return err
+			}
+			if err := guard(cfg, input, target{"report of the dry run", cfg.Report}, target{"--rejects", f.rejects}); err != nil {
+				return err
+			}
+		}
+		tmp, remove, err2 := openScratch(ctx, cfg)
+		if err2 != nil {
+			return err2
+		}
+		defer func() { err = errors.Join(err, remove()) }()
+		if err := s.workOn(ctx, tmp); err != nil {
+			return err
+		}
+	}
 	id, err := st.BeginRun(ctx, store.Run{StartedAt: time.Now(), Version: version, Config: cfg.SHA256[:]})
 	if err != nil {
 		return err
@@ -154,6 +165,9 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 		code = c
 	}
 	err = errors.Join(err, st.EndRun(ctx, id, time.Now(), code), quietUnless(err, code))
+	if scratch {
+		return errors.Join(err, s.keepPauses(context.WithoutCancel(ctx), st))
+	}
 	if cfg.Metrics != "" {
 		if merr := a.writeMetrics(context.WithoutCancel(ctx), s); merr != nil {
 			log.Warn("the metrics could not be written", "error", merr.Error())
@@ -190,10 +204,7 @@ func quietUnless(err error, code int) error {
 
 // work takes in the input, runs the lanes and writes the report.
 func (a *app) work(ctx context.Context, s *session, input string, f runFlags, window time.Duration) (int, error) {
-	open, err := s.store.OpenBatches(ctx)
-	if err != nil {
-		return 0, err
-	}
+	var taken []store.Batch
 	if input != "" {
 		in := batch.Input{Path: input, Stdin: a.input(ctx), Rejects: f.rejects, Strict: f.strict, MaxSubjects: s.cfg.MaxSubjects, Unmarked: !s.cfg.Log.Marks,
 			Reading: s.reading(), Only: f.only, Deadline: s.cfg.Deadline.From, Log: s.log}
@@ -207,6 +218,13 @@ func (a *app) work(ctx context.Context, s *session, input string, f runFlags, wi
 		if again {
 			s.log.Info("taken in before: nothing new in this file", "batch", b.ID)
 		}
+		taken = append(taken, b)
+	}
+	open, err := s.store.OpenBatches(ctx) // also those that the file added tasks to
+	if err != nil {
+		return 0, err
+	}
+	for _, b := range taken {
 		if !slices.ContainsFunc(open, func(o store.Batch) bool { return o.ID == b.ID }) {
 			open = append(open, b)
 		}
@@ -231,6 +249,13 @@ func (a *app) work(ctx context.Context, s *session, input string, f runFlags, wi
 		// Not the code of a wrong path, which says that nothing was sent.
 		return 0, &codeError{exitInternal, err, "what was done is saved: mend the place of the report, and `expunge report -o FILE` writes it"}
 	}
+	if f.dryRun && input != "" {
+		where := ""
+		if s.cfg.Report != "-" {
+			where = "; its report is " + s.cfg.Report
+		}
+		a.note(slog.LevelInfo, "", "a dry run: nothing was taken in%s", where)
+	}
 	return verdict, nil
 }
 
@@ -244,7 +269,7 @@ func (a *app) verdict(ctx context.Context, s *session, batches []store.Batch, re
 			return 0, err
 		}
 		a.tellTotals(s, t)
-		failed = a.tellExports(t, time.Now()) || failed || t.States[store.Failed] > t.Closed || b.Invalid > 0 || t.Overdue > 0
+		failed = a.tellExports(t, time.Now()) || failed || t.States[store.Failed] > t.Closed || t.Overdue > 0
 		held = held || t.States[store.Held] > 0
 		if t.Overdue > 0 {
 			a.note(slog.LevelWarn, "`expunge status` shows which vendor they wait for", "batch %d: %d open tasks are overdue", b.ID, t.Overdue)
@@ -263,6 +288,14 @@ func (a *app) verdict(ctx context.Context, s *session, batches []store.Batch, re
 			a.note(slog.LevelError, "run again later; `expunge check` tells whether it is back", "expunge: vendor %s does not answer; what is left there waits for the next run", r.Name)
 		}
 	}
+	invalid, err := s.store.TellInvalid(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if invalid > 0 {
+		failed = true
+		a.note(slog.LevelWarn, "the report names each with its reason; --rejects FILE writes them, to mend and feed back", "invalid rows, not taken in: %d", invalid)
+	}
 	orphans, err := batch.NotConfigured(ctx, s.store, vendorNames(s.cfg), time.Now())
 	if err != nil {
 		return 0, err
@@ -278,6 +311,30 @@ func (a *app) verdict(ctx context.Context, s *session, batches []store.Batch, re
 		return exitHeld, nil
 	}
 	return exitOK, nil
+}
+
+func haveVendors(cfg *config.Config, names []string) error {
+	for _, name := range names {
+		if !slices.ContainsFunc(cfg.Vendors, func(v config.Vendor) bool { return v.Name == name }) {
+			return usage(fmt.Errorf("--vendor %s: the config has no such vendor", name), "it has "+strings.Join(vendorNames(cfg), ", "))
+		}
+	}
+	return nil
+}
+
+// isInput tells before anything else whether path is a file that can be taken in.
+func isInput(path string) error {
+	if path == "" || path == "-" {
+		return nil
+	}
+	f, _, err := atomicfile.OpenRegular(path)
+	switch {
+	case errors.Is(err, atomicfile.ErrNotRegular):
+		return usage(fmt.Errorf("input: %w", err), "`-` reads standard input")
+	case err != nil:
+		return usage(fmt.Errorf("input: %w", err), "name the CSV file, or - for standard input")
+	}
+	return f.Close()
 }
 
 // tellTotals shows a batch's control totals.

@@ -187,7 +187,7 @@ func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	cmd := all[len(all)-1]
 	stateOf(ts).signalled = cmd
-	ts.Check(cmd.Process.Signal(map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1}[args[0]]))
+	ts.Check(cmd.Process.Signal(map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "KILL": syscall.SIGKILL}[args[0]]))
 }
 
 func cmdExited(ts *testscript.TestScript, _ bool, args []string) {

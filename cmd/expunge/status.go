@@ -35,7 +35,7 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (s *session) statusOptions() batch.StatusOptions {
-	return batch.StatusOptions{AtRisk: time.Duration(s.cfg.AtRisk), ConfirmAfter: time.Duration(s.cfg.UnconfirmedAfter)}
+	return batch.StatusOptions{AtRisk: time.Duration(s.cfg.AtRisk), UnconfirmedAfter: time.Duration(s.cfg.UnconfirmedAfter)}
 }
 
 func (a *app) status(ctx context.Context, s *session, asJSON bool) error {
@@ -82,7 +82,11 @@ func printStatus(b *strings.Builder, st *batch.Status) {
 	if len(st.Extended) > 0 {
 		b.WriteString("\nlater due dates:\n")
 		for _, x := range st.Extended {
-			fmt.Fprintf(b, "  %s until %s: %s (%s, %s)\n", clean(x.SubjectID), date(x.Until), clean(x.Reason), clean(x.Who), date(x.At))
+			was := ""
+			if x.Original != nil {
+				was = " instead of " + date(*x.Original)
+			}
+			fmt.Fprintf(b, "  %s until %s%s: %s (%s, %s)\n", clean(x.SubjectID), date(x.Until), was, clean(x.Reason), clean(x.Who), date(x.At))
 		}
 	}
 	printBatches(b, st)
@@ -151,6 +155,10 @@ func printBatches(b *strings.Builder, st *batch.Status) {
 	for _, x := range shown {
 		if x.CutShort {
 			fmt.Fprintf(b, "  %d  %s  NOT taken in whole\n", x.ID, clean(x.Name))
+			continue
+		}
+		if d := x.Dropped; d != nil {
+			fmt.Fprintf(b, "  %d  %s%s\n", x.ID, clean(x.Name), dropped(store.Decision{At: d.At, Who: d.Who, Note: d.Reason}))
 			continue
 		}
 		fmt.Fprintf(b, "  %d  %s  taken in %s: %d rows = %d subjects + %d invalid + %d duplicates\n",

@@ -22,6 +22,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync/atomic"
+	"time"
 
 	"expunge/vendors"
 	"expunge/vendors/transport"
@@ -33,6 +34,7 @@ type Vendor struct {
 	config Config
 	place  string
 	wire   wire
+	box    *mailbox // of the wire's bus; nil: it has none
 	agents agents
 	turn   chan struct{} // holds a token while a message is under way
 }
@@ -42,6 +44,8 @@ var (
 	_ vendors.Checker = (*Vendor)(nil)
 	_ vendors.Readier = (*Vendor)(nil)
 	_ io.Closer       = (*Vendor)(nil)
+
+	_ vendors.Overhearer = (*Vendor)(nil)
 )
 
 // wire carries one message to the vendor and returns the message that answers it. Errors
@@ -72,17 +76,19 @@ func (v *Vendor) Traits() vendors.Traits {
 		Kind: kindName, Place: v.place, Act: vendors.Pseudonymize,
 		Completion: vendors.ByPerson, Uncertain: vendors.HoldForPerson,
 		Fields: vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone,
-			vendors.AccountNumber, vendors.CallID, vendors.AgentID, vendors.CustomerName, vendors.Comments),
+			vendors.AccountNumber, vendors.CallID, vendors.AgentID, vendors.CustomerID, vendors.CustomerName, vendors.Comments),
 		Besides: map[vendors.Field]vendors.FieldSet{ // what the request says
 			vendors.AccountNumber: vendors.SetOf(vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone,
-				vendors.CallID, vendors.AgentID),
+				vendors.CallID, vendors.AgentID, vendors.CustomerID),
 		},
 		Anonymizes: []string{
 			"the customer's personal information in the contact centre, masked in part by an admin",
 		},
 		Keeps: []string{
 			"the part that masking leaves: 99999 99999 becomes 9xx9x x9xx9, johndoe@zyxwv.com becomes jxxnxxe@xxxwv.com",
+			"up to half of a telephone's digits: the vendor's console shows another mask on its own pages (12XX33XX44)",
 		},
+		LookUp:   "the vendor's console, under Privacy Compliance, Export or Pseudonymize, is searched by telephone, email or Customer ID and shows the Request ID",
 		HowKnown: "A person confirmed that the vendor's admin had finished the request. The vendor cannot be asked.",
 	}
 	if v.config.ResubmitUncertain {
@@ -163,9 +169,9 @@ func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt
 	if err != nil {
 		return vendors.Receipt{}, err
 	}
-	id, err := decode(answer, t.Subject)
+	id, said, err := decode(answer, t.Subject)
 	if err != nil {
-		return vendors.Receipt{}, &vendors.Error{Vendor: v.name, Op: "submit", Kind: vendors.ErrUnreadable, Err: err}
+		return vendors.Receipt{}, &vendors.Error{Vendor: v.name, Op: "submit", Kind: vendors.ErrUnreadable, Err: err, Message: said}
 	}
 	return vendors.Receipt{Reference: id}, nil
 }
@@ -188,12 +194,26 @@ func (v *Vendor) Check(context.Context) ([]string, error) {
 	return warnings, nil
 }
 
-// Ready implements vendors.Readier: a bridge waits for its page.
+// Ready implements vendors.Readier: a bridge waits for its page, and a bus until it is quiet.
 func (v *Vendor) Ready(ctx context.Context) error {
 	if r, ok := v.wire.(vendors.Readier); ok {
-		return r.Ready(ctx)
+		if err := r.Ready(ctx); err != nil {
+			return err
+		}
+	}
+	if v.box != nil && v.box.wait(ctx, nil) != nil {
+		return vendors.NotSent(v.name, "submit", vendors.ErrStopped)
 	}
 	return nil
+}
+
+// Unsolicited implements vendors.Overhearer. Where messages do not go over a bus, each has
+// its own answer.
+func (v *Vendor) Unsolicited(ctx context.Context) (n uint64, since time.Time) {
+	if v.box == nil {
+		return 0, time.Time{}
+	}
+	return v.box.unsolicited(ctx)
 }
 
 // Close ends what the wire holds open.

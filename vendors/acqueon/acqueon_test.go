@@ -39,6 +39,7 @@ func full() vendors.Subject {
 		{Field: vendors.AgentID, Text: "agent-7"},
 		{Field: vendors.CustomerName, Text: "John <Doe> & Søn"},
 		{Field: vendors.Comments, Text: "asked by \"phone\"\nat noon"},
+		{Field: vendors.CustomerID, Text: "C-4471"},
 	}
 }
 
@@ -74,6 +75,14 @@ func recorded(t testing.TB, name string) http.HandlerFunc {
 	return vendortest.Reply(200, vendortest.Wire(t, "acqueon/"+name))
 }
 
+// answered is the vendor's answer to a request in a dialect.
+func answered(t testing.TB, dialect string) http.HandlerFunc {
+	if dialect == dialectTable {
+		return recorded(t, "response-table.json")
+	}
+	return recorded(t, "response-sample.json")
+}
+
 func message(payload string) string {
 	return `{"channel":"LCM","topic":"WebService","subtopic":"SetPseudonymizationResponse",` + payload + `}`
 }
@@ -100,11 +109,24 @@ var notResponses = []string{
 	`{"channel":"CRM","topic":"WebService","subtopic":"SetPseudonymizationResponse","message":{"response":"10089"}}`,
 	`{"topic":"WebService","subtopic":"SetPseudonymizationResponse","message":{"response":"10089"}}`,
 	`{"message":{"response":"10089"}}`,
+
+	// An id beside words that deny it.
+	message(`"success":false,"message":{"response":"10089"}`),
+	message(`"message":{"response":"10089","success":false}`),
+	message(`"data":{"response":"10089","Success":"false"}`),
+	message(`"message":{"response":"10089","error":{"code":7}}`),
+	message(`"message":{"response":"10089","errors":["no"]}`),
+	message(`"error":true,"message":{"response":"10089"}`),
+	message(`"message":{"response":"10089","errorType":"INVALID"}`),
+	message(`"message":{"response":"10089","errorMessage":"agent is not logged in","msg":"Please log in"}`),
+	message(`"message":{"response":"10089"},"data":{"errorMessage":"agent is not logged in"}`),
+	`{"channel":"LCM","message":` + message(`"message":{"response":"10089"}`) + `,"errorType":"INVALID"}`,
+	`{"message":{"message":` + message(`"message":{"response":"10089"}`) + `}}`, // a packet too many
 }
 
 // TestConformance is the suite of every adapter, in both dialects.
 func TestConformance(t *testing.T) {
-	for _, dialect := range []string{dialectSample, dialectTable} {
+	for _, dialect := range dialects {
 		t.Run(dialect, func(t *testing.T) {
 			vendortest.Run(t, vendortest.Case{
 				Open: func(t testing.TB, base string, tr vendors.Transport) vendors.Vendor {
@@ -116,7 +138,7 @@ func TestConformance(t *testing.T) {
 					}
 					return v
 				},
-				Serve:   recorded(t, "response-"+dialect+".json"),
+				Serve:   answered(t, dialect),
 				Target:  *target(full()),
 				Refuse:  vendortest.Reply(422, `{"error":"channel must be LCM"}`),
 				Secrets: []string{secret},
@@ -126,12 +148,14 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestRequests pins the message in both dialects, byte for byte. An admin acts on it.
+// TestRequests pins the message in all dialects, byte for byte. An admin acts on it.
 func TestRequests(t *testing.T) {
 	for _, test := range []struct {
 		golden, dialect string
 		subject         vendors.Subject
 	}{
+		{"request-both.http", dialectBoth, full()},
+		{"request-both-least.http", dialectBoth, least()},
 		{"request-sample.http", dialectSample, full()},
 		{"request-sample-least.http", dialectSample, least()},
 		{"request-table.http", dialectTable, full()},
@@ -155,6 +179,8 @@ func TestRequests(t *testing.T) {
 // because it is empty makes a request that may be refused, or worse, half taken in.
 func TestEveryField(t *testing.T) {
 	for dialect, want := range map[string][]string{
+		dialectBoth: {"AccountNumber", "AgentComments", "AgentID", "CallId", "CustomerID", "CustomerName", "EmailID",
+			"IsPseudonymize", "OtherEmailID", "OtherPhoneNumber", "PhoneNumber", "RequestType", "callid"},
 		dialectSample: {"AccountNumber", "AgentComments", "AgentID", "CustomerID", "CustomerName", "EmailID",
 			"IsPseudonymize", "OtherEmailID", "OtherPhoneNumber", "PhoneNumber", "RequestType", "callid"},
 		dialectTable: {"AccountNumber", "AgentComments", "AgentID", "CallId", "CustomerName", "EmailID",
@@ -171,8 +197,14 @@ func TestEveryField(t *testing.T) {
 			t.Fatal(err)
 		}
 		payload, other := m.Message, m.Data
-		if dialect == dialectTable {
+		switch dialect {
+		case dialectTable:
 			payload, other = other, payload
+		case dialectBoth:
+			if diff := cmp.Diff(payload, other); diff != "" {
+				t.Errorf("-message +data:\n%s", diff)
+			}
+			other = nil
 		}
 		var names []string
 		for name := range payload {
@@ -191,22 +223,26 @@ func TestEveryField(t *testing.T) {
 // TestResponses: only what is surely the answer to our request gives a reference.
 func TestResponses(t *testing.T) {
 	for name, test := range map[string]struct{ body, want string }{
-		"sample":               {vendortest.Wire(t, "acqueon/response-sample.json"), "10089"},
-		"table":                {vendortest.Wire(t, "acqueon/response-table.json"), "10089"},
-		"letters in any case":  {`{"Channel":"lcm","TOPIC":"WEBSERVICE","subTopic":"setpseudonymizationresponse","message":{"Response":"10089"}}`, "10089"},
-		"both, and the same":   {message(`"message":{"response":"10089"},"data":{"response":10089}`), "10089"},
-		"an empty one beside":  {message(`"message":{"response":"PR-7"},"data":null`), "PR-7"},
-		"fields we know not":   {message(`"source":"lcm","message":{"response":"10089","state":"new"}`), "10089"},
-		"a mark at the begin":  {"\ufeff" + message(`"message":{"response":"10089"}`), "10089"},
+		"sample":              {vendortest.Wire(t, "acqueon/response-sample.json"), "10089"},
+		"table":               {vendortest.Wire(t, "acqueon/response-table.json"), "10089"},
+		"letters in any case": {`{"Channel":"lcm","TOPIC":"WEBSERVICE","subTopic":"setpseudonymizationresponse","message":{"Response":"10089"}}`, "10089"},
+		"both, and the same":  {message(`"message":{"response":"10089"},"data":{"response":10089}`), "10089"},
+		"an empty one beside": {message(`"message":{"response":"PR-7"},"data":null`), "PR-7"},
+		"fields we know not":  {message(`"source":"lcm","message":{"response":"10089","state":"new"}`), "10089"},
+		"a mark at the begin": {"\ufeff" + message(`"message":{"response":"10089"}`), "10089"},
+		"a packet around it":  {`{"channel":"LCM","topic":"","message":` + message(`"data":{"response":"10089"}`) + `}`, "10089"},
+		"a packet's data":     {`{"channel":"LCM","subTopic":"","data":` + message(`"message":{"response":"10089"}`) + `}`, "10089"},
+		"success": {message(`"success":true,"error":null,"message":{"response":"10089","success":"true","error":"","errors":[],` +
+			`"errorType":"","errorMessage":" ","msg":"raised"}`), "10089"},
 		"an id with a hyphen":  {message(`"message":{"response":"a-1"}`), "a-1"},
 		"an id that is a uuid": {message(`"message":{"response":"ca24b4e2-34ab-406a-a4db-b30b0247837a"}`), "ca24b4e2-34ab-406a-a4db-b30b0247837a"},
 	} {
-		if got, err := decode([]byte(test.body), full()); err != nil || got != test.want {
+		if got, _, err := decode([]byte(test.body), full()); err != nil || got != test.want {
 			t.Errorf("%s: %q, %v: want %q", name, got, err, test.want)
 		}
 	}
 	for _, body := range notResponses {
-		if got, err := decode([]byte(body), full()); err == nil {
+		if got, _, err := decode([]byte(body), full()); err == nil {
 			t.Errorf("%s passed for the response %q", body, got)
 		}
 	}
@@ -337,6 +373,9 @@ headers:
 		t.Fatal(err)
 	}
 	v := open(t, c, nil)
+	if newConfig().Dialect != "both" {
+		t.Error("the default dialect is not both: one of the vendor's two descriptions is not followed")
+	}
 	if c.Shared().Concurrency != 1 || c.Rate.PerSecond != 1 || c.Source != "our-app" || v.Traits().Uncertain != vendors.SubmitAgain {
 		t.Errorf("not as configured: %+v", c)
 	}
@@ -359,7 +398,8 @@ headers:
 		{"url", func(c *Config) { c.URL = "http://lcm.example.com/" }},
 		{"url", func(c *Config) { c.URL = "wss://lcm.example.com/" }},
 		{"base_url", func(c *Config) { c.BaseURL = "http://lcm.example.com/" }},
-		{"dialect", func(c *Config) { c.Dialect = "both" }},
+		{"dialect", func(c *Config) { c.Dialect = "neither" }},
+		{"dialect", func(c *Config) { c.Dialect = "" }},
 		{"source", func(c *Config) { c.Source = "" }},
 		{"source", func(c *Config) { c.Source = "two\nlines" }},
 		{"agent_id", func(c *Config) { c.AgentID = "two\nlines" }},
@@ -396,6 +436,42 @@ headers:
 		c.Transport, c.URL, c.BaseURL = test.transport, test.url, test.base
 		if got, err := c.place(); err != nil || got.String() != test.want {
 			t.Errorf("url %q, base_url %q: %v, %v, want %s", test.url, test.base, got, err, test.want)
+		}
+	}
+}
+
+// TestTraits: what the report says of an Acqueon erasure is never more than what a masking
+// does, and the place is where messages go.
+func TestTraits(t *testing.T) {
+	tr := open(t, testConfig("https://LCM.example.com"), nil).Traits()
+	if tr.Act != vendors.Pseudonymize || !strings.Contains(strings.Join(tr.Anonymizes, " "), "masked in part") || !strings.Contains(strings.Join(tr.Keeps, " "), "12XX33XX44") {
+		t.Errorf("%+v", tr)
+	}
+	if strings.Contains(fmt.Sprint(tr), "deleted") {
+		t.Error("a masking is not a deletion")
+	}
+	if tr.Place != "acqueon lcm.example.com/lcm/requests" || tr.SharedPlace {
+		t.Errorf("place %q", tr.Place)
+	}
+	c := bridgeConfig()
+	if got := open(t, c, nil).Traits().Place; got != "acqueon workspace.example.com" {
+		t.Errorf("place of a bridge %q", got)
+	}
+}
+
+// TestErrorAnswer: what the vendor says of a failure is passed on, to be shown without the
+// person.
+func TestErrorAnswer(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"channel":"LCM","topic":"Error","subtopic":"ApiError","data":{"errorType":"T","errorMessage":"internal words","msg":"words for people"}}`: "words for people",
+		message(`"message":{"response":"10089","errorMessage":"internal words"}`):                                                                   "internal words",
+		message(`"message":{"response":"10089","errorType":"INVALID"}`):                                                                             "INVALID",
+	} {
+		v := open(t, testConfig("http://127.0.0.1:1"), vendortest.Canned{Answer: vendors.Answer{Status: 200, Body: []byte(body)}})
+		_, err := v.Submit(t.Context(), target(full()))
+		var e *vendors.Error
+		if !errors.As(err, &e) || !errors.Is(err, vendors.ErrUnreadable) || !errors.Is(err, errFailed) || e.Message != want {
+			t.Errorf("%s: %v, said %q, want %q", body, err, e.Message, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package acqueon
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -21,8 +24,10 @@ import (
 // the page takes one message at a time, publishes it on the bus, and brings the responses
 // back (page/bridge.js).
 //
-// What it keeps: nobody without the token of this run gets a message or can answer one;
-// the token stands in the fragment of the address, which no browser sends. A message is
+// What it keeps: nobody without the token of the page gets a message or can answer one. The
+// token stands in the fragment of the address, which no browser sends; the address stands in
+// a file that only its owner can read, and in no log. An address serves one page: when that
+// has said hello, the file holds another one, for the next page. A message is
 // first offered by its number alone and leaves when a page takes it, at the pace of the
 // rate limit: one that was not taken surely had no effect, and waits for the next page. One
 // that was taken and not answered in time is an open outcome.
@@ -38,7 +43,10 @@ type bridge struct {
 	log       *slog.Logger
 	tell      func(string)
 
-	token    string
+	file string // holds the address
+
+	token    string // of the address, for the next page
+	held     string // of the page that is served; "": none has come
 	listener net.Listener
 	server   *http.Server
 	done     chan struct{} // closed by Close
@@ -86,7 +94,7 @@ type parcel struct {
 	after   error         // why it must not be offered again
 	err     error         // once decided: why it did not leave
 	decided chan struct{} // closed: it has left, or will not
-	answers <-chan []byte
+	answers <-chan delivery
 }
 
 type parcelState uint8
@@ -123,9 +131,12 @@ var (
 func (b *bridge) listen(address string) error {
 	var err error
 	if b.listener, err = net.Listen("tcp", address); err != nil {
-		return err
+		return &vendors.KeyError{Key: "bridge_listen", Problem: "cannot be listened on: " + err.Error()}
 	}
-	b.token = rand.Text()
+	if err := b.readdress(); err != nil {
+		b.listener.Close()
+		return &vendors.KeyError{Key: "bridge_dir", Problem: "is no folder to write to: " + err.Error(), Hint: "the address of the bridge's page is kept there while a run works"}
+	}
 	b.done, b.changed = make(chan struct{}), make(chan struct{})
 	b.server = &http.Server{
 		Handler:           b.handler(b.listener.Addr().String()),
@@ -134,6 +145,24 @@ func (b *bridge) listen(address string) error {
 	}
 	go b.server.Serve(b.listener)
 	return nil
+}
+
+// readdress makes a new address for the next page, and writes it to the file: 0600, and whole
+// whenever somebody reads it.
+func (b *bridge) readdress() error {
+	b.token = rand.Text()
+	f, err := os.CreateTemp(filepath.Dir(b.file), "."+filepath.Base(b.file)+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "http://%s/#%s\n", b.listener.Addr(), b.token)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), b.file)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
 }
 
 // Close ends the bridge: pages are told, and what is under way gets no answer any more.
@@ -151,6 +180,7 @@ func (b *bridge) Close() error {
 	close(b.done)
 	b.changeLocked()
 	b.mu.Unlock()
+	os.Remove(b.file) // nobody listens there any more
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if b.server.Shutdown(ctx) != nil {
@@ -159,15 +189,14 @@ func (b *bridge) Close() error {
 	return nil
 }
 
-// announce shows the operator the page's address, once.
+// announce shows the operator where the page's address is, once.
 func (b *bridge) announce() {
 	b.mu.Lock()
 	told := b.told
 	b.told = true
 	b.mu.Unlock()
 	if !told {
-		b.tell(fmt.Sprintf("%s: open this page as an app in the agent's workspace, and leave it open: http://%s/#%s",
-			b.name, b.listener.Addr(), b.token))
+		b.tell(fmt.Sprintf("%s: open the page whose address is in %s as an app in the agent's workspace, and leave it open", b.name, b.file))
 	}
 }
 
@@ -258,9 +287,12 @@ func (b *bridge) exchange(ctx context.Context, op string, message []byte, shown 
 	open := &vendors.Error{Vendor: b.name, Op: op, Kind: vendors.ErrUnavailable}
 	timer.Reset(b.timeout)
 	select {
-	case answer := <-p.answers:
-		b.settle("answered")
-		return answer, nil
+	case d, ok := <-p.answers:
+		if d.response != nil {
+			b.settle("answered")
+			return d.response, nil
+		}
+		noResponse(open, d, ok)
 	case <-timer.C:
 		open.Err = vendors.ErrTimeout
 	case <-b.done:
@@ -332,18 +364,42 @@ func (b *bridge) settle(state string) {
 	b.changeLocked()
 }
 
-// hello makes a new page the one that is served, unless another is alive.
-func (b *bridge) hello() (id string, ok bool) {
+// Why a page is not served.
+var (
+	errUsed    = errors.New("this code is used up: the file that the run names has the next one")
+	errAnother = errors.New("another page is open")
+)
+
+// hello makes a page the one that is served: a new one by the token of the address, unless
+// another is alive, or the one that was served, by its own token and id, after it was loaded
+// again.
+func (b *bridge) hello(token, id string) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	if b.page.alive(now) {
-		return "", false
+	switch {
+	case token == b.token && b.page.alive(now):
+		return "", errAnother
+	case token == b.token:
+		b.held = token
+		if err := b.readdress(); err != nil {
+			b.log.Warn("the address for another page cannot be written", "err", err)
+		}
+		b.log.Info("an agent has opened the bridge's page; the address for another one is in the file", "file", b.file)
+	case b.page == nil || id != b.page.id:
+		return "", errUsed
 	}
 	b.page = &page{id: rand.Text(), seen: now}
-	b.log.Info("an agent has opened the bridge's page")
 	b.changeLocked()
-	return b.page.id, true
+	return b.page.id, nil
+}
+
+// knows reports whether a token is one of ours.
+func (b *bridge) knows(token string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	next := subtle.ConstantTimeCompare([]byte(token), []byte(b.token))
+	return next|subtle.ConstantTimeCompare([]byte(token), []byte(b.held)) == 1 && token != ""
 }
 
 // view is what a page is shown.

@@ -1,7 +1,6 @@
 package acqueon
 
 import (
-	"crypto/subtle"
 	"embed"
 	"encoding/json"
 	"mime"
@@ -75,6 +74,7 @@ type pageRequest struct {
 	Since   uint64          `json:"since"`
 	Number  uint64          `json:"n"`
 	Message json.RawMessage `json:"message"`
+	token   string
 }
 
 // api lets through what our own page asks with the token: no other site's page can, for
@@ -82,7 +82,7 @@ type pageRequest struct {
 func (b *bridge) api(next func(w http.ResponseWriter, r *http.Request, q *pageRequest)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(b.token)) != 1 {
+		if !ok || !b.knows(given) {
 			http.Error(w, "the code is not that of this run", http.StatusUnauthorized)
 			return
 		}
@@ -100,6 +100,7 @@ func (b *bridge) api(next func(w http.ResponseWriter, r *http.Request, q *pageRe
 			http.Error(w, "this is not a request of the page", http.StatusBadRequest)
 			return
 		}
+		q.token = given
 		next(w, r, &q)
 	})
 }
@@ -118,10 +119,15 @@ func (b *bridge) withPage(w http.ResponseWriter, q *pageRequest) *page {
 	return pg
 }
 
-func (b *bridge) serveHello(w http.ResponseWriter, r *http.Request, _ *pageRequest) {
-	id, ok := b.hello()
-	if !ok {
-		http.Error(w, "another page is open", http.StatusConflict)
+func (b *bridge) serveHello(w http.ResponseWriter, r *http.Request, q *pageRequest) {
+	id, err := b.hello(q.token, q.Page)
+	switch err {
+	case nil:
+	case errAnother:
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	default:
+		http.Error(w, err.Error(), http.StatusUnauthorized)
 		return
 	}
 	topic, subtopic, _ := strings.Cut(b.register, "/")

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -58,14 +61,26 @@ func openBridge(t testing.TB, c *Config, o vendors.Options) (v *Vendor, base, to
 	if o.Name == "" {
 		o.Name = "acqueon"
 	}
+	c.BridgeDir = t.TempDir()
 	opened, err := c.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	v = opened.(*Vendor)
 	t.Cleanup(func() { v.Close() })
-	b := v.wire.(*bridge)
-	return v, "http://" + b.listener.Addr().String(), b.token
+	base, token = addressOf(t, v)
+	return v, base, token
+}
+
+// addressOf reads the file that the run names, as the agent does.
+func addressOf(t testing.TB, v *Vendor) (base, token string) {
+	t.Helper()
+	text, err := os.ReadFile(v.wire.(*bridge).file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, token, _ = strings.Cut(strings.TrimSpace(string(text)), "/#")
+	return base, token
 }
 
 // script is a page without a browser: what page/bridge.js does, over HTTP.
@@ -194,7 +209,7 @@ func (s *script) background() (stop func()) {
 
 // TestBridgeConformance is the suite of every adapter, through a page.
 func TestBridgeConformance(t *testing.T) {
-	for _, dialect := range []string{dialectSample, dialectTable} {
+	for _, dialect := range dialects {
 		t.Run(dialect, func(t *testing.T) {
 			t.Parallel()
 			vendortest.Run(t, vendortest.Case{
@@ -210,7 +225,7 @@ func TestBridgeConformance(t *testing.T) {
 						c.BridgeWait = vendors.Duration(50 * time.Millisecond)
 					}
 					v, address, token := openBridge(t, c, vendors.Options{Name: "vendor-under-test", Transport: tr})
-					v.wire.(*bridge).box.settle = 0 // TestLateResponse is about that
+					v.box.settle, v.box.quiet = 0, 0 // TestLateResponse and TestQuiet are about that
 					if base != "http://127.0.0.1:1" {
 						page = newScript(t, address, token, func(message []byte) []byte {
 							answer, ok := post(client, base, message)
@@ -223,7 +238,7 @@ func TestBridgeConformance(t *testing.T) {
 					}
 					return v
 				},
-				Serve:   recorded(t, "response-"+dialect+".json"),
+				Serve:   answered(t, dialect),
 				Target:  *target(full()),
 				Secrets: []string{secret},
 				Unclear: notResponses,
@@ -268,6 +283,23 @@ func TestBridgeRequests(t *testing.T) {
 	}
 }
 
+// TestBridgeError: the page brings error messages too, and one ends the waiting.
+func TestBridgeError(t *testing.T) {
+	v, base, token := openBridge(t, bridgeConfig(), vendors.Options{Transport: vendortest.NewTransport(t, "acqueon", 0)})
+	newScript(t, base, token, func([]byte) []byte { return []byte(busErrors[0]) }).background()
+	_, err := v.Submit(t.Context(), target(full()))
+	var e *vendors.Error
+	if !errors.As(err, &e) || !errors.Is(err, errComplaint) || vendors.Harmless(err) || e.Message != "words" {
+		t.Errorf("%v", err)
+	}
+	b := v.wire.(*bridge)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.counts.open != 1 || b.counts.answered != 0 {
+		t.Errorf("the page counts %+v", b.counts)
+	}
+}
+
 // TestBridgePageCloses: what a closed page leads to, at each point of a message's way. A
 // message that was not taken must be kept, and one that was must never be sent again by
 // itself.
@@ -291,6 +323,7 @@ func TestBridgePageCloses(t *testing.T) {
 		closePage()
 		first.client.CloseIdleConnections()
 		v.wire.(*bridge).forgetPage()
+		base, token = addressOf(t, v)
 		second := newScript(t, base, token, func([]byte) []byte { return []byte(answerWith("10089")) })
 		second.background()
 		if err := <-done; err != nil {
@@ -313,6 +346,7 @@ func TestBridgePageCloses(t *testing.T) {
 		gate.free.Store(true)
 		v.wire.(*bridge).forgetPage()
 		sent := 0
+		base, token = addressOf(t, v)
 		newScript(t, base, token, func([]byte) []byte { sent++; return []byte(answerWith("10089")) }).background()
 		if err := <-done; err != nil || sent != 1 {
 			t.Errorf("%v, sent %d times", err, sent)
@@ -334,6 +368,7 @@ func TestBridgePageCloses(t *testing.T) {
 		closePage()
 		b.forgetPage()
 		sent := 0
+		base, token = addressOf(t, v)
 		newScript(t, base, token, func([]byte) []byte { sent++; return []byte(answerWith("10090")) }).background()
 		err := <-done
 		if !errors.Is(err, vendors.ErrUnavailable) || !errors.Is(err, vendors.ErrTimeout) || vendors.Harmless(err) {
@@ -351,11 +386,12 @@ func TestBridgePageCloses(t *testing.T) {
 		first.hello(t.Context())
 		first.take(t.Context(), first.offered(t.Context()))
 		v.wire.(*bridge).forgetPage()
+		base, token = addressOf(t, v)
 		second := newScript(t, base, token, nil)
 		if status := second.hello(t.Context()); status != 200 {
 			t.Fatal(status)
 		}
-		if status := first.answer(t.Context(), []byte(answerWith("666"))); status != http.StatusGone {
+		if status := first.answer(t.Context(), []byte(answerWith("666"))); status != http.StatusUnauthorized {
 			t.Errorf("a page that was replaced is still heard: %d", status)
 		}
 		second.answer(t.Context(), []byte(answerWith("10089")))
@@ -418,7 +454,7 @@ func TestBridgeNobody(t *testing.T) {
 	if err := v.Ready(t.Context()); err != nil {
 		t.Error(err)
 	}
-	want := []string{"acqueon: open this page as an app in the agent's workspace, and leave it open: " + base + "/#" + token}
+	want := []string{"acqueon: open the page whose address is in " + v.wire.(*bridge).file + " as an app in the agent's workspace, and leave it open"}
 	if diff := cmp.Diff(want, lines.all()); diff != "" {
 		t.Errorf("-want +told:\n%s", diff)
 	}
@@ -543,7 +579,9 @@ func TestBridgeGuards(t *testing.T) {
 		{"the same takes", "POST", "/v1/take", "", nil, `{"n":1}`, 410},
 		{"the same answers", "POST", "/v1/answer", "", nil, `{"message":{}}`, 410},
 		{"our page", "POST", "/v1/hello", "", nil, "{}", 200},
-		{"a second one", "POST", "/v1/hello", "", nil, "{}", 409},
+		{"a second one by the same code", "POST", "/v1/hello", "", nil, "{}", 401},
+		{"and with a place that is not its own", "POST", "/v1/hello", "", nil, `{"page":"x"}`, 401},
+		{"a second one by the next code", "POST", "/v1/hello", "", map[string]string{"Authorization": "next"}, "{}", 409},
 	} {
 		req, err := http.NewRequest(test.method, base+test.path, strings.NewReader(test.body))
 		if err != nil {
@@ -554,10 +592,14 @@ func TestBridgeGuards(t *testing.T) {
 				req.Header.Set(k, v)
 			}
 		}
-		for k, v := range test.set {
+		for k, text := range test.set {
+			if text == "next" {
+				_, next := addressOf(t, v)
+				text = "Bearer " + next
+			}
 			req.Header.Del(k)
-			if v != "" {
-				req.Header.Set(k, v)
+			if text != "" {
+				req.Header.Set(k, text)
 			}
 		}
 		if test.host != "" {
@@ -594,8 +636,80 @@ func TestBridgeGuards(t *testing.T) {
 			}
 		}
 	}
-	if v.wire.(*bridge).token != token || len(token) < 26 {
+	if v.wire.(*bridge).held != token || len(token) < 26 {
 		t.Errorf("a token of %d characters", len(token))
+	}
+}
+
+// TestBridgeAddress: what leads to the page is read by its owner only, is in no line that is
+// logged, serves one page, and goes with the run.
+func TestBridgeAddress(t *testing.T) {
+	var lines told
+	var log bytes.Buffer
+	c := bridgeConfig()
+	c.BridgeWait = vendors.Duration(time.Millisecond)
+	v, base, token := openBridge(t, c, vendors.Options{Transport: vendortest.NewTransport(t, "acqueon", 0), Tell: lines.tell,
+		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	b := v.wire.(*bridge)
+	v.Ready(t.Context()) // nobody is there
+	first := newScript(t, base, token, nil)
+	if first.hello(t.Context()) != 200 {
+		t.Fatal("the page is not served")
+	}
+	info, err := os.Stat(b.file)
+	if err != nil || info.Mode() != 0o600 || filepath.Base(b.file) != "acqueon-bridge.url" {
+		t.Errorf("%s: %v, %v", b.file, info.Mode(), err)
+	}
+	_, next := addressOf(t, v)
+	if next == token || len(next) < 26 {
+		t.Error("the address that was used is still in the file")
+	}
+	for _, secret := range []string{token, next, first.id, "/#"} {
+		if strings.Contains(log.String()+strings.Join(lines.all(), " "), secret) {
+			t.Error("an address is in the log")
+		}
+	}
+	if len(lines.all()) != 1 || !strings.Contains(lines.all()[0], b.file) || !strings.Contains(log.String(), b.file) {
+		t.Errorf("told %q, logged %s", lines.all(), log.String())
+	}
+
+	// Loaded again, the page goes on in its place; what it was before is heard no more.
+	old := *first
+	if status := first.hello(t.Context()); status != 200 || first.id == old.id {
+		t.Errorf("loaded again: %d", status)
+	}
+	if status := old.answer(t.Context(), []byte("{}")); status != http.StatusGone {
+		t.Errorf("the page before it was loaded again: %d", status)
+	}
+	if status := old.hello(t.Context()); status != http.StatusUnauthorized {
+		t.Errorf("a copy of the page: %d", status)
+	}
+	// Another page comes by the next address alone, when the first is gone.
+	second := newScript(t, base, next, nil)
+	if status := second.hello(t.Context()); status != http.StatusConflict {
+		t.Errorf("a second page beside the first: %d", status)
+	}
+	b.forgetPage()
+	if status := newScript(t, base, token, nil).hello(t.Context()); status != http.StatusUnauthorized {
+		t.Errorf("a second page by the first one's address: %d", status)
+	}
+	if status := second.hello(t.Context()); status != 200 {
+		t.Errorf("a second page after the first: %d", status)
+	}
+	if status := first.hello(t.Context()); status != http.StatusUnauthorized {
+		t.Errorf("the first page after the second: %d", status)
+	}
+	if err := v.Close(); err != nil {
+		t.Error(err)
+	}
+	if rest, err := os.ReadDir(filepath.Dir(b.file)); err != nil || len(rest) != 0 {
+		t.Errorf("left behind: %v, %v", rest, err)
+	}
+	c = bridgeConfig()
+	c.BridgeDir = filepath.Join(t.TempDir(), "missing")
+	var key *vendors.KeyError
+	if _, err := c.Open(vendors.Options{Name: "acqueon", Tell: lines.tell}); !errors.As(err, &key) || key.Key != "bridge_dir" {
+		t.Errorf("a folder that is not there: %v", err)
 	}
 }
 
@@ -621,6 +735,7 @@ func TestBridgeConfig(t *testing.T) {
 		{"bridge_listen", func(c *Config) { c.BridgeListen = "0.0.0.0:8765" }},
 		{"bridge_listen", func(c *Config) { c.BridgeListen = "127.0.0.1" }},
 		{"bridge_listen", func(c *Config) { c.BridgeListen = "127.0.0.1:http" }},
+		{"bridge_dir", func(c *Config) { c.BridgeDir = "" }},
 		{"bridge_wait", func(c *Config) { c.BridgeWait = 0 }},
 		{"bridge_register", func(c *Config) { c.BridgeRegister = "Register" }},
 		{"url", func(c *Config) { c.URL = "https://lcm.example.com/" }},

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,11 +31,12 @@ type Config struct {
 	AgentID   string                    `yaml:"agent_id"`  // who raises requests, where the row names nobody
 	AgentIDs  []string                  `yaml:"agent_ids"` // further agents, who do so in turn
 	Source    string                    `yaml:"source"`    // the name of our application in the messages
-	Dialect   string                    `yaml:"dialect"`   // where the payload stands: sample or table
+	Dialect   string                    `yaml:"dialect"`   // where the payload stands: both, sample or table
 
 	// For transport bridge.
 	WorkspaceOrigin string           `yaml:"workspace_origin"` // of the agents' workspace, which embeds the page
 	BridgeListen    string           `yaml:"bridge_listen"`    // the loopback address of the page; port 0: any that is free
+	BridgeDir       string           `yaml:"bridge_dir"`       // where the page's address is kept while a run works
 	BridgeWait      vendors.Duration `yaml:"bridge_wait"`      // how long a page is waited for
 	BridgeRegister  string           `yaml:"bridge_register"`  // topic/subtopic of the app's registration on the bus; "": none
 
@@ -48,9 +50,10 @@ func newConfig() *Config {
 		Common:    vendors.DefaultCommon(kindName),
 		Transport: transportHTTP,
 		Source:    "expunge",
-		Dialect:   dialectSample,
+		Dialect:   dialectBoth,
 
 		BridgeListen:   "127.0.0.1:0",
+		BridgeDir:      ".",
 		BridgeWait:     vendors.Duration(2 * time.Minute),
 		BridgeRegister: "App/Register",
 	}
@@ -83,8 +86,8 @@ func (c *Config) Validate() error {
 		return bad("transport", "must be http, websocket or bridge", "")
 	case c.Transport != transportBridge && c.URL == "" && c.BaseURL == "":
 		return bad("url", "is missing", "give the address that takes request messages; the vendor documents none")
-	case c.Dialect != dialectSample && c.Dialect != dialectTable:
-		return bad("dialect", "must be sample or table", "")
+	case !slices.Contains(dialects, c.Dialect):
+		return bad("dialect", "must be both, sample or table", "")
 	case !clean(c.Source) || c.Source == "":
 		return bad("source", "must be one line of text", "")
 	case !clean(c.AgentID):
@@ -134,6 +137,8 @@ func (c *Config) validateBridge() error {
 			"scheme and host in small letters, a port only where it is not the usual one, and nothing behind")
 	case err != nil || host == "localhost" || !vendors.IsLoopback(host) || !isPort(port):
 		return bad("bridge_listen", "must be a loopback address such as 127.0.0.1:0 or 127.0.0.1:8765", "")
+	case c.BridgeDir == "":
+		return bad("bridge_dir", "must not be empty", "")
 	case c.BridgeWait <= 0:
 		return bad("bridge_wait", "must be longer than nothing", "")
 	case c.BridgeRegister != "" && (!two || topic == "" || subtopic == "" || !clean(c.BridgeRegister)):
@@ -226,6 +231,13 @@ func (c *Config) Open(o vendors.Options) (vendors.Vendor, error) {
 	}
 	log = log.With("vendor", o.Name)
 	timeout := time.Duration(c.Timeout)
+	now := o.Now
+	if now == nil {
+		now = time.Now
+	}
+	if c.Transport != transportHTTP {
+		v.box = newMailbox(log, timeout, now)
+	}
 	if c.Transport == transportBridge {
 		origin, err := url.Parse(c.WorkspaceOrigin)
 		if err != nil {
@@ -233,15 +245,20 @@ func (c *Config) Open(o vendors.Options) (vendors.Vendor, error) {
 		}
 		b := &bridge{
 			name: o.Name, source: c.Source, register: c.BridgeRegister, origin: c.WorkspaceOrigin, transport: o.Transport,
-			timeout: timeout, patience: time.Duration(c.BridgeWait), box: newMailbox(log, timeout), log: log, tell: o.Tell,
+			timeout: timeout, patience: time.Duration(c.BridgeWait), box: v.box, log: log, tell: o.Tell,
 		}
 		v.wire = b
 		v.place = vendors.PlaceOf(kindName, origin, "")
 		if o.Tell == nil {
 			return v, nil // it serves nobody
 		}
+		dir, err := filepath.Abs(c.BridgeDir) // a log is read elsewhere
+		if err != nil {
+			return nil, &vendors.KeyError{Key: "bridge_dir", Problem: "is no folder: " + err.Error()}
+		}
+		b.file = filepath.Join(dir, o.Name+"-bridge.url")
 		if err := b.listen(c.BridgeListen); err != nil {
-			return nil, &vendors.KeyError{Key: "bridge_listen", Problem: "cannot be listened on: " + err.Error()}
+			return nil, err
 		}
 		return v, nil
 	}
@@ -256,7 +273,7 @@ func (c *Config) Open(o vendors.Options) (vendors.Vendor, error) {
 	}
 	if c.Transport == transportWebSocket {
 		v.wire = &socketWire{name: o.Name, place: place, header: header, transport: o.Transport,
-			timeout: timeout, box: newMailbox(log, timeout)}
+			timeout: timeout, box: v.box}
 		return v, nil
 	}
 	header.Set("Content-Type", "application/json")

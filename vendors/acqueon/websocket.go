@@ -53,15 +53,17 @@ func (w *socketWire) exchange(ctx context.Context, op string, message []byte, _ 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.timeout)
 	defer cancel()
 	open := &vendors.Error{Vendor: w.name, Op: op, Kind: vendors.ErrUnavailable}
+	lost := true // the connection, or our trust in it
 	if err := w.conn.Write(ctx, websocket.MessageText, message); err != nil {
 		open.Err = errLost
 	} else {
 		select {
-		case answer, ok := <-answers:
-			if ok {
-				return answer, nil
+		case d, ok := <-answers:
+			if d.response != nil {
+				return d.response, nil
 			}
-			open.Kind, open.Err = vendors.ErrUnreadable, errTooManyOthers
+			noResponse(open, d, ok)
+			lost = !ok
 		case <-w.conn.gone:
 			open.Err = w.conn.why
 		case <-ctx.Done():
@@ -71,11 +73,22 @@ func (w *socketWire) exchange(ctx context.Context, op string, message []byte, _ 
 		open.Err = vendors.ErrTimeout
 	}
 	answer, ok := w.box.leave()
-	w.drop()
+	if lost {
+		w.drop()
+	}
 	if ok {
 		return answer, nil
 	}
 	return nil, open
+}
+
+// noResponse says in an open outcome what came instead of the response: an error message, or
+// too many others.
+func noResponse(open *vendors.Error, d delivery, ok bool) {
+	open.Kind, open.Err = vendors.ErrUnreadable, errTooManyOthers
+	if ok {
+		open.Err, open.Message = errComplaint, d.said
+	}
 }
 
 // prepare returns with a connection and a slot to send on it at once. Its errors say that

@@ -71,7 +71,7 @@ func post(client *http.Client, base string, message []byte) (answer []byte, ok b
 
 // TestWebSocketConformance is the suite of every adapter, over a WebSocket.
 func TestWebSocketConformance(t *testing.T) {
-	for _, dialect := range []string{dialectSample, dialectTable} {
+	for _, dialect := range dialects {
 		t.Run(dialect, func(t *testing.T) {
 			t.Parallel()
 			vendortest.Run(t, vendortest.Case{
@@ -83,10 +83,11 @@ func TestWebSocketConformance(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					v.(*Vendor).wire.(*socketWire).box.settle = 0 // TestLateResponse is about that
+					box := v.(*Vendor).box
+					box.settle, box.quiet = 0, 0 // TestLateResponse and TestQuiet are about that
 					return v
 				},
-				Serve:   recorded(t, "response-"+dialect+".json"),
+				Serve:   answered(t, dialect),
 				Target:  *target(full()),
 				IsToken: func(r *http.Request) bool { return r.URL.Path == "/connect" },
 				Secrets: []string{secret},
@@ -116,7 +117,7 @@ func openSocket(t *testing.T, place string, timeout, settle time.Duration, tr ve
 	c := testConfig(place)
 	c.Transport, c.Timeout = transportWebSocket, vendors.Duration(timeout)
 	v := open(t, c, tr)
-	v.wire.(*socketWire).box.settle = settle
+	v.box.settle = settle
 	t.Cleanup(func() { v.Close() })
 	return v
 }
@@ -157,6 +158,100 @@ func TestOthersOnTheBus(t *testing.T) {
 	}
 	if n := tr.Passed(); n != 4 {
 		t.Errorf("%d slots taken, want one for the handshake and three for the messages", n)
+	}
+}
+
+// busErrors are error messages as the vendor's pages show them: on other channels, at several
+// depths, and with a name that has a blank.
+var busErrors = []string{
+	`{"channel":"Amazon","topic":"Error","subtopic":"ApiError","data":{"errorType":"T","errorMessage":"m","msg":"words"}}`,
+	`{"channel":"Cisco","topic":"Error","subtopic":"SetAPIError","data":{"packet":"apierror","data ":{"errorType":"T","errorMessage":"words"}}}`,
+	`{"channel":"LCM","topic":"","subTopic":"","message":{"channel":"LCM","topic":"WebService","message":{"ErrorMessage":"words"}}}`,
+}
+
+// TestErrorOnTheBus: an error message ends the waiting at once. Whether it is about our
+// request is not known, so the outcome is open, and its response may still come.
+func TestErrorOnTheBus(t *testing.T) {
+	for _, text := range busErrors {
+		n := 0
+		place := bus(t, func(_ int64, conn *websocket.Conn, r *http.Request) {
+			for {
+				if _, _, err := conn.Read(r.Context()); err != nil {
+					return
+				}
+				if n++; n == 1 {
+					say(conn, text, answerWith("10088"))
+				} else {
+					say(conn, `{"channel":"Amazon","errorType":"","errorMessage":" ","msg":"all is well"}`, answerWith("10089"))
+				}
+			}
+		})
+		tr := vendortest.NewTransport(t, "acqueon", 0)
+		v := openSocket(t, place, time.Minute, time.Minute, tr)
+		_, err := v.Submit(t.Context(), target(full()))
+		var e *vendors.Error
+		if !errors.As(err, &e) || !errors.Is(err, vendors.ErrUnreadable) || !errors.Is(err, errComplaint) || vendors.Harmless(err) || e.Message != "words" {
+			t.Fatalf("%s: %v", text, err)
+		}
+		vendortest.NoLeak(t, err, full(), "words")
+		if r, err := v.Submit(t.Context(), target(full())); err != nil || r.Reference != "10089" {
+			t.Errorf("%s: the next request: %+v, %v", text, r, err)
+		}
+		if n := tr.Passed(); n != 3 {
+			t.Errorf("%d slots taken, want one for the handshake and two for the messages", n)
+		}
+		if strays, _ := v.Unsolicited(t.Context()); strays != 0 {
+			t.Errorf("%d responses that nobody waited for: the late one was awaited", strays)
+		}
+	}
+}
+
+// TestForeignResponse: somebody else's response is taken for ours, and ours comes when nobody
+// waits for it. That must be known before the next request leaves, or all that follow have
+// the ticket of the one before.
+func TestForeignResponse(t *testing.T) {
+	sent := 0
+	place := bus(t, func(_ int64, conn *websocket.Conn, r *http.Request) {
+		for {
+			if _, _, err := conn.Read(r.Context()); err != nil {
+				return
+			}
+			switch sent++; sent {
+			case 2:
+				say(conn, answerWith("666"))
+				time.Sleep(50 * time.Millisecond)
+				say(conn, answerWith("2"))
+			default:
+				say(conn, answerWith(string('0'+rune(sent))))
+			}
+		}
+	})
+	began := time.Now()
+	v := openSocket(t, place, time.Minute, time.Minute, vendortest.NewTransport(t, "acqueon", 0))
+	for i, want := range []struct {
+		reference string
+		strays    uint64
+	}{{"1", 0}, {"666", 1}, {"3", 1}} {
+		r, err := v.Submit(t.Context(), target(full()))
+		strays, since := v.Unsolicited(t.Context())
+		if err != nil || r.Reference != want.reference || strays != want.strays {
+			t.Fatalf("request %d: %+v, %v, %d strays, want %+v", i, r, err, strays, want)
+		}
+		if since.Before(began) || since.After(began.Add(time.Second)) {
+			t.Errorf("in doubt since %v after the beginning: the bus was not quiet since", since.Sub(began))
+		}
+	}
+	if err := v.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	v.box.heard = time.Now().Add(time.Hour)
+	if err := v.Ready(ctx); !errors.Is(err, vendors.ErrNotSent) || !errors.Is(err, vendors.ErrStopped) {
+		t.Errorf("stopped while the bus is not quiet: %v", err)
+	}
+	if n, _ := open(t, testConfig("http://127.0.0.1:1"), nil).Unsolicited(t.Context()); n != 0 {
+		t.Errorf("over HTTP: %d", n)
 	}
 }
 
@@ -298,7 +393,7 @@ func TestWebSocketSimulator(t *testing.T) {
 	c.Timeout = vendors.Duration(300 * time.Millisecond)
 	v := open(t, c, vendortest.NewTransport(t, "acqueon", 0))
 	t.Cleanup(func() { v.Close() })
-	v.wire.(*socketWire).box.settle = 0
+	v.box.settle = 0
 	for _, fault := range []sim.FaultKind{
 		sim.NoFault, sim.Cut, sim.NoFault, sim.Lost, sim.Garbage, sim.Truncated, sim.ServerError, sim.RateLimited, sim.Down, sim.NoFault,
 	} {

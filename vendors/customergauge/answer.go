@@ -48,7 +48,7 @@ func readPreview(vendor string, a *vendors.Answer, asked ...string) (listing, er
 	if a.Status == http.StatusNotFound && nothing && !errorIn(fields).there {
 		return l, nil
 	}
-	told := !isEmpty(fields["Data"]) || !isEmpty(fields["total"]) // of a record
+	told := !vendors.SaysNothing(fields["Data"]) || !vendors.SaysNothing(fields["total"]) // of a record
 	_, err := readObject(vendor, "preview", a)
 	switch {
 	case a.Status == http.StatusNotFound && told:
@@ -144,7 +144,7 @@ func readObject(vendor, op string, a *vendors.Answer) (map[string]json.RawMessag
 		if !isObject {
 			return nil, transport.DecodeJSON(vendor, op, a, &fields)
 		}
-		if raw, ok := fields["success"]; ok && isNo(raw) {
+		if raw, ok := fields["success"]; ok && vendors.SaysNo(raw) {
 			err := unreadable(vendor, op, a, errNoSuccess)
 			err.Message = e.message
 			return nil, err
@@ -185,7 +185,7 @@ type apiError struct {
 func errorIn(fields map[string]json.RawMessage) (e apiError) {
 	for _, key := range slices.Sorted(maps.Keys(fields)) { // the same text each time
 		raw := fields[key]
-		if !strings.EqualFold(key, "Error") && !strings.EqualFold(key, "Errors") || isEmpty(raw) {
+		if !strings.EqualFold(key, "Error") && !strings.EqualFold(key, "Errors") || vendors.SaysNothing(raw) {
 			continue
 		}
 		e.there = true
@@ -203,44 +203,6 @@ func errorIn(fields map[string]json.RawMessage) (e apiError) {
 		e.message = text
 	}
 	return e
-}
-
-// isEmpty reports whether a JSON value says nothing: null, false, 0, an empty text, or a list
-// or an object of nothing else.
-func isEmpty(raw json.RawMessage) bool {
-	var value any
-	if len(raw) == 0 || json.Unmarshal(raw, &value) != nil {
-		return len(raw) == 0
-	}
-	return saysNothing(value)
-}
-
-func saysNothing(value any) bool {
-	switch v := value.(type) {
-	case nil:
-		return true
-	case bool:
-		return !v
-	case float64:
-		return v == 0
-	case string:
-		return strings.TrimSpace(v) == "" || v == "0"
-	case []any:
-		return !slices.ContainsFunc(v, func(x any) bool { return !saysNothing(x) })
-	case map[string]any:
-		for _, x := range v {
-			if !saysNothing(x) {
-				return false
-			}
-		}
-		return true
-	}
-	return false
-}
-
-// isNo reports whether a flag is given, and not set.
-func isNo(raw json.RawMessage) bool {
-	return string(raw) != "null" && (isEmpty(raw) || strings.EqualFold(string(raw), `"false"`) || strings.EqualFold(string(raw), `"no"`))
 }
 
 func unreadable(vendor, op string, a *vendors.Answer, cause error) *vendors.Error {

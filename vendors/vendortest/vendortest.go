@@ -199,6 +199,8 @@ func (c Case) traits(t T) {
 		t.Error("no Uncertain: a crash could not be resolved")
 	case tr.Completion == vendors.ByPreview && !tr.Remote, tr.Uncertain == vendors.AskAgain && !tr.Remote:
 		t.Error("relies on a preview that does not ask the vendor")
+	case tr.Completion == vendors.ByPerson && tr.Uncertain == vendors.HoldForPerson && tr.LookUp == "":
+		t.Error("no LookUp: a person who must resolve an uncertain request is not told where to look")
 	case (tr.Completion == vendors.ByPoll) != polls:
 		t.Error("Completion ByPoll and the Poller interface must go together")
 	case tr.Completion == vendors.ByPoll && (tr.FirstPoll <= 0 || tr.PollEvery <= 0):
@@ -345,7 +347,7 @@ func (c Case) unclear(t T, b *bench, bodies ...string) map[string]http.HandlerFu
 			w.WriteHeader(http.StatusFound)
 		},
 	}
-	for _, status := range []int{408, 500, 502, 503, 504} {
+	for _, status := range []int{408, 409, 423, 425, 500, 502, 503, 504} {
 		faults[fmt.Sprintf("status %d", status)] = Reply(status, quoteBack(c.Target.Subject))
 	}
 	faults["status 200 without a body"] = Reply(http.StatusOK, "")
@@ -423,6 +425,11 @@ func (c Case) refusals(t T) {
 		{"403", Reply(403, quoteBack(c.Target.Subject)), vendors.ErrAuth},
 		{"429", c.slowDown, vendors.ErrRateLimited},
 		{"400", Reply(400, quoteBack(c.Target.Subject)), vendors.ErrRefused},
+		{"404 of something in front", Reply(404, quoteBack(c.Target.Subject)), vendors.ErrAddress},
+		{"405", Reply(405, quoteBack(c.Target.Subject)), vendors.ErrAddress},
+		{"410", Reply(410, quoteBack(c.Target.Subject)), vendors.ErrAddress},
+		{"415", Reply(415, quoteBack(c.Target.Subject)), vendors.ErrAddress},
+		{"501", Reply(501, quoteBack(c.Target.Subject)), vendors.ErrAddress},
 		{"the vendor's own refusal", c.Refuse, vendors.ErrRefused},
 	} {
 		t.Run(test.name, func(t T) {
@@ -503,7 +510,7 @@ func (c Case) reads(t T) {
 			case "401":
 				kinds = []error{vendors.ErrAuth}
 			case "404 of something in front":
-				kinds = []error{vendors.ErrAddress, vendors.ErrUnreadable}
+				kinds = []error{vendors.ErrAddress}
 			}
 			if b.vendor.Traits().Remote {
 				p, err := b.vendor.Preview(t.Context(), c.target())

@@ -17,21 +17,28 @@ var Kind = vendors.Kind{Name: kindName, New: func() vendors.Config { return newC
 
 const kindName = "voyado"
 
-// apis are the values of the key api: the host's ending and the path of each (VENDORS.md).
-var apis = map[string]struct{ host, path string }{
-	"v2":       {".api.esales.apptus.cloud", "/api/v2/event-data"},
-	"admin/v3": {".elevate-api.cloud", "/api/admin/v3/event-data"},
-	"admin/v4": {".elevate-api.cloud", "/api/admin/v4/event-data"},
-}
+// apiV2 is the value of the key api for Elevate 3. Those of Elevate 4 are admin/v3, admin/v4
+// and so on: a version lives for 18 months (VENDORS.md, later docs).
+const apiV2 = "v2"
 
-// endOfV3 is when the vendor switches admin/v3 off (VENDORS.md, later docs).
-var endOfV3 = time.Date(2026, 12, 31, 0, 0, 0, 0, time.UTC)
+var adminAPI = regexp.MustCompile(`^admin/v[1-9][0-9]?$`)
+
+// hosts are the values of the key host: what follows the cluster in a host's name. Both are
+// in use for Elevate 4 (VENDORS.md).
+var hosts = map[string]string{"apptus": ".api.esales.apptus.cloud", "elevate": ".elevate-api.cloud"}
+
+// Ends of versions (VENDORS.md, later docs).
+var (
+	endOfV2 = time.Date(2024, 4, 30, 0, 0, 0, 0, time.UTC) // on Elevate 4
+	endOfV3 = time.Date(2026, 12, 31, 0, 0, 0, 0, time.UTC)
+)
 
 // Config is what stands below a vendor of kind voyado.
 type Config struct {
 	vendors.Common `yaml:",inline"`
 
-	API     string         `yaml:"api"`     // v2, admin/v3 or admin/v4
+	API     string         `yaml:"api"`     // v2, or admin/v and a number
+	Host    string         `yaml:"host"`    // apptus or elevate; "": by the api
 	Cluster string         `yaml:"cluster"` // the cluster id, such as w0000000
 	APIKey  vendors.Secret `yaml:"api_key"`
 
@@ -48,7 +55,7 @@ type Config struct {
 func newConfig() *Config {
 	return &Config{
 		Common:       vendors.DefaultCommon(kindName),
-		API:          "v2",
+		API:          apiV2,
 		ArchiveAfter: vendors.Duration(24 * time.Hour),
 		ArchiveDays:  5,
 		PollEvery:    vendors.Duration(6 * time.Hour),
@@ -57,22 +64,24 @@ func newConfig() *Config {
 	}
 }
 
-// clusterID is one label of a host name: nothing in it can lead to another host.
-var clusterID = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
+// clusterID is w and eight hexadecimal digits, in either case (VENDORS.md); the examples of
+// DESIGN.md and of the template have seven. Nothing in it can lead to another host.
+var clusterID = regexp.MustCompile(`^[wW][0-9a-fA-F]{7,8}$`)
 
 // Validate implements vendors.Config.
 func (c *Config) Validate() error {
 	bad := func(key, problem, hint string) error {
 		return &vendors.KeyError{Key: key, Problem: problem, Hint: hint}
 	}
-	_, known := apis[c.API]
 	switch {
-	case !known:
-		return bad("api", "must be v2, admin/v3 or admin/v4", "v2 is Elevate 3, admin/v4 is Elevate 4")
+	case c.API != apiV2 && !adminAPI.MatchString(c.API):
+		return bad("api", "must be v2, or admin/v and a number such as admin/v4", "v2 is Elevate 3, admin/v4 is Elevate 4")
+	case c.Host != "" && hosts[c.Host] == "":
+		return bad("host", "must be apptus or elevate", "without it: apptus for v2, elevate for admin/v4 and the like")
 	case c.Cluster == "" && c.BaseURL == "":
 		return bad("cluster", "is missing", "give the id of your Elevate cluster, such as w0000000")
 	case c.Cluster != "" && !clusterID.MatchString(c.Cluster):
-		return bad("cluster", "is not a cluster id such as w0000000", "give the id alone, without a host name")
+		return bad("cluster", "is not a cluster id: w and eight hexadecimal digits", "give the id alone, without a host name; an address of another form goes into base_url")
 	case c.APIKey.IsZero():
 		return bad("api_key", "is missing", "give the private API key of the cluster")
 	case !vendors.PlainToken(c.APIKey.Reveal(), 4096):
@@ -126,15 +135,22 @@ func (c *Config) checkExport() error {
 
 // place is the address below which the calls are.
 func (c *Config) place() (*url.URL, error) {
-	api := apis[c.API]
-	base := &url.URL{Scheme: "https", Host: c.Cluster + api.host}
+	host := c.Host
+	switch {
+	case host != "":
+	case c.API == apiV2:
+		host = "apptus"
+	default:
+		host = "elevate"
+	}
+	base := &url.URL{Scheme: "https", Host: c.Cluster + hosts[host]}
 	if c.BaseURL != "" {
 		var err error
 		if base, err = vendors.HTTPBase("base_url", c.BaseURL); err != nil {
 			return nil, err
 		}
 	}
-	return base.JoinPath(api.path), nil
+	return base.JoinPath("/api", c.API, "/event-data"), nil
 }
 
 // Open implements vendors.Config.

@@ -64,7 +64,13 @@ func (v *Vendor) Traits() vendors.Traits {
 			"all data of the customer key (removed, not masked)",
 			"all data of the keys that are linked to it (removed, not masked)",
 		},
-		Keeps:    []string{"nothing that the vendor's documentation names"},
+		// VENDORS.md, later docs
+		Keeps: []string{
+			"data that arrives after the day of the job, if the shop still sends the key",
+			"IP addresses that the vendor keeps in memory",
+			"the same key as discoveryKey in Voyado Engage",
+			"keys and sessions that the vendor had dropped before (after a year by default): a job about those ends as done",
+		},
 		HowKnown: "The vendor's removal job said that it was done. The vendor cannot be asked what it still holds.",
 	}
 }
@@ -140,7 +146,6 @@ var ErrOtherJob = errors.New("the answer is about another job")
 var (
 	errNoJob    = errors.New("no usable job id in it")
 	errNoStatus = errors.New("no job status in it")
-	errNotFound = errors.New("the vendor does not know this address")
 )
 
 // The calls that make jobs.
@@ -281,7 +286,7 @@ func (v *Vendor) request(ctx context.Context, op, method, name string, query url
 var errRequest = errors.New("the request cannot be built")
 
 // read reads an answer as a job, or as the failure that it is. A job that is not found may
-// come with HTTP 200 or 404; a 404 that says nothing of a job comes from something else.
+// come with HTTP 200 or 404; a 404 that names no job comes from something else.
 func (v *Vendor) read(op string, a *vendors.Answer) (job, error) {
 	var j job
 	switch {
@@ -289,10 +294,9 @@ func (v *Vendor) read(op string, a *vendors.Answer) (job, error) {
 		err := transport.DecodeJSON(v.name, op, a, &j)
 		return j, err
 	case a.Status == http.StatusNotFound:
-		if transport.DecodeJSON(v.name, op, a, &j) == nil && j.Status == statusNotFound && !creates(op) {
+		if transport.DecodeJSON(v.name, op, a, &j) == nil && j.Status == statusNotFound && j.ID != "" && !creates(op) {
 			return j, nil
 		}
-		return job{}, v.unreadable(op, a, errNotFound)
 	}
 	return job{}, v.failure(op, a)
 }
@@ -331,7 +335,12 @@ func (v *Vendor) Check(ctx context.Context) ([]string, error) {
 
 // lifeOfAPI warns of an API version that ends.
 func (v *Vendor) lifeOfAPI() string {
-	if v.config.API != "admin/v3" {
+	switch {
+	case v.config.API == apiV2 && v.config.Host == "elevate":
+		return "api v2 ended on Elevate 4, which host: elevate is, on " + endOfV2.Format(time.DateOnly) + ": set api to admin/v4"
+	case v.config.API == apiV2:
+		return "api v2 is for Elevate 3 only: on Elevate 4 it ended on " + endOfV2.Format(time.DateOnly) + ", set api to admin/v4 there"
+	case v.config.API != "admin/v3":
 		return ""
 	}
 	left := endOfV3.Sub(v.now())

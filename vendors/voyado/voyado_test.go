@@ -63,7 +63,7 @@ func wire(t testing.TB, name string) http.HandlerFunc {
 
 // TestConformance is the suite of every adapter, for each version of the API.
 func TestConformance(t *testing.T) {
-	for api := range apis {
+	for _, api := range []string{"v2", "admin/v3", "admin/v4", "admin/v12"} {
 		t.Run(api, func(t *testing.T) {
 			vendortest.Run(t, vendortest.Case{
 				Open: func(t testing.TB, base string, tr vendors.Transport) vendors.Vendor {
@@ -138,21 +138,39 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// TestPlaces: the API's version and the cluster decide where keys go.
+// TestPlaces: the API's version, the cluster and the host's ending decide where keys go.
 func TestPlaces(t *testing.T) {
-	for api, want := range map[string]string{
-		"v2":       "https://w0000000.api.esales.apptus.cloud/api/v2/event-data",
-		"admin/v3": "https://w0000000.elevate-api.cloud/api/admin/v3/event-data",
-		"admin/v4": "https://w0000000.elevate-api.cloud/api/admin/v4/event-data",
+	for _, test := range []struct{ api, host, cluster, want, place string }{
+		{"v2", "", "w0000000", "https://w0000000.api.esales.apptus.cloud/api/v2/event-data", "voyado w0000000.api.esales.apptus.cloud w0000000"},
+		{"admin/v3", "", "w0000000", "https://w0000000.elevate-api.cloud/api/admin/v3/event-data", "voyado w0000000.elevate-api.cloud w0000000"},
+		{"admin/v4", "", "WA1B2C3D4", "https://WA1B2C3D4.elevate-api.cloud/api/admin/v4/event-data", "voyado wa1b2c3d4.elevate-api.cloud wa1b2c3d4"},
+		{"admin/v5", "", "wa1b2c3d4", "https://wa1b2c3d4.elevate-api.cloud/api/admin/v5/event-data", "voyado wa1b2c3d4.elevate-api.cloud wa1b2c3d4"},
+		{"admin/v4", "apptus", "wa1b2c3d4", "https://wa1b2c3d4.api.esales.apptus.cloud/api/admin/v4/event-data", "voyado wa1b2c3d4.api.esales.apptus.cloud wa1b2c3d4"},
+		{"v2", "elevate", "wa1b2c3d4", "https://wa1b2c3d4.elevate-api.cloud/api/v2/event-data", "voyado wa1b2c3d4.elevate-api.cloud wa1b2c3d4"},
 	} {
 		c := testConfig("")
-		c.API = api
-		if got := open(t, c, nil).place.String(); got != want {
-			t.Errorf("%s: %s, want %s", api, got, want)
+		c.API, c.Host, c.Cluster = test.api, test.host, test.cluster
+		v := open(t, c, nil)
+		if got := v.place.String(); got != test.want {
+			t.Errorf("%s, %s: %s, want %s", test.api, test.host, got, test.want)
+		}
+		if tr := v.Traits(); tr.Place != test.place || tr.SharedPlace || tr.Act != vendors.Remove {
+			t.Errorf("%s, %s: place %q, want %q; act %s", test.api, test.host, tr.Place, test.place, tr.Act)
 		}
 	}
-	if got := open(t, testConfig("http://127.0.0.1:9/"), nil).place.String(); got != "http://127.0.0.1:9/api/v2/event-data" {
-		t.Errorf("base_url: %s", got)
+	v := open(t, testConfig("http://127.0.0.1:9/"), nil)
+	if got := v.place.String(); got != "http://127.0.0.1:9/api/v2/event-data" || v.Traits().Place != "voyado 127.0.0.1:9 w0000000" {
+		t.Errorf("base_url: %s, %s", got, v.Traits().Place)
+	}
+}
+
+// TestKeeps: what a removal does not reach is told to the report's readers.
+func TestKeeps(t *testing.T) {
+	keeps := strings.Join(open(t, testConfig(""), nil).Traits().Keeps, "; ")
+	for _, word := range []string{"after the day of the job", "IP addresses", "Voyado Engage", "dropped before"} {
+		if !strings.Contains(keeps, word) {
+			t.Errorf("%q says nothing of %q", keeps, word)
+		}
 	}
 }
 
@@ -174,8 +192,10 @@ func TestSubmit(t *testing.T) {
 		{"204", vendortest.Reply(204, ""), "", vendors.ErrUnreadable},
 		{"wrong key", vendortest.Reply(403, vendortest.Wire(t, "voyado/error-key.json")), "", vendors.ErrAuth},
 		{"bad argument", vendortest.Reply(400, vendortest.Wire(t, "voyado/error-argument.json")), "", vendors.ErrRefused},
-		{"404", vendortest.Reply(404, `{"status":"not_found"}`), "", vendors.ErrUnreadable},
-		{"404 with a job that is not found", vendortest.Reply(404, vendortest.Wire(t, "voyado/status-not_found.json")), "", vendors.ErrUnreadable},
+		{"404", vendortest.Reply(404, `{"status":"not_found"}`), "", vendors.ErrAddress},
+		{"404 with a job that is not found", vendortest.Reply(404, vendortest.Wire(t, "voyado/status-not_found.json")), "", vendors.ErrAddress},
+		{"405", vendortest.Reply(405, ""), "", vendors.ErrAddress},
+		{"409", vendortest.Reply(409, ""), "", vendors.ErrUnavailable},
 		{"500", vendortest.Reply(500, "oops"), "", vendors.ErrUnavailable},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -220,7 +240,12 @@ func TestPoll(t *testing.T) {
 		{"done, no id", vendortest.Reply(200, `{"status":"done"}`), vendors.Progress{}, vendors.ErrUnreadable},
 		{"error of something in front", vendortest.Reply(200, `{"status":"error"}`), vendors.Progress{}, vendors.ErrUnreadable},
 		{"no status", vendortest.Reply(200, `{"jid":"`+jid+`"}`), vendors.Progress{}, vendors.ErrUnreadable},
-		{"404 of something else", vendortest.Reply(404, `{"status":404,"message":"no route"}`), vendors.Progress{}, vendors.ErrUnreadable},
+		{"404 of something else", vendortest.Reply(404, `{"status":404,"message":"no route"}`), vendors.Progress{}, vendors.ErrAddress},
+		{"404 of a gateway in our words", vendortest.Reply(404, `{"status":"not_found"}`), vendors.Progress{}, vendors.ErrAddress},
+		{"404, a page", vendortest.Reply(404, "<html>Not Found</html>"), vendors.Progress{}, vendors.ErrAddress},
+		{"404, empty", vendortest.Reply(404, ""), vendors.Progress{}, vendors.ErrAddress},
+		{"410", vendortest.Reply(410, ""), vendors.Progress{}, vendors.ErrAddress},
+		{"a page", vendortest.Reply(200, "<html>"), vendors.Progress{}, vendors.ErrUnreadable},
 		{"wrong key", vendortest.Reply(403, vendortest.Wire(t, "voyado/error-key.json")), vendors.Progress{}, vendors.ErrAuth},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -290,28 +315,39 @@ func TestIdentifiers(t *testing.T) {
 	}
 }
 
-// TestCheck: the preflight tells a wrong key from a right one and names the end of v3.
+// TestCheck: the preflight tells a wrong key from a right one and names the ends of versions.
 func TestCheck(t *testing.T) {
 	now := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	unknown := func(status int) http.HandlerFunc {
+		return func(w http.ResponseWriter, req *http.Request) {
+			vendortest.Reply(status, fmt.Sprintf(`{"jid":%q,"status":"not_found"}`, req.URL.Query().Get("jid")))(w, req)
+		}
+	}
 	for _, test := range []struct {
-		name, api string
-		at        time.Time
-		answer    http.HandlerFunc
-		warning   string
-		kind      error
+		name, api, host string
+		at              time.Time
+		answer          http.HandlerFunc
+		warning         string
+		kind            error
 	}{
-		{"accepted", "v2", now, vendortest.Reply(200, `{"status":"not_found"}`), "", nil},
-		{"accepted, 404", "admin/v4", now, vendortest.Reply(404, `{"status":"not_found"}`), "", nil},
-		{"v3 near its end", "admin/v3", now, vendortest.Reply(200, `{"status":"not_found"}`), "in 30 days", nil},
-		{"v3 at its end", "admin/v3", now.AddDate(0, 1, 0), vendortest.Reply(200, `{"status":"not_found"}`), "reached its end", nil},
-		{"wrong key", "admin/v3", now, vendortest.Reply(403, ""), "2026-12-31", vendors.ErrAuth},
-		{"wrong place", "v2", now, vendortest.Reply(404, "<html>"), "", vendors.ErrUnreadable},
-		{"no status", "v2", now, vendortest.Reply(200, "{}"), "", vendors.ErrUnreadable},
+		{"accepted", "admin/v4", "", now, unknown(200), "", nil},
+		{"accepted, no id", "admin/v4", "", now, vendortest.Reply(200, `{"status":"not_found"}`), "", nil},
+		{"accepted, 404", "admin/v4", "", now, unknown(404), "", nil},
+		{"a later version", "admin/v5", "", now, unknown(200), "", nil},
+		{"v2", "v2", "", now, unknown(200), "Elevate 3 only: on Elevate 4 it ended on 2024-04-30", nil},
+		{"v2 on Elevate 4", "v2", "elevate", now, unknown(200), "ended on Elevate 4, which host: elevate is, on 2024-04-30", nil},
+		{"v3 near its end", "admin/v3", "", now, unknown(200), "in 30 days", nil},
+		{"v3 at its end", "admin/v3", "", now.AddDate(0, 1, 0), unknown(200), "reached its end", nil},
+		{"wrong key", "admin/v3", "", now, vendortest.Reply(403, ""), "2026-12-31", vendors.ErrAuth},
+		{"wrong place", "admin/v4", "", now, vendortest.Reply(404, "<html>"), "", vendors.ErrAddress},
+		{"a bare 404", "admin/v4", "", now, vendortest.Reply(404, ""), "", vendors.ErrAddress},
+		{"a gateway's 404", "admin/v4", "", now, vendortest.Reply(404, `{"status":"not_found"}`), "", vendors.ErrAddress},
+		{"no status", "admin/v4", "", now, vendortest.Reply(200, "{}"), "", vendors.ErrUnreadable},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server := vendortest.NewServer(t, test.answer)
 			c := testConfig(server.URL)
-			c.API = test.api
+			c.API, c.Host = test.api, test.host
 			v := open(t, c, vendortest.NewTransport(t, "voyado-se", 0))
 			v.now = func() time.Time { return test.at }
 			warnings, err := v.Check(t.Context())
@@ -348,6 +384,13 @@ func TestConfig(t *testing.T) {
 		change func(*Config)
 	}{
 		{"api", func(c *Config) { c.API = "v3" }},
+		{"api", func(c *Config) { c.API = "admin/v4/../v2" }},
+		{"api", func(c *Config) { c.API = "admin/v0" }},
+		{"api", func(c *Config) { c.API = "admin/v" }},
+		{"host", func(c *Config) { c.Host = "evil.example" }},
+		{"cluster", func(c *Config) { c.Cluster = "acme" }},
+		{"cluster", func(c *Config) { c.Cluster = "wa1b2c3g4" }},
+		{"cluster", func(c *Config) { c.Cluster = "wa1b2c3d4e" }},
 		{"cluster", func(c *Config) { c.Cluster, c.BaseURL = "", "" }},
 		{"cluster", func(c *Config) { c.Cluster = "w1.evil.example/" }},
 		{"api_key", func(c *Config) { c.APIKey = vendors.Secret{} }},

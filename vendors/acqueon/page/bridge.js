@@ -1,7 +1,7 @@
 // The page between the run and the agent's workspace. The run offers a message by its
 // number; the page takes it, publishes it on the workspace's bus with postMessage, and
-// brings every pseudonymization response that it hears back to the run, which knows what to
-// do with it.
+// brings every pseudonymization response and error message that it hears back to the run, which
+// knows what to do with it.
 //
 // Messages go to, and are heard from, the configured workspace alone. Nothing is kept here,
 // and nothing but masked identifiers is shown.
@@ -11,7 +11,13 @@
   const byId = (id) => document.getElementById(id);
   const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
-  let code = location.hash.slice(1); // the token: never in a request line
+  // What a page that is loaded again goes on with: an address serves one page.
+  const kept = (() => {
+    try { return JSON.parse(sessionStorage.getItem("expunge")) || {}; } catch { return {}; }
+  })();
+
+  let code = location.hash.slice(1) || kept.code || ""; // the token: never in a request line
+  let page = kept.code === code ? kept.page : "";       // our place with the run
   let run = null;                    // what the run told at the beginning
   let subscriber = null;             // our id on the bus; null: not registered
   let taking = 0;                    // the number of the message that is being taken
@@ -28,7 +34,7 @@
       const r = await fetch("/v1/" + what, {
         method: "POST", signal, cache: "no-store", credentials: "omit", redirect: "error",
         headers: {"Content-Type": "application/json", "Authorization": "Bearer " + code},
-        body: JSON.stringify({page: run ? run.page : "", ...body}),
+        body: JSON.stringify({page, ...body}),
       });
       return {status: r.status, body: r.ok ? await r.json() : null};
     } catch {
@@ -61,6 +67,14 @@
     return typeof subtopic === "string" && subtopic.toLowerCase() === run.answer.toLowerCase();
   }
 
+  // saysError tells an error message of the bus: a filled errorType or errorMessage anywhere.
+  function saysError(packet, depth) {
+    return depth > 0 && isObject(packet) && Object.keys(packet).some((key) => {
+      const name = key.trim().toLowerCase(), value = packet[key];
+      return ((name === "errortype" || name === "errormessage") && typeof value === "string" && value.trim() !== "") || saysError(value, depth - 1);
+    });
+  }
+
   function subscriberIn(packet) {
     const id = isObject(packet) ? field(packet, "subscriberid") : undefined;
     return (typeof id === "string" && id !== "") || typeof id === "number" ? String(id) : null;
@@ -81,7 +95,7 @@
         wake();
       }
     }
-    if (isAnswer(packet) || isAnswer(inner)) call("answer", {message: packet});
+    if (isAnswer(packet) || isAnswer(inner) || isAnswer(field(packet, "data")) || saysError(packet, 5)) call("answer", {message: packet});
   });
 
   // register tells the bus that we are here, until it gives us an id.
@@ -123,11 +137,13 @@
     const hello = await call("hello", {});
     switch (hello.status) {
     case 200: break;
-    case 401: say("The code is not that of a run that is going on."); return null;
+    case 401: say("The code is used up, or not that of a run that is going on. The run names a file that has the next one."); return null;
     case 409: say("Another page is open. This one takes over when that is closed."); return 2;
     default: say("The run cannot be reached. Is it still going on?"); return 2;
     }
     run = hello.body;
+    page = run.page;
+    try { sessionStorage.setItem("expunge", JSON.stringify({code, page})); } catch { /* then it is not kept */ }
     subscriber = run.register.subtopic === "" ? "" : null;
     if (subscriber === null) register();
     let since = 0;
@@ -166,6 +182,7 @@
     event.preventDefault();
     code = byId("code").value.trim().split("#").pop();
     byId("code").value = "";
+    page = "";
     if (code !== "") work();
   });
 
