@@ -219,21 +219,29 @@ func (c *confirmLine) check(f *intake.File, known map[string]store.Vendor, now t
 	default:
 		return "outcome is neither done nor declined"
 	}
-	day := false
-	if c.at, day, problem = f.Time(c.CompletedAt); problem != "" {
+	if c.at, c.slack, problem = moment(f, c.CompletedAt, now); problem != "" {
 		return "completed_at " + problem
 	}
+	return ""
+}
+
+// moment reads when people have done something, and how much later it may have been.
+func moment(f *intake.File, text string, now time.Time) (at time.Time, slack time.Duration, problem string) {
+	at, day, problem := f.Time(text)
+	if problem != "" {
+		return at, 0, problem
+	}
 	if day {
-		// A day means its end: the request was raised on it at the latest. It is one of
-		// the calendar of whoever wrote it, where it may begin and end hours away from UTC.
-		begins := c.at
-		c.at, c.slack = begins.Add(24*time.Hour-time.Second), farthestWest
-		if c.at.After(now) && !begins.After(now.Add(farthestEast)) {
-			c.at = now
+		// A day means its end: it was done on it at the latest. It is one of the calendar of
+		// whoever wrote it, where it may begin and end hours away from UTC.
+		begins := at
+		at, slack = begins.Add(24*time.Hour-time.Second), farthestWest
+		if at.After(now) && !begins.After(now.Add(farthestEast)) {
+			at = now
 		}
 	}
-	if c.at.After(now.Add(time.Minute)) {
-		return "completed_at is in the future"
+	if at.After(now.Add(time.Minute)) {
+		return at, 0, "is in the future"
 	}
-	return ""
+	return at, slack, ""
 }

@@ -111,6 +111,9 @@ func (t *Tasks) History(ctx context.Context, subjectID string, risk time.Duratio
 	for i := range h.Tasks {
 		t.advise(h, &h.Tasks[i], raw.Tasks[i].Export)
 	}
+	if t.TrackAnswers && len(h.Next) == 0 && h.AnsweredAt == nil {
+		h.Next = append(h.Next, HistoryAdvice{Task: ownTask, Text: "nobody has been told of the end: tell the person, and record it", Command: "expunge answered FILE.csv"})
+	}
 	return h, nil
 }
 
@@ -121,6 +124,9 @@ func (t *Tasks) historyTask(s *store.HistoryTask, vendor string, subject vendors
 		Former: []string{}, store: &s.Task}
 	unserved := !slices.ContainsFunc(raw.Tasks, func(s store.HistoryTask) bool { return s.State != store.Skipped })
 	settled, due := judged(&s.Task, raw.DueAt, unserved)
+	if t.TrackAnswers {
+		settled, due = raw.AnsweredAt, raw.DueAt
+	}
 	k.DueStatus = DueStatus(settled, due, t.Now(), risk)
 	for _, f := range s.Former {
 		if f.Reference != s.Reference {

@@ -1,12 +1,15 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gocarina/gocsv"
@@ -29,23 +32,40 @@ type ReportRow struct {
 	Evidence       string `csv:"evidence" json:"evidence"`
 	Reason         string `csv:"reason" json:"reason"`
 	Message        string `csv:"message" json:"message"`
-	Records        string `csv:"records" json:"records"`
-	RecordsAfter   string `csv:"records_after" json:"records_after"`
+	Records        Number `csv:"records" json:"records"`
+	RecordsAfter   Number `csv:"records_after" json:"records_after"`
 	RecordRefs     string `csv:"record_refs" json:"record_refs"`
 	Reference      string `csv:"reference" json:"reference"`
-	Attempts       string `csv:"attempts" json:"attempts"`
+	Attempts       Number `csv:"attempts" json:"attempts"`
 	ReceivedAt     string `csv:"received_at" json:"received_at"`
 	DueAt          string `csv:"due_at" json:"due_at"`
 	DueStatus      string `csv:"due_status" json:"due_status"`
 	SubmittedAt    string `csv:"submitted_at" json:"submitted_at"`
 	CompletedAt    string `csv:"completed_at" json:"completed_at"`
 	VerifiedAt     string `csv:"verified_at" json:"verified_at"`
-	OriginalDueAt  string `csv:"-" json:"original_due_at"` // "": due_at is the first one; in the CSV the message says it
+	ClosedAt       string `csv:"closed_at" json:"closed_at"`
+	AnsweredAt     string `csv:"answered_at" json:"answered_at"`
+	Act            string `csv:"act" json:"act"`                       // what the vendor does
+	Channel        string `csv:"channel" json:"channel"`               // how the request came in
+	AnswerChannel  string `csv:"answer_channel" json:"answer_channel"` // how the person was told
+	OriginalDueAt  string `csv:"-" json:"original_due_at"`             // "": due_at is the first one; in the CSV the message says it
 }
 
 // reportHeader is the report's first line. It is written even where no row follows.
 const reportHeader = "batch,line,subject_id,vendor,identifier_kind,identifier,state,evidence,reason,message,records," +
-	"records_after,record_refs,reference,attempts,received_at,due_at,due_status,submitted_at,completed_at,verified_at\n"
+	"records_after,record_refs,reference,attempts,received_at,due_at,due_status,submitted_at,completed_at,verified_at," +
+	"closed_at,answered_at,act,channel,answer_channel\n"
+
+// Number is a number in digits, or "" where there is none, which in JSON is null.
+type Number string
+
+// MarshalJSON writes a number as one.
+func (n Number) MarshalJSON() ([]byte, error) {
+	if n == "" {
+		return []byte("null"), nil
+	}
+	return []byte(n), nil
+}
 
 // Reporter writes reports from the store. It calls no vendor.
 type Reporter struct {
@@ -54,9 +74,18 @@ type Reporter struct {
 	AtRisk   time.Duration // an open task is at risk this long before it is due
 	Accounts []*Account    // for how long the work before a task takes, and its erasure
 	Filter   store.Filter
-	vendors  map[int64]string
-	outlook  *Outlook
-	now      time.Time
+	Vendor   string   // only rows of this vendor; "": all
+	States   []string // only rows in one of these states, invalid and duplicate among them; empty: all
+	Comma    rune     // of the CSV; 0: a comma
+	BOM      bool     // the CSV begins with a byte order mark, by which spreadsheets know UTF-8
+
+	// TrackAnswers: a request is met when the person has been told, whatever the vendors did.
+	TrackAnswers bool
+
+	vendors map[int64]string
+	acts    map[int64]string
+	outlook *Outlook
+	now     time.Time
 
 	// The subject of the row that was filled last.
 	subjectRow int64
@@ -73,8 +102,10 @@ func (r *Reporter) prepare(ctx context.Context) error {
 		r.vendors[v.ID] = name
 	}
 	paces := map[int64]Pace{}
+	r.acts = map[int64]string{}
 	for _, a := range r.Accounts {
-		paces[known[a.Name].ID] = a.pace()
+		id := known[a.Name].ID
+		paces[id], r.acts[id] = a.pace(), string(a.Act)
 	}
 	r.now = r.Now()
 	var counts []store.Standing
@@ -109,7 +140,7 @@ func (r *Reporter) Each(ctx context.Context, fn func(*ReportRow) error) error {
 					out.State = "duplicate"
 				}
 			}
-			if err == nil {
+			if err == nil && r.wanted(&out) {
 				err = fn(&out)
 			}
 			if err != nil {
@@ -120,6 +151,11 @@ func (r *Reporter) Each(ctx context.Context, fn func(*ReportRow) error) error {
 		}
 	}
 	return <-failed
+}
+
+// wanted reports whether a row is among those that are asked for.
+func (r *Reporter) wanted(row *ReportRow) bool {
+	return (r.Vendor == "" || row.Vendor == r.Vendor) && (len(r.States) == 0 || slices.Contains(r.States, row.State))
 }
 
 // readAhead reads and opens the store's rows in a goroutine of its own, so that writing
@@ -168,14 +204,19 @@ func (r *Reporter) fill(out *ReportRow, row *store.Row) (err error) {
 	out.Reason, out.Message = t.Reason, withExport(t.Message, row.Export)
 	out.Records, out.RecordsAfter, out.RecordRefs = countText(t.Records), countText(t.RecordsAfter), t.RecordRefs
 	out.Reference = t.Reference
-	out.Attempts = strconv.Itoa(t.Attempts)
+	out.Attempts = Number(strconv.Itoa(t.Attempts))
 	settled, due := judged(t, row.DueAt, row.Unserved)
+	if r.TrackAnswers {
+		settled, due = row.AnsweredAt, row.DueAt
+	}
 	out.ReceivedAt, out.DueAt = timeText(row.ReceivedAt), timeText(due)
 	out.DueStatus = DueStatus(settled, due, r.now, r.outlook.risk(t.Vendor, due))
 	if !row.Original.IsZero() && due.After(row.Original) {
 		out.OriginalDueAt = timeText(row.Original)
 	}
 	out.SubmittedAt, out.CompletedAt, out.VerifiedAt = timeText(t.SubmittedAt), timeText(t.CompletedAt), timeText(t.VerifiedAt)
+	out.ClosedAt, out.AnsweredAt = timeText(t.ClosedAt), timeText(row.AnsweredAt)
+	out.Act, out.Channel, out.AnswerChannel = r.acts[t.Vendor], row.Channel, row.AnswerChannel
 	return nil
 }
 
@@ -187,11 +228,11 @@ func joined(message, part string) string {
 	return message + "; " + part
 }
 
-func countText(c store.Count) string {
+func countText(c store.Count) Number {
 	if !c.Known {
 		return ""
 	}
-	return strconv.Itoa(c.N)
+	return Number(strconv.Itoa(c.N))
 }
 
 func timeText(t time.Time) string {
@@ -242,10 +283,17 @@ const reportPage = 1000
 
 // CSV writes the report as CSV, cells that a spreadsheet would run defused.
 func (r *Reporter) CSV(ctx context.Context, w io.Writer) error {
-	if _, err := io.WriteString(w, reportHeader); err != nil {
+	if r.BOM {
+		if _, err := io.WriteString(w, "\ufeff"); err != nil {
+			return err
+		}
+	}
+	cells := csv.NewWriter(w)
+	cells.Comma = cmp.Or(r.Comma, ',')
+	if err := cells.Write(strings.Split(strings.TrimSpace(reportHeader), ",")); err != nil {
 		return err
 	}
-	out := gocsv.NewSafeCSVWriter(csv.NewWriter(w))
+	out := gocsv.NewSafeCSVWriter(cells)
 	page := make([]ReportRow, 0, reportPage)
 	flush := func() error {
 		if len(page) == 0 {
@@ -277,7 +325,7 @@ func (r *Reporter) CSV(ctx context.Context, w io.Writer) error {
 
 // defuse changes the cells that hold text from elsewhere.
 func (row *ReportRow) defuse() {
-	for _, c := range []*string{&row.SubjectID, &row.Identifier, &row.Message, &row.RecordRefs, &row.Reference} {
+	for _, c := range []*string{&row.SubjectID, &row.Identifier, &row.Message, &row.RecordRefs, &row.Reference, &row.Channel, &row.AnswerChannel} {
 		*c = intake.Defuse(*c)
 	}
 }

@@ -22,7 +22,10 @@ type Status struct {
 	Needs    []Need         `json:"needs"`       // what waits for a person
 	Batches  []BatchStatus  `json:"batches"`
 	Extended []Extended     `json:"extended"`
-	LastRun  *RunStatus     `json:"last_run"`
+	// Unanswered are finished requests that nobody has been told of, at most 100, the most urgent
+	// first; null where answers are not tracked.
+	Unanswered []OpenRequest `json:"unanswered"`
+	LastRun    *RunStatus    `json:"last_run"`
 }
 
 // VendorStatus is one vendor's part.
@@ -55,7 +58,7 @@ type OpenRequest struct {
 
 // Need is something that waits for a person, with the command for it.
 type Need struct {
-	What    string `json:"what"` // held, unconfirmed, not_configured, cut_short
+	What    string `json:"what"` // held, unconfirmed, not_configured, cut_short, unanswered
 	Vendor  string `json:"vendor"`
 	Reason  string `json:"reason"`
 	Tasks   int64  `json:"tasks"`
@@ -120,8 +123,12 @@ type StatusOptions struct {
 	UnconfirmedAfter time.Duration // a ticket open for longer waits for a person
 }
 
-// maxExtended bounds the list of extensions: they are the work of people.
-const maxExtended = 100
+// maxExtended bounds the list of extensions, which are the work of people, and maxUnanswered
+// that of requests that wait for them.
+const (
+	maxExtended   = 100
+	maxUnanswered = 100
+)
 
 // Status reads where everything stands. It writes nothing and needs no lock, so it can be
 // used during a run.
@@ -157,7 +164,33 @@ func (t *Tasks) Status(ctx context.Context, o StatusOptions) (*Status, error) {
 	if err := t.statusRest(ctx, s); err != nil {
 		return nil, err
 	}
-	return s, t.statusNeeds(ctx, s, o.UnconfirmedAfter)
+	if err := t.statusNeeds(ctx, s, o.UnconfirmedAfter); err != nil {
+		return nil, err
+	}
+	if t.TrackAnswers {
+		return s, t.statusUnanswered(ctx, s, o.AtRisk)
+	}
+	return s, nil
+}
+
+// statusUnanswered tells of finished requests that nobody has been told of.
+func (t *Tasks) statusUnanswered(ctx context.Context, s *Status, atRisk time.Duration) error {
+	u, err := t.Store.CountUnanswered(ctx, s.At, s.At.Add(atRisk))
+	if err != nil {
+		return err
+	}
+	s.Unanswered = []OpenRequest{}
+	if u.Requests == 0 {
+		return nil
+	}
+	s.Needs = append(s.Needs, Need{What: "unanswered", Tasks: u.Requests, Command: "expunge answered FILE.csv",
+		Text: fmt.Sprintf("%d finished requests that nobody has been told of: %d overdue, %d at risk", u.Requests, u.Overdue, u.AtRisk)})
+	all, err := t.Store.Unanswered(ctx, maxUnanswered)
+	for _, r := range all {
+		s.Unanswered = append(s.Unanswered, OpenRequest{SubjectID: r.SubjectID, ReceivedAt: r.ReceivedAt, DueAt: r.DueAt,
+			DueStatus: DueStatus(time.Time{}, r.DueAt, s.At, atRisk)})
+	}
+	return err
 }
 
 func vendorStatus(v store.Vendor, p Pace, counts []store.Standing, outlook *Outlook, now time.Time) VendorStatus {

@@ -421,7 +421,7 @@ func newPlanner(st *store.Store, lanes []*Lane, in *Input) *planner {
 // subject plans a row, which is valid until the next call, or says why it is refused.
 func (p *planner) subject(row *intake.Row) (_ *store.NewSubject, why vendors.Reason, message string) {
 	n := &p.new
-	n.Line, n.SubjectID, n.Tasks, n.Same, n.Plain = row.Line, row.SubjectID, n.Tasks[:0], n.Same[:0], n.Plain[:0]
+	n.Line, n.SubjectID, n.Channel, n.Tasks, n.Same, n.Plain = row.Line, row.SubjectID, row.Channel, n.Tasks[:0], n.Same[:0], n.Plain[:0]
 	p.parts = p.parts[:0]
 	for _, v := range row.Subject {
 		if vendors.Identifiers.Has(v.Field) {

@@ -15,6 +15,9 @@ type Tasks struct {
 	Accounts []*Account // the configured ones
 	Now      func() time.Time
 	Log      *slog.Logger
+
+	// TrackAnswers: a request is met when the person has been told, whatever the vendors did.
+	TrackAnswers bool
 }
 
 // Prepare drops what an earlier run did not take in to its end, and makes the accounts known

@@ -31,7 +31,7 @@ type Subject struct {
 	ReceivedAt    time.Time
 	DueAt         time.Time
 	OriginalDueAt time.Time // before the first extension; zero: never extended
-	Channel       string // how the request came in; "": not known
+	Channel       string    // how the request came in; "": not known
 	AnsweredAt    time.Time
 	AnswerChannel string // how the person was told; "": not known
 	Logged        bool   // it was taken in since there are events

@@ -30,12 +30,17 @@ type Row struct {
 	Plain      []byte    // the subject's fields, opened
 	Reject     *Reject   // nil for a task
 	Unserved   bool      // every task of the subject is skipped
+	Channel    string    // how the request came in; "": not known
+	AnsweredAt time.Time // when the person was told; zero: not recorded
+
+	AnswerChannel string // how
 }
 
 // Filter narrows what is read.
 type Filter struct {
 	Batch int64     // 0: all
 	Since time.Time // only requests received, and files taken in, since then
+	Until time.Time // only requests received, and files taken in, before then; zero: all
 }
 
 // Rows calls fn for every row in report order: batch, line, then the subject's tasks by the
@@ -58,17 +63,17 @@ func (s *Store) Rows(ctx context.Context, f Filter, fn func(*Row) error) error {
 		if b.Loading || f.Batch != 0 && b.ID != f.Batch {
 			continue
 		}
-		if err := s.batchRows(ctx, b, f.Since, rank, fn); err != nil {
+		if err := s.batchRows(ctx, b, f, rank, fn); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, rank map[int64]int, fn func(*Row) error) error {
+func (s *Store) batchRows(ctx context.Context, b Batch, f Filter, rank map[int64]int, fn func(*Row) error) error {
 	// Subjects of later batches have ids above those of this one.
 	rejects := rejectPager{s: s, batch: b.ID, open: true, last: b.Last}
-	if b.TakenAt.Before(since) {
+	if b.TakenAt.Before(f.Since) || !f.Until.IsZero() && !b.TakenAt.Before(f.Until) {
 		rejects.done = true
 	}
 	emitRejects := func(before int) error {
@@ -87,7 +92,7 @@ func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, rank ma
 	ids := make([]int64, 0, pageSize)
 	for from := b.First; ; {
 		var err error
-		page, ids, err = s.subjectPage(ctx, page[:0], ids[:0], from, b.Last, since)
+		page, ids, err = s.subjectPage(ctx, page[:0], ids[:0], from, b.Last, f)
 		if err != nil {
 			return err
 		}
@@ -148,9 +153,10 @@ func (s *Store) batchRows(ctx context.Context, b Batch, since time.Time, rank ma
 	}
 }
 
-func (s *Store) subjectPage(ctx context.Context, page []Row, ids []int64, from, last int64, since time.Time) ([]Row, []int64, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT id, batch, line, subject_id, received_at, due_at, original_due_at, sealed FROM subjects
- WHERE id BETWEEN ? AND ? AND received_at >= ? ORDER BY id LIMIT ?`, from, last, secs(since), pageSize)
+func (s *Store) subjectPage(ctx context.Context, page []Row, ids []int64, from, last int64, f Filter) ([]Row, []int64, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT id, batch, line, subject_id, received_at, due_at, original_due_at, answered_at,
+ coalesce(channel, ''), coalesce(answer_channel, ''), sealed FROM subjects
+ WHERE id BETWEEN ?1 AND ?2 AND received_at >= ?3 AND (?4 = 0 OR received_at < ?4) ORDER BY id LIMIT ?5`, from, last, secs(f.Since), secs(f.Until), pageSize)
 	if err != nil {
 		return nil, nil, explain(err)
 	}
@@ -158,12 +164,12 @@ func (s *Store) subjectPage(ctx context.Context, page []Row, ids []int64, from, 
 	for rows.Next() {
 		var r Row
 		var id, received, due int64
-		var original sql.NullInt64
+		var original, answered sql.NullInt64
 		var sealed sql.RawBytes
-		if err := rows.Scan(&id, &r.Batch, &r.Line, &r.SubjectID, &received, &due, &original, &sealed); err != nil {
+		if err := rows.Scan(&id, &r.Batch, &r.Line, &r.SubjectID, &received, &due, &original, &answered, &r.Channel, &r.AnswerChannel, &sealed); err != nil {
 			return nil, nil, explain(err)
 		}
-		r.Original = fromSecs(original)
+		r.Original, r.AnsweredAt = fromSecs(original), fromSecs(answered)
 		r.ReceivedAt, r.DueAt = time.Unix(received, 0).UTC(), time.Unix(due, 0).UTC()
 		if r.Plain, err = s.box.Open(nil, sealed, seal.Place{Table: "subjects", Row: id}); err != nil {
 			return nil, nil, fmt.Errorf("store: subject %d: %w", id, err)

@@ -57,6 +57,7 @@ type Config struct {
 	DefaultRegion    string            `yaml:"default_region"`    // ISO 3166 code for telephone numbers without a country, or ""
 	Linger           time.Duration     `yaml:"linger"`            // a run waits for work that is due within this time
 	UnconfirmedAfter vendors.Duration  `yaml:"unconfirmed_after"` // a ticket is reported when open for longer
+	TrackAnswers     bool              `yaml:"track_answers"`     // a request is met when the person has been told
 	Metrics          string            `yaml:"metrics"`           // where a run writes Prometheus metrics; "" is nowhere
 	Notify           Notify            `yaml:"notify"`
 	Log              Log               `yaml:"log"`

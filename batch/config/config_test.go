@@ -154,6 +154,7 @@ date_format: DD.MM.YYYY
 default_region: se
 linger: 90s
 unconfirmed_after: 1d12h
+track_answers: true
 metrics: out/expunge.prom
 log: {marks: false}
 notify:
@@ -214,13 +215,13 @@ vendors:
 		Approval: "manual", MaxSubjects: 500,
 		Columns:       map[string]string{"email": "E-mail Address", "region": "Land"},
 		IgnoreColumns: []string{"Status", "Assignee"}, Encoding: "Windows-1252", DateFormat: "dd.mm.yyyy",
-		DefaultRegion: "SE", Linger: 90 * time.Second, UnconfirmedAfter: vendors.Duration(36 * time.Hour),
+		DefaultRegion: "SE", Linger: 90 * time.Second, UnconfirmedAfter: vendors.Duration(36 * time.Hour), TrackAnswers: true,
 		Metrics: "etc/out/expunge.prom",
 		Notify: Notify{
 			Start:   "https://hc.example.com/ping/1?a=b",
 			Success: "http://127.0.0.1:8080/ok", Failure: "https://hc.example.com/fail",
 		},
-		Vendors: []Vendor{{Name: "alpha", Line: 26, Config: alpha}, {Name: "zeta", Line: 25, Config: zeta}},
+		Vendors: []Vendor{{Name: "alpha", Line: 27, Config: alpha}, {Name: "zeta", Line: 26, Config: zeta}},
 		SHA256:  sha256.Sum256([]byte(text)),
 	}
 	if diff := cmp.Diff(want, c, compare...); diff != "" {
@@ -268,7 +269,7 @@ func TestProblems(t *testing.T) {
 		{"duplicate vendor", minimal + "  shop: {kind: voyado}\n", []string{":6: vendors.shop: is given twice, first on line 2"}},
 		{"duplicate column", top("columns: {email: a, email: b}"), []string{":1: columns.email: is given twice, first on line 1"}},
 		{"key that is no word", top("[a]: b"), []string{":1: holds a key that is not a word"}},
-		{"key that plays tricks", top("\"sto\\e[31mre\": b"), []string{`:1: "sto\x1b[31mre": is not a known key` + "\nhint: known here: store, key_file, key_env, report, deadline, at_risk, approval, max_subjects, columns, ignore_columns, encoding, date_format, default_region, linger, unconfirmed_after, metrics, notify, log, vendors"}},
+		{"key that plays tricks", top("\"sto\\e[31mre\": b"), []string{`:1: "sto\x1b[31mre": is not a known key` + "\nhint: known here: store, key_file, key_env, report, deadline, at_risk, approval, max_subjects, columns, ignore_columns, encoding, date_format, default_region, linger, unconfirmed_after, track_answers, metrics, notify, log, vendors"}},
 		{"anchor", top("store: &a x"), []string{":1: store: uses an anchor (&), an alias (*) or a tag (!)\nhint: write the value out; put a text that begins with one of these signs in quotes"}},
 		{"alias", top("store: &a x\nreport: *a"), []string{
 			":1: store: uses an anchor (&), an alias (*) or a tag (!)\nhint: write the value out; put a text that begins with one of these signs in quotes",
@@ -297,7 +298,7 @@ func TestProblems(t *testing.T) {
 		{"bad max_subjects", top("max_subjects: many"), []string{`:1: max_subjects: "many" is not a whole number`}},
 		{"max_subjects 0", top("max_subjects: 0"), []string{":1: max_subjects: must be at least 1"}},
 		{"unknown column", top("columns: {e_mail: x}"), []string{":1: columns.e_mail: is not a column that expunge knows\nhint: did you mean email?"}},
-		{"unknown column, far off", top("columns: {shoe_size: x}"), []string{":1: columns.shoe_size: is not a column that expunge knows\nhint: known here: subject_id, email, other_email, telephone, other_telephone, customer_key, account_number, call_id, agent_id, customer_name, comments, region, customer_id, received_at, vendors"}},
+		{"unknown column, far off", top("columns: {shoe_size: x}"), []string{":1: columns.shoe_size: is not a column that expunge knows\nhint: known here: subject_id, email, other_email, telephone, other_telephone, customer_key, account_number, call_id, agent_id, customer_name, comments, region, customer_id, received_at, vendors, channel"}},
 		{"empty header", top(`columns: {email: " "}`), []string{":1: columns.email: must be the header of a column in the input"}},
 		{"unknown encoding", top("encoding: utf-9"), []string{":1: encoding: is not the name of an encoding\nhint: the usual ones are windows-1252 (Excel in Western Europe), windows-1250 (in Central Europe), macintosh, cp850 and utf-16le"}},
 		{"date format to be guessed", top("date_format: auto"), []string{`:1: date_format: "auto" is not a date format: iso, dd.mm.yyyy, mm/dd/yyyy (or another order of the three, with . / or - between them), or excel for a spreadsheet's day numbers`}},

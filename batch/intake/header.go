@@ -45,6 +45,7 @@ const (
 	colSubjectID  = "subject_id"
 	colReceivedAt = "received_at"
 	colVendors    = "vendors"
+	colChannel    = "channel"
 )
 
 // Columns lists the names of all columns that a file may have, which are also the keys
@@ -54,8 +55,11 @@ func Columns() []string {
 	for _, f := range vendors.Fields() {
 		all = append(all, f.String())
 	}
-	return append(all, colReceivedAt, colVendors)
+	return append(all, colReceivedAt, colVendors, colChannel)
 }
+
+// Synonyms are the other names under which one of these columns is known.
+func Synonyms(column string) []string { return synonyms[column] }
 
 // identifierColumns are those by which a vendor can know a person.
 func identifierColumns() (all []string) {

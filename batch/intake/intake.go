@@ -56,6 +56,7 @@ type Row struct {
 	Subject    vendors.Subject // the non-empty fields, in field order; who keeps a text clones it: it holds the whole row
 	ReceivedAt time.Time       // UTC; zero: not given
 	Vendors    []string        // sorted names from Options.Vendors; nil: all
+	Channel    string          // how the request came in; a copy; "": not given
 }
 
 // Reject is one row that is not taken in.
@@ -85,14 +86,15 @@ type record struct {
 	CustomerID     string `csv:"customer_id"`
 	ReceivedAt     string `csv:"received_at"`
 	Vendors        string `csv:"vendors"`
+	Channel        string `csv:"channel"`
 }
 
 // cells gives access to all cells, in the order of the columns above: that of a vendors.Field
 // stands at its number.
-func (r *record) cells() [15]*string {
+func (r *record) cells() [16]*string {
 	return [...]*string{&r.SubjectID, &r.Email, &r.OtherEmail, &r.Telephone, &r.OtherTelephone,
 		&r.CustomerKey, &r.AccountNumber, &r.CallID, &r.AgentID, &r.CustomerName, &r.Comments,
-		&r.Region, &r.CustomerID, &r.ReceivedAt, &r.Vendors}
+		&r.Region, &r.CustomerID, &r.ReceivedAt, &r.Vendors, &r.Channel}
 }
 
 // people is the table of those who asked to be forgotten.
@@ -108,6 +110,7 @@ type Reader struct {
 	*File
 	now     time.Time // when reading began
 	vendors map[string]string
+	channel string // of the row before
 	warned  bool   // about a telephone number without a country
 	date    string // the received_at that was read last, and what it means: many rows share one
 	dated   time.Time
@@ -245,6 +248,13 @@ func (in *Reader) fill(row *Row, rec *record) (reason vendors.Reason, column, pr
 			return UnknownVendor, colVendors, "must name configured vendors, with ; between them: " + strings.Join(in.o.Vendors, ", ")
 		}
 	}
+	if rec.Channel != in.channel { // most rows have that of the row before
+		if p := ChannelProblem(rec.Channel); p != "" {
+			return BadChannel, colChannel, p
+		}
+		in.channel = strings.Clone(rec.Channel)
+	}
+	row.Channel = in.channel
 	in.warnNational(row.Line, rec)
 	row.SubjectID = strings.Clone(rec.SubjectID) // alone: it outlives the personal data
 	return "", "", ""

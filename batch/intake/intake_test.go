@@ -280,6 +280,13 @@ func TestRules(t *testing.T) {
 		{"received_at", "0001-01-01T00:00:00Z", BadDate},
 		{"received_at", "1999-12-31", BadDate},
 
+		{"channel", "Web form (v2)", ""},
+		{"channel", "e-mail", ""},
+		{"channel", "jane@example.com", BadChannel},
+		{"channel", "0170 174", BadChannel},
+		{"channel", strings.Repeat("a", 33), BadChannel},
+		{"channel", "web\u200bform", BadChannel},
+
 		{"vendors", "customergauge", ""},
 		{"vendors", "ACQUEON ; voyado-se;", ""},
 		{"vendors", "acqueon;salesforce", UnknownVendor},

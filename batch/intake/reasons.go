@@ -16,6 +16,7 @@ const (
 	BadIdentifier      vendors.Reason = "bad_identifier"
 	BadText            vendors.Reason = "bad_text"
 	BadDate            vendors.Reason = "bad_date"
+	BadChannel         vendors.Reason = "bad_channel"
 	UnknownVendor      vendors.Reason = "unknown_vendor"
 	UnknownRegion      vendors.Reason = "unknown_region"
 	TooManyIdentifiers vendors.Reason = "too_many_identifiers"
@@ -41,6 +42,7 @@ var Reasons = map[vendors.Reason]string{
 	BadIdentifier:        "a key or number is no value (NULL, n/a, 0), has a mark of a spreadsheet, or is too long or holds characters that cannot be part of it",
 	BadText:              "a name or comment is longer than 4096 bytes or holds control characters",
 	BadDate:              "received_at is not a date such as 2026-11-01 or 2026-11-01T09:30:00Z (or in date_format), or lies in the future or before 2000",
+	BadChannel:           "channel is no name such as web form: it is longer than 32 letters, has more than three digits, or other signs",
 	UnknownVendor:        "vendors names one that is not configured",
 	UnknownRegion:        "region is that of no configured account",
 	TooManyIdentifiers:   "the row has more than 100 customer keys",

@@ -69,6 +69,7 @@ var synonyms = map[string][]string{
 		"recibidoel", "fechaderecepción", "fechaderecepcion", "fechadesolicitud", "ricevutoil", "dataricezione", "datadiricezione", "datarichiesta",
 		"datawpływu", "datawplywu", "dataotrzymania", "datazgłoszenia", "datazgloszenia", "saapunut", "saapumispäivä", "vastaanotettu"},
 	"vendors": {"vendor"},
+	"channel": {"requestchannel", "receivedvia", "contactchannel", "kanal", "eingangskanal", "canal", "kanaal", "canale", "kanał", "kanava"},
 }
 
 // unclear are headers that may be one of our columns, or may not: they say too little to send

@@ -282,3 +282,31 @@ func vendorNames(text string, known map[string]string) ([]string, bool) {
 	slices.Sort(names)
 	return slices.Compact(names), len(names) > 0
 }
+
+// Limits of a channel's name, in characters. A telephone has more digits.
+const (
+	maxChannel       = 32
+	maxChannelDigits = 3
+)
+
+// ChannelProblem says why text is no name of a channel such as "web form", or "". It is kept in clear, so it
+// must be neither an address nor a telephone.
+func ChannelProblem(text string) string {
+	length, digits := 0, 0
+	for _, r := range text {
+		length++
+		switch {
+		case unicode.IsDigit(r):
+			digits++
+		case !unicode.In(r, unicode.Letter, unicode.Mark) && !strings.ContainsRune(" -_/.,:&+()'", r):
+			return "holds a sign that no name of a channel has"
+		}
+	}
+	switch {
+	case length > maxChannel:
+		return "is longer than 32 letters"
+	case digits > maxChannelDigits:
+		return "has more than three digits"
+	}
+	return ""
+}

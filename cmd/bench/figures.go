@@ -217,8 +217,10 @@ const sameColumns = `SELECT s.batch, s.line, s.subject_id, v.name AS vendor,
  CASE WHEN t.completed_at > s.due_at THEN 'missed' ELSE 'met' END AS due_status,
  strftime('%Y-%m-%dT%H:%M:%SZ', t.submitted_at, 'unixepoch') AS submitted_at,
  strftime('%Y-%m-%dT%H:%M:%SZ', t.completed_at, 'unixepoch') AS completed_at,
- strftime('%Y-%m-%dT%H:%M:%SZ', t.verified_at, 'unixepoch') AS verified_at
-FROM tasks t JOIN subjects s ON s.id = t.id/1000 JOIN vendors v ON v.id = t.vendor JOIN states st ON st.code = t.state ORDER BY t.id;`
+ strftime('%Y-%m-%dT%H:%M:%SZ', t.verified_at, 'unixepoch') AS verified_at,
+ t.closed_at, s.answered_at, h.act, s.channel, s.answer_channel
+FROM tasks t JOIN subjects s ON s.id = t.id/1000 JOIN vendors v ON v.id = t.vendor JOIN states st ON st.code = t.state
+ JOIN shapes h ON h.shape = s.shape AND h.n = t.id%1000 ORDER BY t.id;`
 
 // measureReport compares the report with sqlite3 writing the same columns.
 func measureReport(w *world, t *table) error {

@@ -64,7 +64,7 @@ func (a *app) rootCommand() *cobra.Command {
 			}
 			return a.profiles.start()
 		},
-	}, a.initCommand(), a.checkCommand(), a.runCommand(), a.statusCommand(), a.reviewCommand(), a.confirmCommand(),
+	}, a.initCommand(), a.checkCommand(), a.runCommand(), a.statusCommand(), a.reviewCommand(), a.confirmCommand(), a.answeredCommand(),
 		a.extendCommand(), a.reportCommand(), a.historyCommand(), a.batchCommand(), a.keyCommand(), a.purgeCommand(), a.vendorCommand(), a.versionCommand(), a.manCommand(), recipesTopic())
 	f := root.PersistentFlags()
 	f.StringVarP(&a.configPath, "config", "c", "expunge.yaml", "configuration `file`")
@@ -211,7 +211,7 @@ func (a *app) withStore(ctx context.Context, readOnly bool, fn func(*session) er
 
 // offline makes a session in which no vendor can be called, and the lanes for who plans tasks.
 func (a *app) offline(ctx context.Context, cfg *config.Config, log *slog.Logger, st *store.Store) (*session, []*batch.Lane, error) {
-	s := &session{cfg: cfg, log: log, store: st, tasks: &batch.Tasks{Store: st, Now: time.Now, Log: log}}
+	s := &session{cfg: cfg, log: log, store: st, tasks: &batch.Tasks{Store: st, Now: time.Now, Log: log, TrackAnswers: cfg.TrackAnswers}}
 	var lanes []*batch.Lane
 	for _, vc := range cfg.Vendors {
 		v, err := a.openVendor(cfg, vc, vendors.Options{Transport: vendors.Offline{}, Log: log})
@@ -240,7 +240,7 @@ func (a *app) openVendor(cfg *config.Config, vc config.Vendor, o vendors.Options
 // open makes the vendors such that they can be called and, with a store, the run on it.
 func (a *app) open(ctx context.Context, cfg *config.Config, log *slog.Logger, st *store.Store, dryRun bool) (*session, error) {
 	s := &session{cfg: cfg, log: log, store: st, vendors: map[string]vendors.Vendor{}, limiters: map[string]*transport.Limiter{}}
-	s.tasks = &batch.Tasks{Store: st, Now: time.Now, Log: log}
+	s.tasks = &batch.Tasks{Store: st, Now: time.Now, Log: log, TrackAnswers: cfg.TrackAnswers}
 	var lanes []*batch.Lane
 	quotas := map[string]*store.Quota{}
 	for _, vc := range cfg.Vendors {
@@ -330,7 +330,7 @@ func (s *session) close(ctx context.Context) error {
 }
 
 func (s *session) reporter(f store.Filter) *batch.Reporter {
-	return &batch.Reporter{Store: s.store, Now: time.Now, AtRisk: time.Duration(s.cfg.AtRisk), Accounts: s.tasks.Accounts, Filter: f}
+	return &batch.Reporter{Store: s.store, Now: time.Now, AtRisk: time.Duration(s.cfg.AtRisk), Accounts: s.tasks.Accounts, Filter: f, TrackAnswers: s.cfg.TrackAnswers}
 }
 
 func (s *session) reading() intake.Options {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,42 +18,118 @@ import (
 	"expunge/store/atomicfile"
 )
 
+// reportOptions say which report is written, of what and where.
+type reportOptions struct {
+	format, out  string
+	batch        int64
+	since, until string
+	vendor       string
+	states       []string
+	delimiter    string
+	bom          bool
+}
+
+func (o *reportOptions) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.format, "format", "csv", "csv, json or html")
+	f.StringVarP(&o.out, "output", "o", "-", "`FILE` to write")
+	f.Int64Var(&o.batch, "batch", 0, "only this batch (its `number`)")
+	f.StringVar(&o.since, "since", "", "only requests received since this `date`")
+	f.StringVar(&o.until, "until", "", "only requests received until this `date`, which counts")
+	f.StringVar(&o.vendor, "vendor", "", "only this vendor's rows (its `name`)")
+	f.StringSliceVar(&o.states, "state", nil, "only rows in this `state` (repeatable)")
+	f.StringVar(&o.delimiter, "delimiter", ",", "of the CSV: `,` ; or tab")
+	f.BoolVar(&o.bom, "bom", false, "begin the CSV with a byte order mark, by which spreadsheets know UTF-8")
+}
+
+// reporter checks the options and makes the reporter that they ask for.
+func (o *reportOptions) reporter(ctx context.Context, s *session) (*batch.Reporter, error) {
+	f := store.Filter{Batch: o.batch}
+	var err error
+	if f.Since, err = day("--since", o.since); err != nil {
+		return nil, err
+	}
+	if f.Until, err = day("--until", o.until); err != nil {
+		return nil, err
+	}
+	if !f.Until.IsZero() {
+		f.Until = f.Until.Add(24 * time.Hour)
+	}
+	r := s.reporter(f)
+	known, err := s.store.Vendors(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := known[o.vendor]; !ok && o.vendor != "" {
+		return nil, usage(fmt.Errorf("--vendor %q: the store knows no such vendor", o.vendor), "they are "+strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+	}
+	states := []string{"invalid", "duplicate"}
+	for _, state := range store.States() {
+		states = append(states, state.String())
+	}
+	for _, state := range o.states {
+		if !slices.Contains(states, state) {
+			return nil, usage(fmt.Errorf("--state %q is none", state), "they are "+strings.Join(states, ", "))
+		}
+	}
+	r.Vendor, r.States, r.BOM = o.vendor, o.states, o.bom
+	switch o.delimiter {
+	case ",", ";", "\t":
+		r.Comma = rune(o.delimiter[0])
+	case "tab":
+		r.Comma = '\t'
+	default:
+		return nil, usage(fmt.Errorf("--delimiter %q: must be , ; or tab", o.delimiter), "write --delimiter tab")
+	}
+	return r, nil
+}
+
+// day reads a date that a flag may have.
+func day(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.DateOnly, text)
+	if err != nil {
+		return t, usage(fmt.Errorf("%s %q: must be a date such as 2026-11-21", flag, text), "it is compared with received_at")
+	}
+	return t, nil
+}
+
 func (a *app) reportCommand() *cobra.Command {
-	var format, out, since string
-	var batchID int64
+	var o reportOptions
 	c := &cobra.Command{
 		Use:   "report",
 		Short: "Write the report again from the store, without any network",
 		Long: "Writes the report from the store: csv and json have a row for every task and every refused row; html is the\n" +
 			"compliance report for readers who are not technical, one file to keep, print or send.",
-		Example: "  expunge report -o report.csv\n  expunge report --format html -o report.html\n  expunge report --format json --batch 3",
-		Args:    cobra.NoArgs,
+		Example: "  expunge report -o report.csv\n  expunge report --format html -o report.html\n  expunge report --format json --batch 3\n" +
+			"  expunge report --vendor voyado --state waiting --state held --since 2026-10-01 --until 2026-12-31\n  expunge report --delimiter ';' --bom -o for-excel.csv",
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			ctx := c.Context()
-			if !slices.Contains([]string{"csv", "json", "html"}, format) {
-				return usage(fmt.Errorf("--format %q: must be csv, json or html", format), "write --format html")
-			}
-			f := store.Filter{Batch: batchID}
-			if since != "" {
-				if f.Since, err = time.Parse(time.DateOnly, since); err != nil {
-					return usage(fmt.Errorf("--since %q: must be a date such as 2026-11-21", since), "it is compared with received_at")
-				}
+			switch {
+			case !slices.Contains([]string{"csv", "json", "html"}, o.format):
+				return usage(fmt.Errorf("--format %q: must be csv, json or html", o.format), "write --format html")
+			case o.format == "html" && (o.vendor != "" || len(o.states) > 0):
+				return usage(errors.New("--vendor and --state are of lists: the html report is about all that was asked"), "write --format csv")
 			}
 			return a.withStore(ctx, true, func(s *session) error {
-				if err := guard(s.cfg, "", target{"--output", out}); err != nil {
+				if err := guard(s.cfg, "", target{"--output", o.out}); err != nil {
 					return err
 				}
-				if err := a.knownBatch(ctx, s, batchID); err != nil {
+				if err := a.knownBatch(ctx, s, o.batch); err != nil {
 					return err
 				}
-				return a.writeReport(ctx, s, f, format, out)
+				r, err := o.reporter(ctx, s)
+				if err != nil {
+					return err
+				}
+				return a.writeReport(ctx, s, r, o.format, o.out)
 			})
 		},
 	}
-	c.Flags().StringVar(&format, "format", "csv", "csv, json or html")
-	c.Flags().StringVarP(&out, "output", "o", "-", "`FILE` to write")
-	c.Flags().Int64Var(&batchID, "batch", 0, "only this batch (its `number`)")
-	c.Flags().StringVar(&since, "since", "", "only requests received since this `date`")
+	o.flags(c)
 	return c
 }
 
@@ -70,14 +148,13 @@ func (a *app) knownBatch(ctx context.Context, s *session, id int64) error {
 }
 
 // writeReport writes a report to path, "-" being standard output.
-func (a *app) writeReport(ctx context.Context, s *session, f store.Filter, format, path string, never ...string) error {
-	r := s.reporter(f)
+func (a *app) writeReport(ctx context.Context, s *session, r *batch.Reporter, format, path string, never ...string) error {
 	write := func(w io.Writer) error {
 		switch format {
 		case "json":
 			return r.JSON(ctx, w)
 		case "html":
-			return a.writeHTML(ctx, s, r, f, w)
+			return a.writeHTML(ctx, s, r, w)
 		}
 		return r.CSV(ctx, w)
 	}
@@ -90,7 +167,8 @@ func (a *app) writeReport(ctx context.Context, s *session, f store.Filter, forma
 	return nil
 }
 
-func (a *app) writeHTML(ctx context.Context, s *session, r *batch.Reporter, f store.Filter, w io.Writer) error {
+func (a *app) writeHTML(ctx context.Context, s *session, r *batch.Reporter, w io.Writer) error {
+	f := r.Filter
 	all, err := s.store.Batches(ctx)
 	if err != nil {
 		return err
@@ -98,7 +176,7 @@ func (a *app) writeHTML(ctx context.Context, s *session, r *batch.Reporter, f st
 	prov := html.Provenance{Version: version, ConfigSHA256: s.cfg.SHA256[:]}
 	var unbalanced error
 	for _, b := range all {
-		if b.Loading || f.Batch != 0 && b.ID != f.Batch || b.TakenAt.Before(f.Since) {
+		if b.Loading || f.Batch != 0 && b.ID != f.Batch || b.TakenAt.Before(f.Since) || !f.Until.IsZero() && !b.TakenAt.Before(f.Until) {
 			continue
 		}
 		prov.Batches = append(prov.Batches, b)

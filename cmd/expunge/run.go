@@ -245,7 +245,7 @@ func (a *app) work(ctx context.Context, s *session, input string, f runFlags, wi
 	if err != nil {
 		return 0, err
 	}
-	if err := a.writeReport(ctx, s, store.Filter{}, "csv", s.cfg.Report, input); err != nil {
+	if err := a.writeReport(ctx, s, s.reporter(store.Filter{}), "csv", s.cfg.Report, input); err != nil {
 		// Not the code of a wrong path, which says that nothing was sent.
 		return 0, &codeError{exitInternal, err, "what was done is saved: mend the place of the report, and `expunge report -o FILE` writes it"}
 	}
@@ -303,8 +303,12 @@ func (a *app) verdict(ctx context.Context, s *session, batches []store.Batch, re
 	for _, n := range orphans {
 		a.note(slog.LevelError, "its requests stay unanswered until then", "expunge: %s", n.Text)
 	}
+	late, err := a.tellUnanswered(ctx, s)
+	if err != nil {
+		return 0, err
+	}
 	switch {
-	case failed || trouble || len(orphans) > 0:
+	case failed || trouble || late || len(orphans) > 0:
 		return exitFailed, nil
 	case held:
 		a.note(slog.LevelWarn, "`expunge review list` shows them", "some tasks are held for a person")
@@ -335,6 +339,19 @@ func isInput(path string) error {
 		return usage(fmt.Errorf("input: %w", err), "name the CSV file, or - for standard input")
 	}
 	return f.Close()
+}
+
+// tellUnanswered tells whether finished requests are overdue that nobody has been told of.
+func (a *app) tellUnanswered(ctx context.Context, s *session) (late bool, err error) {
+	if !s.cfg.TrackAnswers {
+		return false, nil
+	}
+	now := time.Now()
+	u, err := s.store.CountUnanswered(ctx, now, now.Add(time.Duration(s.cfg.AtRisk)))
+	if u.Overdue > 0 {
+		a.note(slog.LevelWarn, "`expunge status` lists them; tell the people, and `expunge answered FILE.csv` takes in when", "overdue, and nobody was told of the end: %d finished requests", u.Overdue)
+	}
+	return u.Overdue > 0, err
 }
 
 // tellTotals shows a batch's control totals.

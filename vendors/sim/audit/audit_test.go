@@ -93,7 +93,8 @@ func (w *world) ticket(account string) string {
 type cells map[string]string
 
 var columns = strings.Split("batch,line,subject_id,vendor,identifier_kind,identifier,state,evidence,reason,message,records,"+
-	"records_after,record_refs,reference,attempts,received_at,due_at,due_status,submitted_at,completed_at,verified_at", ",")
+	"records_after,record_refs,reference,attempts,received_at,due_at,due_status,submitted_at,completed_at,verified_at,"+
+	"closed_at,answered_at,act,channel,answer_channel", ",")
 
 func task(subject, line, vendor string, f vendors.Field, value, state string, more ...string) cells {
 	c := cells{
