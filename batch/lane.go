@@ -484,6 +484,7 @@ func (l *Lane) count(from store.State, t *store.Task) {
 	case t.State == store.Failed:
 		l.Failed.Add(1)
 		l.Done.Add(1)
+		l.log.Warn("failed: a person must retry or close it", "vendor", l.Name, "task", t.ID, "reason", t.Reason, "message", t.Message)
 	case t.State.Final():
 		l.Done.Add(1)
 	}

@@ -68,12 +68,17 @@ type Config struct {
 }
 
 // Notify holds the URLs that a run calls so that somebody notices when it does not run:
-// at its start, and at its end. "" is no call.
+// at its start, and at its end, with the exit code and counts. "" is no call.
 type Notify struct {
 	Start   string `yaml:"start"`
 	Success string `yaml:"success"`
 	Failure string `yaml:"failure"`
+	Style   string `yaml:"style"` // NotifyHealthchecks, or ""
 }
+
+// NotifyHealthchecks is the style of healthchecks.io and its likes: the exit code is a part of
+// the URL, so that there is one for every end of a run.
+const NotifyHealthchecks = "healthchecks"
 
 // Log says what the store keeps of what was done, so that it can be shown and proved.
 type Log struct {
@@ -134,6 +139,26 @@ func Load(path string, o Options) (*Config, error) {
 	return parse(newDecoder(path, o), data, mode, o.Kinds)
 }
 
+// LoadNotify reads nothing but notify of a config that may have problems elsewhere: who waits
+// for a run is to be told that it could not begin.
+func LoadNotify(path string, o Options) Notify {
+	data, mode, err := readSmall(path)
+	if err != nil {
+		return Notify{}
+	}
+	d := newDecoder(path, o)
+	c, _ := read(d, data, mode, o.Kinds)
+	if c == nil {
+		return Notify{}
+	}
+	for key := range d.Failed {
+		if key == "notify" || strings.HasPrefix(key, "notify.") {
+			return Notify{}
+		}
+	}
+	return c.Notify
+}
+
 // Parse checks a config that has been read from path, which serves messages and relative
 // paths only. Every error is an *Error, or several joined in line order: see Problems.
 func Parse(data []byte, path string, o Options) (*Config, error) {
@@ -141,6 +166,16 @@ func Parse(data []byte, path string, o Options) (*Config, error) {
 }
 
 func parse(d *decoder, data []byte, mode fs.FileMode, kinds []vendors.Kind) (*Config, error) {
+	c, err := read(d, data, mode, kinds)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// read returns what could be read of a config also where there are problems: nil where it is
+// none at all.
+func read(d *decoder, data []byte, mode fs.FileMode, kinds []vendors.Kind) (*Config, error) {
 	root, err := d.Document(data, "`expunge init` writes a config to start from")
 	if err != nil {
 		return nil, err
@@ -172,7 +207,7 @@ func parse(d *decoder, data []byte, mode fs.FileMode, kinds []vendors.Kind) (*Co
 		}
 	}
 	if d.Problems() > 0 {
-		return nil, d.Err()
+		return c, d.Err()
 	}
 	c.Warnings = d.warnings
 	return c, nil
@@ -222,6 +257,14 @@ func (d *decoder) check(c *Config) {
 				fail(k.key, problem, "")
 			}
 		}
+	}
+	switch n := c.Notify; {
+	case n.Style != "" && n.Style != NotifyHealthchecks:
+		fail("notify.style", "must be healthchecks, or be left out", "")
+	case n.Style == NotifyHealthchecks && n.Failure != "":
+		fail("notify.failure", "is not used with style: healthchecks", "leave it out: the exit code is put behind the URL of success, whatever it is")
+	case n.Style == NotifyHealthchecks && n.Success == "":
+		fail("notify.success", "is missing: with style: healthchecks the exit code is put behind it", "")
 	}
 }
 

@@ -305,6 +305,9 @@ func TestProblems(t *testing.T) {
 		{"region UK", top("default_region: UK"), []string{":1: default_region: is not a country code\nhint: the code of the United Kingdom is GB"}},
 		{"region by name", top("default_region: Sweden"), []string{":1: default_region: is not a country code\nhint: it is the two-letter ISO 3166 code, such as SE, DE or US"}},
 		{"plain http ping", top("notify: {success: http://hc.example.com/secret}"), []string{":1: notify.success: must be https (plain http only to a loopback address)"}},
+		{"notify of an unknown style", top("notify: {success: https://hc.example.com/uuid, style: loud}"), []string{":1: notify.style: must be healthchecks, or be left out"}},
+		{"healthchecks with a failure", top("notify: {success: https://hc.example.com/uuid, failure: https://hc.example.com/uuid/fail, style: healthchecks}"), []string{":1: notify.failure: is not used with style: healthchecks" + "\nhint: leave it out: the exit code is put behind the URL of success, whatever it is"}},
+		{"healthchecks without a URL", top("notify: {start: https://hc.example.com/uuid/start, style: healthchecks}"), []string{":1: notify.success: is missing: with style: healthchecks the exit code is put behind it"}},
 		{"ping that is no URL", top("notify: {failure: hc.example.com/secret}"), []string{":1: notify.failure: is not a URL such as https://hc.example.com/ping"}},
 		{"ping with a password", top("notify: {start: 'https://a:b@hc.example.com/'}"), []string{":1: notify.start: must not hold a user name or password"}},
 
@@ -678,5 +681,31 @@ func TestRecipeFile(t *testing.T) {
 	}
 	if _, err := Load(filepath.Join(dir, "expunge.yaml"), Options{Kinds: []vendors.Kind{rest.Kind}, Getenv: anyEnv}); err == nil || !strings.Contains(err.Error(), "file:acme.yaml does not exist") {
 		t.Errorf("no file: %v", err)
+	}
+}
+
+// TestLoadNotify: who is to be told that a run could not begin is read of a config that has
+// problems elsewhere, and of no other.
+func TestLoadNotify(t *testing.T) {
+	const notify = "notify: {success: https://hc.example.com/uuid, style: healthchecks}\n"
+	for text, want := range map[string]string{
+		notify + "linger: soon\nvendors: {a: {kind: nobody}}\n":                 "https://hc.example.com/uuid",
+		notify + "vendors: {a: {kind: customergauge, api_key: '${NOT_SET}'}}\n": "https://hc.example.com/uuid",
+		"notify: {success: ftp://hc.example.com/uuid}\n":                        "",
+		"notify: {success: https://hc.example.com/uuid, style: loud}\n":         "",
+		"notify: soon\n": "",
+		"[1, 2":          "",
+		"":               "",
+	} {
+		path := filepath.Join(t.TempDir(), "expunge.yaml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := LoadNotify(path, Options{Kinds: fakeKinds, Getenv: func(string) (string, bool) { return "", false }}); got.Success != want {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+	if got := LoadNotify(filepath.Join(t.TempDir(), "none.yaml"), Options{}); got != (Notify{}) {
+		t.Errorf("of no file: %+v", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -82,6 +83,9 @@ func (a *app) check(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	for _, path := range []*string{&cfg.Path, &cfg.Store, &cfg.KeyFile, &cfg.Report, &cfg.Metrics} {
+		*path = fullPath(*path)
+	}
 	f := &findings{a: a}
 	f.ok("config %s: %d vendors", cfg.Path, len(cfg.Vendors))
 	f.private("config", cfg.Path)
@@ -108,6 +112,18 @@ func (a *app) check(ctx context.Context) (err error) {
 		return quiet(exitUsage)
 	}
 	return nil
+}
+
+// fullPath is where a file is, whatever the folder that a path is given from.
+func fullPath(path string) string {
+	if path == "" || path == "-" {
+		return path
+	}
+	full, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	return full
 }
 
 // checkStore tries key and store.
@@ -137,7 +153,7 @@ func (a *app) checkStore(ctx context.Context, cfg *config.Config, f *findings) {
 		_, hint := classify(err)
 		f.fail(hint, "store %s: %v", cfg.Store, err)
 	default:
-		f.ok("store %s: opens with its key", cfg.Store)
+		f.ok("store %s: opens with its key %s", cfg.Store, where)
 		f.private("store", cfg.Store)
 		if err := errors.Join(f.orphans(ctx, cfg, st), st.Close()); err != nil {
 			f.fail("", "store %s: %v", cfg.Store, err)

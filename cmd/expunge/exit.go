@@ -100,21 +100,31 @@ func interrupted(ctx context.Context) int {
 	return exitTerminated
 }
 
-// exitCode tells the user what went wrong and what to do, and returns the exit code.
-func (a *app) exitCode(ctx context.Context, err error) int {
+// codeOf is the exit code of a command that ended so.
+func codeOf(ctx context.Context, err error) int {
 	var ce *codeError
 	unsaved := errors.As(err, &ce) && ce.code == exitInternal
 	if code := interrupted(ctx); code != 0 && !unsaved {
-		a.note(slog.LevelWarn, "the same command goes on where this one stopped", "expunge: %v: everything is saved", context.Cause(ctx))
 		return code
 	}
 	if err == nil {
 		return exitOK
 	}
-	code, hint := classify(err)
-	if !errors.Is(err, errQuiet) {
+	code, _ := classify(err)
+	return code
+}
+
+// exitCode tells the user what went wrong and what to do, and returns the exit code.
+func (a *app) exitCode(ctx context.Context, err error) int {
+	code := codeOf(ctx, err)
+	switch {
+	case code == exitInterrupted || code == exitTerminated:
+		a.note(slog.LevelWarn, "the same command goes on where this one stopped", "expunge: %v: everything is saved", context.Cause(ctx))
+	case err != nil && !errors.Is(err, errQuiet):
+		_, hint := classify(err)
 		a.note(slog.LevelError, hint, "expunge: %v", err)
 	}
+	a.logs.release(code != exitOK)
 	return code
 }
 

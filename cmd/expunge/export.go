@@ -53,7 +53,7 @@ func checkExports(accounts []*batch.Account, f *findings) {
 		case err != nil:
 			f.fail(exportDirHint, "vendor %s: exports cannot be kept: %v", a.Name, err)
 		default:
-			f.ok("vendor %s: exports can be kept in %s", a.Name, dir)
+			f.ok("vendor %s: exports can be kept in %s", a.Name, fullPath(dir))
 		}
 	}
 }

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"expunge/batch/config"
@@ -22,28 +26,105 @@ var (
 
 // pinger calls the notify URLs of the config.
 type pinger struct {
-	urls config.Notify
-	log  *slog.Logger
+	notify config.Notify
+	log    *slog.Logger
 }
 
-// ping calls one of the URLs. Nothing but the call itself tells anything: there is
-// no body, and the URL is the configured one. A failure is a warning.
-func (p pinger) ping(ctx context.Context, what, place string) {
+// tally is what a run says of its end: counts, and nothing of a person.
+type tally struct {
+	ExitCode int    `json:"exit_code"`
+	Version  string `json:"version"`
+
+	// As `expunge status` has them; none where the store could not be read.
+	Run     int64                       `json:"run,omitempty"`
+	Open    int64                       `json:"open"`
+	Overdue int64                       `json:"overdue"`
+	AtRisk  int64                       `json:"at_risk"`
+	Needs   int                         `json:"needs"` // how many lines `status` has under "needs a person"
+	Vendors map[string]map[string]int64 `json:"vendors,omitempty"`
+}
+
+// tallyOf counts what the store holds.
+func (a *app) tallyOf(ctx context.Context, s *session) (*tally, error) {
+	st, err := s.tasks.Status(ctx, s.statusOptions())
+	if err != nil {
+		return nil, err
+	}
+	t := &tally{Run: a.runID.Load(), Needs: len(st.Needs), Vendors: map[string]map[string]int64{}}
+	for _, v := range st.Vendors {
+		t.Open, t.Overdue, t.AtRisk = t.Open+v.Open, t.Overdue+v.Overdue, t.AtRisk+v.AtRisk
+		t.Vendors[v.Vendor] = v.States
+	}
+	return t, nil
+}
+
+// began tells that a run has begun.
+func (p pinger) began(ctx context.Context) { p.ping(ctx, "start", p.notify.Start, nil) }
+
+// ended tells how a run ended; t may be nil. Held tasks are no failure of the run, but of a
+// check that takes the exit code as it is.
+func (p pinger) ended(ctx context.Context, code int, t *tally) {
+	if t == nil {
+		t = &tally{}
+	}
+	t.ExitCode, t.Version = code, version
+	body, err := json.Marshal(t)
+	if err != nil {
+		p.log.Warn("the counts for the notify URL could not be written", "error", err.Error())
+	}
+	switch {
+	case p.notify.Style == config.NotifyHealthchecks:
+		p.ping(ctx, "success", withExitCode(p.notify.Success, code), body)
+	case code == exitOK || code == exitHeld:
+		p.ping(ctx, "success", p.notify.Success, body)
+	default:
+		p.ping(ctx, "failure", p.notify.Failure, body)
+	}
+}
+
+// withExitCode is a check's URL with the exit code behind its path.
+func withExitCode(place string, code int) string {
+	u, err := url.Parse(place)
+	if err != nil || place == "" {
+		return place // the config has been checked
+	}
+	u.Path = strings.TrimSuffix(u.Path, "/") + "/" + strconv.Itoa(code)
+	u.RawPath = ""
+	return u.String()
+}
+
+// ping calls one of the URLs. A failure is a warning.
+func (p pinger) ping(ctx context.Context, what, place string, body []byte) {
 	if place == "" {
 		return
 	}
-	if err := get(context.WithoutCancel(ctx), place); err != nil {
+	ctx = context.WithoutCancel(ctx)
+	method := http.MethodGet
+	if body != nil {
+		method = http.MethodPost
+	}
+	err := call(ctx, method, place, body)
+	if errors.Is(err, errPingMethod) { // it takes nothing but the call itself
+		err = call(ctx, http.MethodGet, place, nil)
+	}
+	if err != nil {
 		// The URL is not shown: whoever knows it can call it.
 		p.log.Warn("the notify URL could not be called", "notify", what, "error", err.Error())
 	}
 }
 
-func get(ctx context.Context, place string) error {
+// errPingMethod says that the URL does not take a body.
+var errPingMethod = errors.New("the URL takes no POST")
+
+func call(ctx context.Context, method, place string, body []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, place, nil)
+	req, err := http.NewRequestWithContext(ctx, method, place, bytes.NewReader(body))
 	if err != nil {
 		return errPing
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("User-Agent", "expunge/"+version)
 	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
@@ -59,20 +140,11 @@ func get(ctx context.Context, place string) error {
 	}
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // what it says is of no interest
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+	switch {
+	case method == http.MethodPost && (resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == http.StatusNotImplemented):
+		return errPingMethod
+	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		return errPingStatus
 	}
 	return nil
-}
-
-// began tells that a run has begun.
-func (p pinger) began(ctx context.Context) { p.ping(ctx, "start", p.urls.Start) }
-
-// ended tells how a run ended. Held tasks are no failure of the run.
-func (p pinger) ended(ctx context.Context, code int) {
-	if code == exitOK || code == exitHeld {
-		p.ping(ctx, "success", p.urls.Success)
-	} else {
-		p.ping(ctx, "failure", p.urls.Failure)
-	}
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -25,19 +27,66 @@ const (
 )
 
 // logWriter is where logs go: standard error, or above the bars while there are some.
-// A record is one Write.
+// A record is one Write. With --quiet they are held back until it is known how the run ends.
 type logWriter struct {
 	stderr io.Writer
 	bars   atomic.Pointer[mpb.Progress]
+
+	mu      sync.Mutex
+	holding bool
+	held    []byte
+	lost    int // records that were given up for lack of room, from the oldest on
 }
 
+// heldMost is how much is held back, in bytes: a mail that says more is not read.
+const heldMost = 64 << 10
+
 func (w *logWriter) Write(b []byte) (int, error) {
+	if w.hold(b) {
+		return len(b), nil
+	}
 	if p := w.bars.Load(); p != nil {
 		if n, err := p.Write(b); !errors.Is(err, mpb.ErrDone) {
 			return n, err
 		}
 	}
 	return w.stderr.Write(b)
+}
+
+func (w *logWriter) holdBack() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.holding = true
+}
+
+func (w *logWriter) hold(b []byte) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.holding {
+		return false
+	}
+	w.held = append(w.held, b...)
+	for len(w.held) > heldMost {
+		end := bytes.IndexByte(w.held, '\n') + 1
+		if end == 0 {
+			end = len(w.held)
+		}
+		w.held, w.lost = w.held[end:], w.lost+1
+	}
+	return true
+}
+
+// release prints what was held back, or forgets it.
+func (w *logWriter) release(print bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.holding && print {
+		if w.lost > 0 {
+			fmt.Fprintf(w.stderr, "(%d earlier lines are left out: `expunge status` has the whole)\n", w.lost)
+		}
+		w.stderr.Write(w.held)
+	}
+	w.holding, w.held, w.lost = false, nil, 0
 }
 
 // bars reports whether progress can be shown as bars: standard error must be a terminal on

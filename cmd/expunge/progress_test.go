@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -63,5 +64,49 @@ func TestLogsAndBars(t *testing.T) {
 		if n := strings.Count(out.String(), text); n != 1 {
 			t.Errorf("%q stands there %d times:\n%s", text, n, out.String())
 		}
+	}
+}
+
+// TestHeldBack: what a quiet run has to say is printed at its end or not at all, and of very
+// much the end.
+func TestHeldBack(t *testing.T) {
+	var out bytes.Buffer
+	w := &logWriter{stderr: &out}
+	say := func(format string, args ...any) {
+		t.Helper()
+		text := fmt.Sprintf(format, args...)
+		if n, err := io.WriteString(w, text); n != len(text) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	w.holdBack()
+	say("all is well\n")
+	w.release(false)
+	if out.Len() > 0 {
+		t.Errorf("printed %q", out.String())
+	}
+	say("now\n")
+	w.holdBack()
+	say("later\n")
+	if out.String() != "now\n" {
+		t.Errorf("printed %q", out.String())
+	}
+	w.release(true)
+	if out.String() != "now\nlater\n" {
+		t.Errorf("printed %q", out.String())
+	}
+	out.Reset()
+	w.holdBack()
+	for i := range 10_000 {
+		say("line %d\n", i)
+	}
+	w.release(true)
+	lines := strings.Split(out.String(), "\n")
+	if !strings.HasSuffix(lines[0], "earlier lines are left out: `expunge status` has the whole)") || lines[len(lines)-2] != "line 9999" || out.Len() > heldMost+100 {
+		t.Errorf("%q … %q, %d bytes", lines[0], lines[len(lines)-2], out.Len())
+	}
+	var lost int
+	if _, err := fmt.Sscanf(lines[0], "(%d", &lost); err != nil || lines[1] != fmt.Sprintf("line %d", lost) {
+		t.Errorf("%d lines are said to be lost, and then comes %q, %v", lost, lines[1], err)
 	}
 }

@@ -143,7 +143,7 @@ func replay(t *testing.T, transcript string) string {
 	if err != nil || readErr != nil {
 		t.Fatalf("%v %v\n%s", err, readErr, text)
 	}
-	return string(text)
+	return strings.ReplaceAll(string(text), cmd.Dir, "/home/operator")
 }
 
 var changing = []struct{ pattern, with string }{

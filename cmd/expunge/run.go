@@ -25,7 +25,7 @@ import (
 )
 
 type runFlags struct {
-	dryRun, wait, strict, allowLarge bool
+	dryRun, quiet, wait, strict, allowLarge bool
 	report, rejects, window, metrics string
 	only                             []string
 	reading                          readingFlags
@@ -50,6 +50,7 @@ func (a *app) runCommand() *cobra.Command {
 	}
 	fl := c.Flags()
 	fl.BoolVar(&f.dryRun, "dry-run", false, "previews only; nothing is changed at any vendor, and a file is not taken in")
+	fl.BoolVar(&f.quiet, "quiet", false, "print nothing when all is well (exit 0): what is printed is worth a mail")
 	fl.StringVar(&f.report, "report", "", "write the result report to `FILE` (default from the config)")
 	fl.StringVar(&f.metrics, "metrics", "", "write Prometheus metrics to `FILE` at the end (default from the config)")
 	fl.StringVar(&f.window, "for", "", "stop taking new work after this `long` and finish cleanly, such as 4h")
@@ -66,8 +67,21 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 	// Whoever read our output may go (head, a dropped connection): a run that dies of it in
 	// the middle of a request leaves that request's outcome unknown.
 	signal.Ignore(syscall.SIGPIPE)
+	if f.quiet {
+		a.noProgress = true
+		a.logs.holdBack()
+	}
 	log := a.logger()
 	cfg, err := a.loadConfig(log)
+	var counts *tally
+	if !f.dryRun { // a look ahead is not the run that somebody waits for
+		notify := config.LoadNotify(a.configPath, config.Options{Kinds: kinds, Getenv: a.getenv})
+		defer func() {
+			if !errors.Is(err, store.ErrLocked) {
+				pinger{notify, log}.ended(ctx, codeOf(ctx, err), counts)
+			}
+		}()
+	}
 	if err != nil {
 		return err
 	}
@@ -112,9 +126,6 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 	}
 	st, err := store.Open(ctx, cfg.Store, a.storeOptions(cfg, false, input == ""))
 	if err != nil {
-		if !f.dryRun && !errors.Is(err, store.ErrLocked) {
-			pinger{cfg.Notify, log}.ended(ctx, exitInternal)
-		}
 		return err
 	}
 	defer func() {
@@ -154,7 +165,7 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 		return err
 	}
 	a.runID.Store(id)
-	if !f.dryRun { // a look ahead is not the run that somebody waits for
+	if !f.dryRun {
 		pinger{cfg.Notify, log}.began(ctx)
 	}
 	code, err := a.work(ctx, s, input, f, window)
@@ -173,8 +184,11 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 			log.Warn("the metrics could not be written", "error", merr.Error())
 		}
 	}
-	if !f.dryRun {
-		pinger{cfg.Notify, log}.ended(ctx, code)
+	if !f.dryRun && cfg.Notify != (config.Notify{}) {
+		var terr error
+		if counts, terr = a.tallyOf(context.WithoutCancel(ctx), s); terr != nil {
+			log.Warn("the counts for the notify URL could not be read", "error", terr.Error())
+		}
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,6 +41,7 @@ func TestMain(m *testing.M) {
 //	exited N            after wait: the command that was signalled ended with exit code N
 //	hook                starts a server for notify; its address is $HOOK
 //	hooked PATH...      exactly these paths were called on it, in this order, and no more
+//	told PATTERN        what the hook was told last, as one line of JSON
 //	jsonlines FILE      every line is a JSON object with time, level, msg and run
 //	skewed DURATION     starts a vendor whose clock is ahead by that, or which tells no time (none), or
 //	                    which has a certificate of an unknown authority (tls); its address is $SKEWED
@@ -57,6 +59,11 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Values["state"] = &scriptState{}
+			readme, err := filepath.Abs(filepath.Join("..", "..", "README.md"))
+			if err != nil {
+				return err
+			}
+			e.Setenv("README", readme)
 			for k, v := range map[string]string{
 				"CG_CLIENT_ID": "sim-client", "CG_CLIENT_SECRET": "sim-secret", "VOYADO_API_KEY": "sim-api-key", "ACQUEON_AGENT_ID": "agent-7",
 				"PATH": e.Getenv("PATH") + string(os.PathListSeparator) + vendorsim, "TZ": "UTC",
@@ -67,7 +74,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": cmdCode, "sim": cmdSim(filepath.Join(vendorsim, "vendorsim")), "simpost": cmdSimPost, "simget": cmdSimGet, "calls": cmdCalls, "signal": cmdSignal,
-			"exited": cmdExited, "hook": cmdHook, "hooked": cmdHooked, "jsonlines": cmdJSONLines, "skewed": cmdSkewed, "help": cmdHelp,
+			"exited": cmdExited, "hook": cmdHook, "hooked": cmdHooked, "told": cmdTold, "jsonlines": cmdJSONLines, "skewed": cmdSkewed, "help": cmdHelp,
 		},
 	})
 }
@@ -77,6 +84,7 @@ type scriptState struct {
 
 	mu   sync.Mutex
 	hits []string
+	told string // the body of the last POST
 }
 
 func stateOf(ts *testscript.TestScript) *scriptState { return ts.Value("state").(*scriptState) }
@@ -202,16 +210,31 @@ func cmdHook(ts *testscript.TestScript, _ bool, _ []string) {
 		body, _ := io.ReadAll(r.Body)
 		st.mu.Lock()
 		defer st.mu.Unlock()
-		st.hits = append(st.hits, r.URL.Path)
-		if r.Method != http.MethodGet || len(body) > 0 {
-			st.hits = append(st.hits, "not a plain GET")
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/get") && r.Method != http.MethodGet:
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		case r.Method == http.MethodPost && json.Valid(body) && r.Header.Get("Content-Type") == "application/json":
+			st.told = string(body)
+		case r.Method != http.MethodGet || len(body) > 0:
+			st.hits = append(st.hits, "neither a plain GET nor counts")
 		}
+		st.hits = append(st.hits, r.URL.Path)
 		if strings.HasPrefix(r.URL.Path, "/broken") {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
 	}))
 	ts.Defer(srv.Close)
 	ts.Setenv("HOOK", srv.URL)
+}
+
+func cmdTold(ts *testscript.TestScript, not bool, args []string) {
+	st := stateOf(ts)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if regexp.MustCompile(args[0]).MatchString(st.told) == not {
+		ts.Fatalf("told %s", st.told)
+	}
 }
 
 func cmdHooked(ts *testscript.TestScript, _ bool, args []string) {
