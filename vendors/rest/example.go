@@ -19,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"expunge/vendors"
+	"expunge/vendors/auth"
 	"expunge/vendors/strict"
 )
 
@@ -144,8 +145,8 @@ func (c *canned) Stream(context.Context, string, *http.Request, io.Writer, int64
 	return nil, errAllGiven
 }
 
-// HTTPClient implements vendors.Transport. Examples are about calls, not about credentials.
-func (c *canned) HTTPClient(string) *http.Client { return http.DefaultClient }
+// HTTPClient implements vendors.Transport. No example uses one.
+func (c *canned) HTTPClient(string) *http.Client { return new(http.Client) }
 
 // Wait implements vendors.Transport.
 func (c *canned) Wait(context.Context, string) error { return nil }
@@ -207,7 +208,13 @@ func (r *Recipe) vendor(t vendors.Transport) (*Vendor, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	return c.open(vendors.Options{Name: r.Name, Transport: t, Now: func() time.Time { return exampleTime }})
+	v, err := c.open(vendors.Options{Name: r.Name, Transport: t, Now: func() time.Time { return exampleTime }})
+	if err == nil {
+		for a := range v.auths { // examples are about calls, not about credentials
+			v.auths[a] = auth.Fixed{Secret: vendors.NewSecret("token")}
+		}
+	}
+	return v, err
 }
 
 // tryExamples runs the examples, and sees to it that those which apply are there.
@@ -215,13 +222,13 @@ func (r *Recipe) tryExamples(d *strict.Decoder) error {
 	for _, name := range slices.Sorted(maps.Keys(r.Examples)) {
 		e := r.Examples[name]
 		key := "examples." + name
-		c := &checker{d, r}
+		c, before := &checker{d, r}, d.Problems()
 		c.one(key+".from", e.From, "docs", "recorded", madeUp)
 		c.one(key+".of", e.Of, ofPreview, ofErase, ofStatus)
 		c.must(e.Of != ofPreview || r.Preview != nil, key+".of", "there is no preview", "")
 		c.must(e.Of != ofStatus || r.Status != nil, key+".of", "there is no status", "")
 		c.must(e.Of == ofStatus || e.Identifier != "", key+".identifier", "is missing", "who is asked about?")
-		if d.Err() != nil {
+		if d.Problems() > before {
 			continue
 		}
 		got, sent, err := e.run(r)
@@ -340,7 +347,12 @@ func (r *Recipe) cover(d *strict.Decoder) {
 		if !gives(ofPreview, "none") {
 			missing("of preview that gives none")
 		}
-		if !has(ofPreview, func(e *Example) bool { return strings.HasSuffix(e.Gives, " records") }) && len(p.ID) > 0 {
+		list := has(ofPreview, func(e *Example) bool {
+			found, _ := at(e.document(), p.Records)
+			_, is := found.([]any)
+			return is
+		})
+		if list && len(p.ID) > 0 && !has(ofPreview, func(e *Example) bool { return strings.HasSuffix(e.Gives, " records") }) {
 			missing("of preview that gives several records")
 		}
 		if !gives(ofPreview, "held") && !p.Owner.Exact {
@@ -367,6 +379,19 @@ func (r *Recipe) cover(d *strict.Decoder) {
 		}
 		rules(ofStatus, "lost", s.Lost)
 	}
+}
+
+// document is what the first answer holds; nil: no JSON.
+func (e *Example) document() any {
+	if len(e.Answers) == 0 {
+		return nil
+	}
+	a, err := e.Answers[0].Answer()
+	if err != nil {
+		return nil
+	}
+	doc, _ := decode("", "", a) // what is no JSON has nothing at any path
+	return doc
 }
 
 // shows reports whether one of the answers is as a rule says.

@@ -605,8 +605,9 @@ func (t *twin) look(a *asked, r *http.Request) reply {
 	}
 	size, n := len(all), 0
 	if x := p.Next; x != nil {
-		if size = cmp.Or(t.s.o.PageSize, x.Full); size == 0 {
-			size = 1
+		size = cmp.Or(x.Full, 1)
+		if x.At+x.Link != "" { // a page that is not full is the last one where pages have numbers
+			size = cmp.Or(t.s.o.PageSize, size)
 		}
 		n, _ = strconv.Atoi(a.page)
 		if x.Page != "" {
@@ -661,6 +662,14 @@ func (t *twin) look(a *asked, r *http.Request) reply {
 	return rep
 }
 
+// other is a value that is not the given one.
+func other(f vendors.Field, value string) string {
+	if f == vendors.Telephone {
+		return value + "7"
+	}
+	return "other-" + value
+}
+
 // record is a record as the example has one, of somebody else.
 func (t *twin) record(rec *twinRecord) any {
 	p := t.r.Preview
@@ -672,7 +681,7 @@ func (t *twin) record(rec *twinRecord) any {
 		for _, path := range paths {
 			if value := rec.shows[field]; value != "" {
 				if t.s.o.Strangers && !rec.control {
-					value = "other-" + value
+					value = other(field, value)
 				}
 				doc = set(doc, path, value)
 			} else {

@@ -131,7 +131,11 @@ func fate(original *rest.Recipe, file string, data []byte, example bool) (Fate, 
 	case example:
 		return Same, ""
 	}
-	for _, j := range []journey{{}, {fault: sim.JobError}, {fault: sim.JobLost}, {strangers: true}} {
+	ways := []journey{{}, {fault: sim.JobError}, {fault: sim.JobLost}}
+	if p := original.Preview; p != nil && !p.Owner.Exact {
+		ways = append(ways, journey{strangers: true})
+	}
+	for _, j := range ways {
 		j.original, j.changed = original, changed
 		if f, why := j.run(); f != Same {
 			return f, why
