@@ -35,11 +35,55 @@ type HeldTask struct {
 type Selection struct {
 	IDs    []int64
 	Batch  int64  // 0: all
+	Vendor string // "": all
 	Reason string // "": all
 }
 
-func (s Selection) filter() store.HeldFilter {
-	return store.HeldFilter{Batch: s.Batch, Reason: s.Reason}
+// filter is the store's filter of a selection. Errors: store.ErrUnknown, of the vendor.
+func (t *Tasks) filter(ctx context.Context, s Selection) (store.HeldFilter, error) {
+	f := store.HeldFilter{Batch: s.Batch, Reason: s.Reason}
+	if s.Vendor == "" {
+		return f, nil
+	}
+	known, err := t.Store.Vendors(ctx)
+	if err != nil {
+		return f, err
+	}
+	v, ok := known[s.Vendor]
+	if !ok {
+		return f, fmt.Errorf("vendor %s: %w", s.Vendor, store.ErrUnknown)
+	}
+	f.Vendor = v.ID
+	return f, nil
+}
+
+// Cause is why tasks of a vendor are held, and what decides about all of them.
+type Cause struct {
+	store.HeldCount
+	Why     string // the reason in words
+	Command string
+}
+
+// Causes lists what is held by cause, the most urgent first.
+func (t *Tasks) Causes(ctx context.Context, sel Selection) ([]Cause, error) {
+	f, err := t.filter(ctx, sel)
+	if err != nil {
+		return nil, err
+	}
+	counts, err := t.Store.CountHeld(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(counts, func(a, b store.HeldCount) int { return a.DueAt.Compare(b.DueAt) })
+	var all []Cause
+	for _, c := range counts {
+		command := fmt.Sprintf("expunge review approve --reason %s --vendor %s", c.Reason, c.Vendor)
+		if sel.Batch != 0 {
+			command += fmt.Sprintf(" --batch %d", sel.Batch)
+		}
+		all = append(all, Cause{c, strings.TrimPrefix(Reasons()[vendors.Reason(c.Reason)], "held: "), command})
+	}
+	return all, nil
 }
 
 // reviewPage is how many held tasks are read, and decided in one transaction.
@@ -48,6 +92,10 @@ const reviewPage = 1000
 // Held calls fn for held tasks: the limit most urgent ones, or with 0 all of them, in the
 // order of the input. It calls no vendor.
 func (t *Tasks) Held(ctx context.Context, sel Selection, limit int, fn func(*HeldTask) error) error {
+	f, err := t.filter(ctx, sel)
+	if err != nil {
+		return err
+	}
 	known, err := t.Store.Vendors(ctx)
 	if err != nil {
 		return err
@@ -69,14 +117,14 @@ func (t *Tasks) Held(ctx context.Context, sel Selection, limit int, fn func(*Hel
 		return nil
 	}
 	if limit > 0 {
-		page, err := t.Store.Held(ctx, sel.filter(), limit)
+		page, err := t.Store.Held(ctx, f, limit)
 		if err != nil {
 			return err
 		}
 		return each(page)
 	}
 	for after := int64(0); ; {
-		page, err := t.Store.HeldAfter(ctx, sel.filter(), after, reviewPage)
+		page, err := t.Store.HeldAfter(ctx, f, after, reviewPage)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -153,9 +201,13 @@ func (t *Tasks) Review(ctx context.Context, sel Selection, approved bool, d stor
 		}
 		return len(page), decide(page)
 	}
+	f, err := t.filter(ctx, sel)
+	if err != nil {
+		return 0, err
+	}
 	n := 0
 	for after := int64(0); ; {
-		page, err := t.Store.HeldAfter(ctx, sel.filter(), after, reviewPage)
+		page, err := t.Store.HeldAfter(ctx, f, after, reviewPage)
 		if err != nil || len(page) == 0 {
 			return n, err
 		}

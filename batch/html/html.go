@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -74,6 +75,7 @@ type Provenance struct {
 	ConfigSHA256 []byte
 	Batches      []store.Batch
 	Runs         []store.Run
+	Needs        []batch.Need // what waits for a person, by cause
 }
 
 // Vendor is one configured vendor, for the explanations.
@@ -143,6 +145,9 @@ type list struct {
 	Rows               []batch.ReportRow
 }
 
+// cause is why tasks of one vendor wait for a person.
+type cause struct{ what, vendor, reason string }
+
 type view struct {
 	Style      template.CSS
 	Now        time.Time
@@ -154,6 +159,7 @@ type view struct {
 	Invalid    int64
 	Duplicates int64
 	Totals     []cell
+	Needs      []batch.Need
 	Lists      []list
 	Vendors    []vendorPart
 	Days       []dayPart
@@ -174,11 +180,13 @@ type collector struct {
 	due      map[string]int64
 	states   map[string]int64
 	lists    map[string]*list
+	causes   map[cause]*list // of what is held, and of what has failed
 	reasons  map[vendors.Reason]string
 	subject  string // batch and line of the subject at hand
 	extended string // and of the one that was extended last
 	answered bool
 	served   bool // by any vendor: skipped everywhere is no answer
+	closed   int64
 }
 
 type vendorCount struct {
@@ -188,10 +196,8 @@ type vendorCount struct {
 // Write writes the report. balance is the error of the control totals, or nil.
 func Write(ctx context.Context, w io.Writer, r *batch.Reporter, known []Vendor, prov Provenance, balance error) error {
 	c := &collector{vendors: map[string]*vendorCount{}, days: map[string]*dayPart{}, due: map[string]int64{},
-		states: map[string]int64{}, reasons: batch.Reasons(), lists: map[string]*list{
-			"failed":  {ID: "failed", Title: "Failed", Explain: "These erasures did not happen. Somebody must act on them."},
+		states: map[string]int64{}, reasons: batch.Reasons(), causes: map[cause]*list{}, lists: map[string]*list{
 			"overdue": {ID: "overdue", Title: "Overdue", Explain: "The legal time limit has passed and the request is not answered at this vendor."},
-			"held":    {ID: "held", Title: "Waiting for a decision", Explain: "Nothing more happens to these until a person has decided."},
 			"at_risk": {ID: "at-risk", Title: "At risk of being late", Explain: "Open, and so near to the time limit that an extension should be considered."},
 			"invalid": {ID: "invalid", Title: "Rows of the input that were refused", Explain: "Nothing was done for these people: their rows must be mended and handed in again."},
 		}}
@@ -199,7 +205,7 @@ func Write(ctx context.Context, w io.Writer, r *batch.Reporter, known []Vendor, 
 		return err
 	}
 	c.endSubject()
-	v := c.finish(known)
+	v := c.finish(known, prov.Needs)
 	v.Now, v.Prov, v.Style = r.Now().UTC(), prov, template.CSS(style)
 	v.Config = hex.EncodeToString(prov.ConfigSHA256)
 	v.Balanced = balance == nil
@@ -266,11 +272,16 @@ func (c *collector) row(r *batch.ReportRow) error {
 			c.day(r.CompletedAt).Completed++
 		}
 	case "failed":
+		if r.DueStatus == "met" || r.DueStatus == "missed" {
+			c.served = true // a person has closed it: it asks for nothing any more
+			c.closed++
+			break
+		}
 		c.answered = false
-		c.list("failed", r)
+		c.waits("failed", r)
 	case "held":
 		c.answered = false
-		c.list("held", r)
+		c.waits("held", r)
 	default:
 		c.answered = false
 	}
@@ -300,16 +311,36 @@ func (c *collector) day(text string) *dayPart {
 	return p
 }
 
+// why is a reason in words, without the state that it belongs to.
+func (c *collector) why(code string) string {
+	text := c.reasons[vendors.Reason(code)]
+	if _, after, cut := strings.Cut(text, ": "); cut {
+		return after
+	}
+	return cmp.Or(text, code)
+}
+
 func (c *collector) list(name string, r *batch.ReportRow) {
 	row := *r
-	if why := c.reasons[vendors.Reason(r.Reason)]; why != "" {
-		_, after, cut := strings.Cut(why, ": ")
-		if cut {
-			why = after
-		}
-		row.Reason = why
-	}
+	row.Reason = c.why(r.Reason)
 	c.lists[name].add(row)
+}
+
+// waits lists a task that waits for a person with those that do so for the same cause.
+func (c *collector) waits(what string, r *batch.ReportRow) {
+	key := cause{what, r.Vendor, r.Reason}
+	l := c.causes[key]
+	if l == nil {
+		l = &list{Title: "Waiting for a decision", Explain: "Nothing more happens to these until a person has decided."}
+		if what == "failed" {
+			l.Title, l.Explain = "Failed", "These erasures did not happen. Somebody must act on them."
+		}
+		l.Title += " at " + r.Vendor + ": " + c.why(r.Reason)
+		c.causes[key] = l
+	}
+	row := *r
+	row.Reason = c.why(r.Reason)
+	l.add(row)
 }
 
 func (l *list) add(row batch.ReportRow) {
@@ -318,11 +349,24 @@ func (l *list) add(row batch.ReportRow) {
 	}
 }
 
-func (c *collector) finish(known []Vendor) *view {
+func (c *collector) finish(known []Vendor, needs []batch.Need) *view {
 	v := &c.v
 	v.Totals = cells(c.states)
+	v.Needs = needs
 	for _, name := range []string{"failed", "overdue", "held", "at_risk", "invalid"} {
-		v.Lists = append(v.Lists, *c.lists[name])
+		if l := c.lists[name]; l != nil {
+			v.Lists = append(v.Lists, *l)
+			continue
+		}
+		for _, key := range slices.SortedFunc(maps.Keys(c.causes), func(a, b cause) int {
+			return cmp.Or(cmp.Compare(a.vendor, b.vendor), cmp.Compare(a.reason, b.reason))
+		}) {
+			if key.what == name {
+				l := c.causes[key]
+				l.ID = fmt.Sprintf("%s-%d", name, len(v.Lists))
+				v.Lists = append(v.Lists, *l)
+			}
+		}
 	}
 	byName := map[string]Vendor{}
 	for _, k := range known {
@@ -363,7 +407,7 @@ func (c *collector) finish(known []Vendor) *view {
 	} {
 		v.Due = append(v.Due, cell{outcome: outcome{Key: d.key, Label: d.label}, N: c.due[d.key]})
 	}
-	var open int64
+	open := -c.closed
 	for _, cl := range v.Totals {
 		if cl.Key == "open" || cl.Key == "held" || cl.Key == "failed" {
 			open += cl.N

@@ -107,6 +107,8 @@ func sample(t *testing.T) (*batch.Reporter, []Vendor, Provenance) {
 		t.Fatal(err)
 	}
 	return r, vs, Provenance{Version: "1.0.0", ConfigSHA256: []byte{1, 2, 3}, Batches: all,
+		Needs: []batch.Need{{What: "held", Vendor: "customergauge", Reason: "somebody_else", Tasks: 1, Text: "1 held at customergauge (somebody_else) <b>",
+			Command: "expunge review list --reason somebody_else"}},
 		Runs: []store.Run{{ID: 1, StartedAt: now.Add(-time.Hour), Version: "1.0.0"}}}
 }
 
@@ -265,5 +267,27 @@ func TestAxe(t *testing.T) {
 	t.Logf("axe: %d violations, %d rules passed", len(result.Violations), result.Passes)
 	if len(result.Violations) > 0 || result.Passes == 0 {
 		t.Errorf("axe: %q", result.Violations)
+	}
+}
+
+// TestClosed: what a person has closed waits for nobody, and is an answer.
+func TestClosed(t *testing.T) {
+	r, vs, prov := sample(t)
+	w, err := r.Store.HeldAfter(t.Context(), store.HeldFilter{Failed: true}, 0, 10)
+	if err != nil || len(w) != 1 {
+		t.Fatal(w, err)
+	}
+	task := w[0].Task
+	task.ClosedAt = now
+	if err := r.Store.Decide(t.Context(), store.Change{From: store.Failed, Task: task}, store.Decision{At: now, Who: "kim", Action: "close"}); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := Write(t.Context(), &b, r, vs, prov, nil); err != nil {
+		t.Fatal(err)
+	}
+	page := b.String()
+	if strings.Contains(page, "Somebody must act on them") || !strings.Contains(page, "3 of 10 requests are answered at all vendors. Erasures still open, waiting for a decision, or failed: 6.") {
+		t.Errorf("%s", page[strings.Index(page, "verdict"):][:300])
 	}
 }

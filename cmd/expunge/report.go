@@ -173,7 +173,11 @@ func (a *app) writeHTML(ctx context.Context, s *session, r *batch.Reporter, w io
 	if err != nil {
 		return err
 	}
-	prov := html.Provenance{Version: version, ConfigSHA256: s.cfg.SHA256[:]}
+	st, err := s.tasks.Status(ctx, s.statusOptions())
+	if err != nil {
+		return err
+	}
+	prov := html.Provenance{Version: version, ConfigSHA256: s.cfg.SHA256[:], Needs: st.Needs}
 	var unbalanced error
 	for _, b := range all {
 		if b.Loading || f.Batch != 0 && b.ID != f.Batch || b.TakenAt.Before(f.Since) || !f.Until.IsZero() && !b.TakenAt.Before(f.Until) {

@@ -16,7 +16,6 @@ import (
 
 	"expunge/batch"
 	"expunge/store"
-	"expunge/vendors"
 )
 
 func (a *app) reviewCommand() *cobra.Command {
@@ -31,6 +30,7 @@ func (a *app) reviewCommand() *cobra.Command {
 
 type reviewFlags struct {
 	batch     int64
+	vendor    string
 	reason    string
 	limit     int
 	json      bool
@@ -40,6 +40,7 @@ type reviewFlags struct {
 
 func (f *reviewFlags) selection(c *cobra.Command) {
 	c.Flags().Int64Var(&f.batch, "batch", 0, "only this batch (its `number`)")
+	c.Flags().StringVar(&f.vendor, "vendor", "", "only those at this vendor (`NAME`)")
 	c.Flags().StringVar(&f.reason, "reason", "", "only those held for this reason `CODE`")
 }
 
@@ -73,9 +74,10 @@ func (a *app) reviewListCommand() *cobra.Command {
 	var f reviewFlags
 	c := &cobra.Command{
 		Use:   "list",
-		Short: "The held tasks, the most urgent first",
-		Long: "Lists the held tasks, the most urgent first: whose request it is (masked), why it is held, how many records the\n" +
-			"preview showed, and what an approval would lead to. It changes nothing and can be used during a run.",
+		Short: "The held tasks by cause, the most urgent first",
+		Long: "Lists the held tasks by cause, the most urgent first: whose request it is (masked), why it is held, how many\n" +
+			"records the preview showed, what an approval would lead to, and the command that approves all of a cause. Then it\n" +
+			"says what else needs a person. It changes nothing and can be used during a run.",
 		Example: "  expunge review list\n  expunge review list --reason somebody_else --limit 0\n  expunge review list --json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -100,60 +102,100 @@ func (a *app) reviewListCommand() *cobra.Command {
 	return c
 }
 
+// reviewList lists the held tasks by cause, each cause with the one command that decides about
+// all of them, and then what else needs a person.
 func (a *app) reviewList(ctx context.Context, s *session, f reviewFlags) error {
-	sel := batch.Selection{Batch: f.batch, Reason: f.reason}
+	sel := batch.Selection{Batch: f.batch, Vendor: f.vendor, Reason: f.reason}
 	if f.json {
 		return batch.JSONArray(a.stdout, func(put func(any) error) error {
 			return s.tasks.Held(ctx, sel, f.limit, func(h *batch.HeldTask) error { return put(h) })
 		})
 	}
-	counts, err := s.store.CountHeld(ctx, store.HeldFilter{Batch: f.batch, Reason: f.reason})
+	causes, err := s.tasks.Causes(ctx, sel)
+	if err != nil {
+		return reviewError(s, err)
+	}
+	if len(causes) == 0 {
+		a.note(slog.LevelInfo, "", "nothing is held")
+	}
+	var shown, total int64
+	for i, c := range causes {
+		if total += c.Tasks; i > 0 {
+			fmt.Fprintln(a.stdout)
+		}
+		n, err := a.listCause(ctx, s, sel, c, f.limit-int(shown), f.limit == 0)
+		if err != nil {
+			return err
+		}
+		shown += n
+	}
+	if shown < total {
+		fmt.Fprintf(a.stdout, "\n%d of %d shown; --limit 0 shows all\n", shown, total)
+	}
+	if sel.Batch != 0 || sel.Vendor != "" || sel.Reason != "" {
+		return nil
+	}
+	st, err := s.tasks.Status(ctx, s.statusOptions())
 	if err != nil {
 		return err
 	}
-	var total int64
-	for _, c := range counts {
-		total += c.Tasks
+	heading := "also needs a person:"
+	if len(causes) > 0 {
+		heading = "\n" + heading
 	}
-	if total == 0 {
-		a.note(slog.LevelInfo, "", "nothing is held")
-		return nil
+	for _, n := range st.Needs {
+		if n.What == "held" {
+			continue
+		}
+		if heading != "" {
+			fmt.Fprintln(a.stdout, heading)
+			heading = ""
+		}
+		fmt.Fprintf(a.stdout, "  %s\n    %s\n", clean(n.Text), n.Command)
 	}
-	type meaning struct{ reason, approve string }
-	means := map[meaning]bool{}
+	return nil
+}
+
+// listCause lists a cause with up to left of its tasks, or all of them, and returns how many it
+// has shown.
+func (a *app) listCause(ctx context.Context, s *session, sel batch.Selection, c batch.Cause, left int, all bool) (shown int64, err error) {
+	follow := ""
+	if c.Followers > 0 {
+		follow = fmt.Sprintf(", and %d of the same identifiers with them", c.Followers)
+	}
+	fmt.Fprintf(a.stdout, "%d held at %s%s, the first due %s\n%s: %s\n", c.Tasks, c.Vendor, follow, date(c.DueAt), c.Reason, c.Why)
+	if all {
+		left = 0
+	} else if left <= 0 {
+		fmt.Fprintf(a.stdout, "  %s   (or reject)\n", c.Command)
+		return 0, nil
+	}
+	sel.Vendor, sel.Reason = c.Vendor, c.Reason
+	means := map[string]bool{}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "task\tdue\tsubject\tvendor\tidentifier\trecords\treason")
-	shown := int64(0)
-	err = s.tasks.Held(ctx, sel, f.limit, func(h *batch.HeldTask) error {
+	err = s.tasks.Held(ctx, sel, left, func(h *batch.HeldTask) error {
 		shown++
-		means[meaning{h.Reason, h.Approve}] = true
+		means[h.Approve] = true
 		records := "-"
 		if h.Records != nil {
 			records = strconv.Itoa(*h.Records)
 		}
-		_, err := fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Task, h.DueAt.Format(time.DateOnly), clean(h.SubjectID), h.Vendor,
+		_, err := fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Task, date(h.DueAt), clean(h.SubjectID), h.Vendor,
 			clean(h.Identifier), records, h.Reason)
 		if err == nil && h.Message != "" {
 			_, err = fmt.Fprintf(w, "\t\t%s\n", clean(h.Message))
 		}
 		return err
 	})
-	if err != nil {
-		return err
+	if err := errors.Join(err, w.Flush()); err != nil {
+		return shown, err
 	}
-	if err := w.Flush(); err != nil {
-		return err
+	for _, m := range slices.Sorted(maps.Keys(means)) {
+		fmt.Fprintf(a.stdout, "approve means: %s\n", m)
 	}
-	fmt.Fprintln(a.stdout)
-	reasons := batch.Reasons()
-	for _, m := range slices.SortedFunc(maps.Keys(means), func(x, y meaning) int { return strings.Compare(x.reason+x.approve, y.reason+y.approve) }) {
-		fmt.Fprintf(a.stdout, "%s: %s\n  approve means: %s\n", m.reason, strings.TrimPrefix(reasons[vendors.Reason(m.reason)], "held: "), m.approve)
-	}
-	if shown < total {
-		fmt.Fprintf(a.stdout, "\n%d of %d shown; --limit 0 shows all\n", shown, total)
-	}
-	fmt.Fprintln(a.stdout, "\nexpunge review approve TASK...   or   expunge review reject TASK...")
-	return nil
+	_, err = fmt.Fprintf(a.stdout, "  %s   (or reject)\n", c.Command)
+	return shown, err
 }
 
 func (a *app) reviewDecideCommand(approve bool) *cobra.Command {
@@ -190,12 +232,12 @@ func (a *app) reviewDecideCommand(approve bool) *cobra.Command {
 		}
 		found := c.Flags().Changed("reference")
 		switch hint := "`expunge review list` shows the numbers and reasons"; {
-		case found && (len(ids) != 1 || f.batch != 0 || f.reason != ""):
+		case found && (len(ids) != 1 || f.batch != 0 || f.vendor != "" || f.reason != ""):
 			return usage(errors.New("--reference is the vendor's id for one task's request: give the number of that task, and nothing else"), hint)
-		case len(ids) > 0 && (f.batch != 0 || f.reason != ""):
-			return usage(errors.New("give task numbers, or --batch and --reason, not both"), hint)
-		case len(ids) == 0 && f.batch == 0 && f.reason == "":
-			return usage(errors.New("which tasks? give task numbers, --batch or --reason"), hint)
+		case len(ids) > 0 && (f.batch != 0 || f.vendor != "" || f.reason != ""):
+			return usage(errors.New("give task numbers, or --batch, --vendor and --reason, not both"), hint)
+		case len(ids) == 0 && f.batch == 0 && f.vendor == "" && f.reason == "":
+			return usage(errors.New("which tasks? give task numbers, --batch, --vendor or --reason"), hint)
 		}
 		return a.withStore(ctx, false, func(s *session) error {
 			if err := a.knownBatch(ctx, s, f.batch); err != nil {
@@ -205,7 +247,7 @@ func (a *app) reviewDecideCommand(approve bool) *cobra.Command {
 			if found {
 				return a.reviewAccepted(ctx, s, ids[0], f.reference, d)
 			}
-			n, err := s.tasks.Review(ctx, batch.Selection{IDs: ids, Batch: f.batch, Reason: f.reason}, approve, d)
+			n, err := s.tasks.Review(ctx, batch.Selection{IDs: ids, Batch: f.batch, Vendor: f.vendor, Reason: f.reason}, approve, d)
 			if n > 0 || err == nil {
 				a.note(slog.LevelInfo, "", "%d %s", n, word)
 			}

@@ -26,9 +26,9 @@ import (
 
 type runFlags struct {
 	dryRun, quiet, wait, strict, allowLarge bool
-	report, rejects, window, metrics string
-	only                             []string
-	reading                          readingFlags
+	report, rejects, window, metrics        string
+	only                                    []string
+	reading                                 readingFlags
 }
 
 func (a *app) runCommand() *cobra.Command {
