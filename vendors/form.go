@@ -1,12 +1,14 @@
 package vendors
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"html"
 	"mime"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -26,6 +28,18 @@ func FormOf(a *Answer, asked ...string) string {
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d\n%s\n%s", a.Status, kind, strings.TrimSpace(body)))
 	return hex.EncodeToString(sum[:8])
+}
+
+// MayMeanNothing reports whether an answer to a look-up that is not understood can be how a place
+// says that it holds nothing: it must be about the request, and no page.
+func MayMeanNothing(a *Answer) bool {
+	switch {
+	case a.Status >= 200 && a.Status <= 299:
+	case a.Status == http.StatusBadRequest, a.Status == http.StatusNotFound, a.Status == http.StatusGone, a.Status == http.StatusUnprocessableEntity:
+	default:
+		return false
+	}
+	return !bytes.HasPrefix(bytes.TrimSpace(a.Body), []byte("<"))
 }
 
 // spellings lists how an answer may write the given values, in small letters, the longest

@@ -65,22 +65,11 @@ func readPreview(vendor string, a *vendors.Answer, asked ...string) (listing, er
 		return l, nil
 	}
 	var failed *vendors.Error
-	if errors.As(err, &failed) && !told && mayBeNothing(a, failed.Kind, errorIn(fields).code) {
+	ofAddress := slices.Contains(codesOfAddress, errorIn(fields).code)
+	if errors.As(err, &failed) && !told && !ofAddress && failed.Kind != vendors.ErrAuth && vendors.MayMeanNothing(a) {
 		failed.Form = vendors.FormOf(a, asked...)
 	}
 	return listing{}, err
-}
-
-// mayBeNothing reports whether an answer that is not understood can be how a place says that
-// it holds nothing: it must be about the request, and no page.
-func mayBeNothing(a *vendors.Answer, kind error, code string) bool {
-	switch {
-	case a.Status > 299 && !slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusGone, http.StatusUnprocessableEntity}, a.Status):
-		return false
-	case kind == vendors.ErrAuth, slices.Contains(codesOfAddress, code):
-		return false
-	}
-	return !bytes.HasPrefix(bytes.TrimSpace(a.Body), []byte("<"))
 }
 
 // readListing reads Data and total. A missing or unreadable total is not taken for 0; with

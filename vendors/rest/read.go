@@ -154,8 +154,10 @@ func (v *Vendor) failure(op string, a *vendors.Answer, kind error, doc any) *ven
 	return &vendors.Error{Vendor: v.name, Op: op, Kind: kind, Status: a.Status, Message: v.message(doc)}
 }
 
-func (v *Vendor) unreadable(op string, a *vendors.Answer, cause error) *vendors.Error {
-	return &vendors.Error{Vendor: v.name, Op: op, Kind: vendors.ErrUnreadable, Status: a.Status, Err: cause}
+func (v *Vendor) unreadable(op string, a *vendors.Answer, doc any, cause error) *vendors.Error {
+	e := v.failure(op, a, vendors.ErrUnreadable, doc)
+	e.Err = cause
+	return e
 }
 
 // Causes of an ErrUnreadable.
@@ -213,6 +215,16 @@ func (p *Preview) records(doc any) ([]any, bool) {
 		return []any{found}, true
 	}
 	return nil, false
+}
+
+// tells reports whether an answer, whatever its status, speaks of records.
+func (p *Preview) tells(doc any) bool {
+	found, _ := p.records(doc)
+	total := ""
+	if p.Total != "" {
+		total, _ = text(doc, p.Total)
+	}
+	return len(found) > 0 && p.Records != "." || total != "" && total != "0"
 }
 
 // id is a record's id; one that consists of several parts has a slash between them. "" means

@@ -197,7 +197,7 @@ func TestLookUp(t *testing.T) {
 			vendors.Preview{Records: 4, Refs: []string{"l/1", "l/2", "l/3", "l/4"}, Hint: "|l/1,l/2,l/3,l/4"}, nil},
 		{"a full page that leads nowhere", []string{page("3", "null", 1, 2, 3)},
 			vendors.Preview{Records: 3, Refs: []string{"l/1", "l/2", "l/3"}, Hint: "|l/1,l/2,l/3", Doubt: vendors.InconsistentAnswer}, nil},
-		{"a total that disagrees", []string{page("9", "null", 1)}, vendors.Preview{Records: 1, Refs: []string{"l/1"}, Hint: "|l/1", Doubt: vendors.InconsistentAnswer}, nil},
+		{"a total that disagrees", []string{page("9", "null", 1)}, vendors.Preview{Records: 9, Refs: []string{"l/1"}, Hint: "|l/1", Doubt: vendors.InconsistentAnswer}, nil},
 		{"more than may be", []string{page("6", `"c"`, 1, 2, 3), page("6", `"d"`, 4, 5, 6)},
 			vendors.Preview{Records: 6, Refs: []string{"l/1", "l/2", "l/3", "l/4", "l/5", "l/6"}, Hint: "|l/1,l/2,l/3,l/4,l/5,l/6", Doubt: vendors.TooManyRecords}, nil},
 		{"pages without end", []string{page("2", `"c"`, 1), page("2", `"d"`, 2), page("2", `"e"`)},
@@ -455,7 +455,7 @@ func TestForm(t *testing.T) {
 		body   string
 		may    bool
 	}{
-		{404, `{"detail":"ADDRESS not found"}`, true}, {404, "<html>ADDRESS", true}, {422, `{"detail":"unknown"}`, true},
+		{404, `{"detail":"ADDRESS not found"}`, true}, {404, "<html>ADDRESS", false}, {404, `{"detail":"ADDRESS not found","results":[{}]}`, false}, {422, `{"detail":"unknown"}`, true},
 		{200, `{"found":false}`, true}, {200, "<html>", false}, {500, `{}`, false}, {401, `{}`, false},
 	} {
 		a, b := form(tt.status, tt.body, "ada@example.com"), form(tt.status, tt.body, "bob@example.com")
@@ -567,4 +567,66 @@ func TestShipped(t *testing.T) {
 			t.Errorf("%s is recipe %s", f.Name(), r.Name)
 		}
 	}
+}
+
+// FuzzAnswers: no answer makes the engine panic, keep what could not be shown, or find nobody
+// in what is no list.
+func FuzzAnswers(f *testing.F) {
+	for _, body := range []string{
+		`{"total":1,"results":[{"list":"l","id":1,"emails":[{"value":"ada@example.com"}]}],"paging":{"next":"c"}}`, `{"total":0,"results":[]}`, `{"total":0}`,
+		`{"ok":true}`, `{"error":{"code":"no_such_contact"}}`, `{"subject_request_id":"job-1","request_status":"completed"}`, "<html>", "null", `{"results":{"a":1}}`,
+	} {
+		for _, status := range []int{200, 201, 204, 404, 500} {
+			f.Add(status, []byte(body))
+		}
+	}
+	text := acmeText(f)
+	acme, err := Parse("acme.yaml", []byte(text))
+	if err != nil {
+		f.Fatal(err)
+	}
+	opendsr, err := Named("opendsr@1")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		if status < 200 || status > 599 || status >= 300 && status < 400 {
+			return // the transport lets no other through
+		}
+		canned := vendortest.Canned{Answer: vendors.Answer{Status: status, Body: body}}
+		target := ada("ada@example.com")
+		target.Hint, target.Reference, target.ReceivedAt = "id-1|l/1", "job-1", exampleTime
+		for _, r := range []*Recipe{acme, opendsr} {
+			v, err := r.vendor(canned)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := v.Preview(t.Context(), target)
+			switch {
+			case err != nil:
+				vendortest.NoLeak(t, err, target.Subject)
+			case r == acme && p.Records == 0 && p.Doubt == "" && !strings.Contains(string(body), "[") && !strings.Contains(string(body), "0") && !strings.Contains(string(body), "no_such_contact"):
+				t.Errorf("nobody in %q", body)
+			}
+			for _, ref := range p.Refs {
+				if !plainID.MatchString(strings.ReplaceAll(ref, "/", "")) || strings.Contains(ref, "ada@") {
+					t.Errorf("record %q", ref)
+				}
+			}
+			if rc, err := v.Submit(t.Context(), target); err != nil {
+				vendortest.NoLeak(t, err, target.Subject)
+			} else if status > 299 || r == opendsr && !plainID.MatchString(rc.Reference) {
+				t.Errorf("accepted with %d, reference %q", status, rc.Reference)
+			}
+			if r.Status == nil {
+				continue
+			}
+			pg, err := (&poller{v}).Poll(t.Context(), target)
+			if err != nil {
+				vendortest.NoLeak(t, err, target.Subject)
+			} else if pg.Job == vendors.JobDone && status > 299 || strings.ContainsFunc(pg.Status, func(r rune) bool { return r < ' ' || r > '~' }) {
+				t.Errorf("%+v with %d", pg, status)
+			}
+		}
+	})
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -437,11 +438,14 @@ func (v *Vendor) look(ctx context.Context, op string, t *vendors.Target) (vendor
 			return vendors.Preview{Hint: v.hint(t, nil)}, nil
 		}
 		found, ok := how.records(doc)
-		if err == nil && !ok {
-			err = v.unreadable(op, a, errNoRecords)
+		switch {
+		case err == nil && (!ok || len(found) == 0 && a.Status != http.StatusOK && a.Status != http.StatusCreated):
+			err = v.unreadable(op, a, doc, errNoRecords)
+		case a.Status == http.StatusNotFound && how.tells(doc):
+			err = v.unreadable(op, a, doc, errNoRecords) // records in spite of a 404
 		}
 		if failed := (*vendors.Error)(nil); errors.As(err, &failed) {
-			if n == 1 && mayMeanNobody(a.Status, doc) {
+			if n == 1 && !how.tells(doc) && failed.Kind != vendors.ErrAuth && vendors.MayMeanNothing(a) {
 				failed.Form = vendors.FormOf(a, t.Identifier())
 			}
 			return vendors.Preview{}, failed
@@ -449,7 +453,7 @@ func (v *Vendor) look(ctx context.Context, op string, t *vendors.Target) (vendor
 		for _, record := range found {
 			doubt, ok := how.Owner.verdict(record, t)
 			if !ok {
-				return vendors.Preview{}, v.unreadable(op, a, errOwner)
+				return vendors.Preview{}, v.unreadable(op, a, doc, errOwner)
 			}
 			p.Doubt = graver(p.Doubt, doubt)
 			if len(how.ID) == 0 {
@@ -458,7 +462,7 @@ func (v *Vendor) look(ctx context.Context, op string, t *vendors.Target) (vendor
 			}
 			id := how.id(record, t.Subject)
 			if id == "" {
-				return vendors.Preview{}, v.unreadable(op, a, errNoID)
+				return vendors.Preview{}, v.unreadable(op, a, doc, errNoID)
 			}
 			if !slices.Contains(p.Refs, id) {
 				p.Refs = append(p.Refs, id)
@@ -467,7 +471,7 @@ func (v *Vendor) look(ctx context.Context, op string, t *vendors.Target) (vendor
 		listed += len(found)
 		if how.Total != "" {
 			if total, ok = text(doc, how.Total); !ok && listed == 0 {
-				return vendors.Preview{}, v.unreadable(op, a, errNoTotal)
+				return vendors.Preview{}, v.unreadable(op, a, doc, errNoTotal)
 			}
 		}
 		if listed > v.max {
@@ -476,7 +480,7 @@ func (v *Vendor) look(ctx context.Context, op string, t *vendors.Target) (vendor
 			break
 		}
 		if at, ok = how.Next.after(doc, a.Header, v.base, n, len(found)); !ok {
-			return vendors.Preview{}, v.unreadable(op, a, errNoNext)
+			return vendors.Preview{}, v.unreadable(op, a, doc, errNoNext)
 		}
 		p.Doubt = graver(p.Doubt, at.doubt)
 	}
@@ -484,15 +488,12 @@ func (v *Vendor) look(ctx context.Context, op string, t *vendors.Target) (vendor
 	p.Records += len(p.Refs)
 	if how.Total != "" && total != fmt.Sprint(listed) {
 		p.Doubt = graver(p.Doubt, vendors.InconsistentAnswer)
+		if all, err := strconv.Atoi(total); err == nil && all > listed {
+			p.Records += all - listed // counted and not listed
+		}
 	}
 	p.Hint = v.hint(t, p.Refs)
 	return p, nil
-}
-
-// mayMeanNobody reports whether an answer that is not understood may be the vendor's way to say
-// that it holds nothing.
-func mayMeanNobody(status int, doc any) bool {
-	return status == http.StatusNotFound || doc != nil && (status == http.StatusBadRequest || status == http.StatusUnprocessableEntity || status >= 200 && status <= 299)
 }
 
 // errControl is the cause of a submission that does not leave.
@@ -551,12 +552,12 @@ func (v *Vendor) erase(ctx context.Context, t *vendors.Target, record string) (v
 	case err != nil:
 		return vendors.Receipt{}, err
 	case !anyMatches(how.Accepted, a.Status, doc):
-		return vendors.Receipt{}, v.unreadable(opSubmit, a, errNoAccept)
+		return vendors.Receipt{}, v.unreadable(opSubmit, a, doc, errNoAccept)
 	}
 	receipt := vendors.Receipt{Done: v.recipe.Done.By == byAnswer}
 	if how.Job != "" {
 		if receipt.Reference, _ = text(doc, how.Job); !usableID(receipt.Reference, t.Subject) {
-			return vendors.Receipt{}, v.unreadable(opSubmit, a, errNoJob)
+			return vendors.Receipt{}, v.unreadable(opSubmit, a, doc, errNoJob)
 		}
 	} else if v.names() {
 		receipt.Reference, _ = readHint(t.Hint)
@@ -576,28 +577,33 @@ func (v *poller) Poll(ctx context.Context, t *vendors.Target) (vendors.Progress,
 		return vendors.Progress{}, err
 	}
 	doc, err := v.read(op, a)
-	job, named := "", how.Job == ""
-	if how.Job != "" {
-		if job, named = text(doc, how.Job); named && !strings.EqualFold(job, t.Reference) {
-			return vendors.Progress{}, v.unreadable(op, a, errOtherJob)
+	lost := anyMatches(how.Lost, a.Status, doc)
+	if err != nil && !lost {
+		return vendors.Progress{}, err
+	}
+	named := how.Job == ""
+	if id, there := at(doc, how.Job); !named && there && id != "" {
+		job, isText := scalar(id)
+		if !isText {
+			return vendors.Progress{}, v.unreadable(op, a, doc, errNoJob)
+		}
+		if named = strings.EqualFold(job, t.Reference); !named {
+			return vendors.Progress{}, v.unreadable(op, a, doc, errOtherJob)
 		}
 	}
 	said, _ := text(doc, how.At)
 	word := strings.ToLower(strings.TrimSpace(said))
-	if anyMatches(how.Lost, a.Status, doc) {
+	if lost {
 		return vendors.Progress{Job: vendors.JobLost, Status: shownWord(cmp.Or(word, "not_found"), t.Subject)}, nil
 	}
-	if err != nil {
-		return vendors.Progress{}, err
-	}
 	if word == "" {
-		return vendors.Progress{}, v.unreadable(op, a, errNoStatus)
+		return vendors.Progress{}, v.unreadable(op, a, doc, errNoStatus)
 	}
 	state := how.Words.means(word)
 	if !named && (state == vendors.JobDone || state == vendors.JobFailed) {
 		// What ends a task must be about our job: something in front of the vendor has statuses
 		// too.
-		return vendors.Progress{}, v.unreadable(op, a, errNoJob)
+		return vendors.Progress{}, v.unreadable(op, a, doc, errNoJob)
 	}
 	return vendors.Progress{Job: state, Status: shownWord(word, t.Subject)}, nil
 }
