@@ -188,6 +188,39 @@ func TestOneTicketForTwoNights(t *testing.T) {
 	})
 }
 
+// TestConfirmedBeforeReceived: what people had finished before a later request came in is no
+// answer to it: that request is raised by itself.
+func TestConfirmedBeforeReceived(t *testing.T) {
+	w := tickets("w")
+	bubble(t, []*fake{w}, func(r *rig) {
+		for n := range 4 {
+			r.give(fmt.Sprintf("subject_id,email\nR-%d,jane@example.com\n", n))
+			r.work(WorkOptions{})
+			time.Sleep(24 * time.Hour)
+		}
+		r.want("4 waiting")
+		file := "vendor,reference,completed_at\nw," + r.onDisk(`SELECT reference FROM reference_list WHERE task = 1000`) + ",2000-01-02\n"
+		if got, err := r.confirm(file); err != nil || len(got) != 1 || got[0].Problem != "" {
+			t.Errorf("%+v %v", got, err)
+		}
+		r.want("2 erased, 2 pending")
+		r.work(WorkOptions{})
+		r.want("2 erased, 2 waiting")
+		if w.tickets != 2 {
+			t.Errorf("%d tickets", w.tickets)
+		}
+		if got := r.onDisk(`SELECT action || ' ' || task || ' ' || note FROM decisions WHERE action <> 'confirm'`); got != "retry 3000 what was confirmed had been done before this request was received" {
+			t.Errorf("recorded: %s", got)
+		}
+		// The line once more is about the first two alone.
+		if got, err := r.confirm(file); err != nil || len(got) != 1 || !got[0].Again {
+			t.Errorf("%+v %v", got, err)
+		}
+		r.want("2 erased, 2 waiting")
+		r.balanced()
+	})
+}
+
 // TestOtherPersonDoesNotFollow: what an outcome rests on besides the identifier decides over
 // files too.
 func TestOtherPersonDoesNotFollow(t *testing.T) {

@@ -184,31 +184,78 @@ func (s *Store) DecideAll(ctx context.Context, changes []Change, d Decision) err
 		}
 	}
 	return s.inTx(ctx, func(c *sql.Conn) error {
-		for i := range changes {
-			ch := changes[i]
-			// The reason is the one that the task had, which is what was decided about.
-			res, err := c.ExecContext(context.Background(), `INSERT INTO decisions (at, who, action, subject, task, reason, note)
- SELECT ?, ?, ?, ?, id, reason, ? FROM tasks WHERE id = ?`,
-				secs(d.At), d.Who, d.Action, ch.SubjectRow(), nullText(d.Note), ch.ID)
-			if err != nil {
-				return err
-			}
-			if ch.Leads && (d.Action == "reject" || d.Action == "close") {
-				if err := leaveBatch(c, ch.ID); err != nil {
+		for _, ch := range changes {
+			if ch.Leads {
+				var err error
+				switch d.Action {
+				case "reject", "close":
+					err = leaveBatch(c, ch.ID)
+				case "confirm":
+					err = s.startAnew(ctx, c, &ch, d)
+				}
+				if err != nil {
 					return err
 				}
 			}
-			id, err := res.LastInsertId()
-			if err != nil {
-				return err
-			}
-			ch.word = &word{d.Action, id}
-			if err := c.Raw(func(any) error { return ch.apply(s.w) }); err != nil {
+			if err := s.decide(c, ch, d); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// decide applies a decision about one task and records it.
+func (s *Store) decide(c *sql.Conn, ch Change, d Decision) error {
+	// The reason is the one that the task had, which is what was decided about.
+	res, err := c.ExecContext(context.Background(), `INSERT INTO decisions (at, who, action, subject, task, reason, note)
+ SELECT ?, ?, ?, ?, id, reason, ? FROM tasks WHERE id = ?`,
+		secs(d.At), d.Who, d.Action, ch.SubjectRow(), nullText(d.Note), ch.ID)
+	if err != nil {
+		return err
+	}
+	id, err := res.LastInsertId()
+	if err != nil {
+		return err
+	}
+	ch.word = &word{d.Action, id}
+	return c.Raw(func(any) error { return ch.apply(s.w) })
+}
+
+// startAnew takes from the followers of a task that a person confirms those whose requests were
+// received on a later day than the one on which it was completed: nothing has been done for
+// them yet. The most urgent of them begins from the start, and the others follow it.
+func (s *Store) startAnew(ctx context.Context, c *sql.Conn, ch *Change, d Decision) error {
+	const daySeconds = 24 * 60 * 60
+	later, err := columnOf(c, `SELECT f.id FROM tasks f JOIN subjects s ON s.id = f.id/1000 WHERE f.follows = ?1 AND s.received_at/?3 > ?2/?3 ORDER BY f.due_at, f.id`,
+		ch.ID, secs(ch.CompletedAt), daySeconds)
+	if err != nil || len(later) == 0 {
+		return err
+	}
+	heir, err := s.TaskByID(ctx, later[0])
+	if err != nil {
+		return err
+	}
+	bg := context.Background()
+	if _, err := c.ExecContext(bg, `UPDATE tasks SET follows=NULL, reference=NULL WHERE id=?`, heir.ID); err != nil {
+		return err
+	}
+	for _, id := range later[1:] {
+		if _, err := c.ExecContext(bg, `UPDATE tasks SET follows=? WHERE id=?`, heir.ID, id); err != nil {
+			return err
+		}
+	}
+	fresh := Task{ID: heir.ID, Vendor: heir.Vendor, Field: heir.Field, Nth: heir.Nth, DueAt: heir.DueAt, Leads: len(later) > 1, Ready: true}
+	d.Action, d.Note = "retry", "what was confirmed had been done before this request was received"
+	if err := s.decide(c, Change{From: heir.State, Task: fresh}, d); err != nil {
+		return err
+	}
+	for _, id := range []int64{ch.ID, heir.ID} {
+		if err := redateLead(c, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Extension is a later due date that was given to a subject.

@@ -389,6 +389,49 @@ func TestFollowerIsNotLost(t *testing.T) {
 	}
 }
 
+// TestFollowerStartsAnew: a confirmation ends the followers whose requests were there when the
+// work was done; the others go on from the start, and keep nothing of what was not theirs.
+func TestFollowerStartsAnew(t *testing.T) {
+	e := newEnv(t)
+	s := e.open(t)
+	alpha, beta := twoVendors(t, s)
+	row := func(line int, id string, received time.Duration) *NewSubject {
+		n := at(subject(s, line, id, "a@example.com", "", alpha, beta), alpha)
+		n.ReceivedAt = start.Add(received)
+		n.DueAt = n.ReceivedAt.Add(30 * 24 * time.Hour)
+		return n
+	}
+	one, _ := takeWith(t, s, following(s), "one", row(2, "R-1", 0))
+	lead := one.First * TasksPerSubject
+	task := mustApply(t, s, Pending, to(s.task(t, lead), Submitting, start))
+	task.Reference, task.Uncertain = "ticket-1", 1
+	mustApply(t, s, Submitting, to(task, Waiting, start))
+	two, _ := takeWith(t, s, following(s), "two", row(2, "R-2", 12*time.Hour), row(3, "R-3", 48*time.Hour), row(4, "R-4", 36*time.Hour))
+	id := func(n int64) int64 { return (two.First + n) * TasksPerSubject }
+
+	done := to(s.task(t, lead), Erased, start.Add(6*time.Hour))
+	done.Evidence = Confirmed
+	done.VerifiedAt = time.Time{}
+	if err := s.Decide(ctx, Change{From: Waiting, Task: done}, Decision{At: start.Add(96 * time.Hour), Who: "kim", Action: "confirm"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.task(t, id(0)); got.State != Erased || got.Follows != lead {
+		t.Errorf("received on the day of the work: %+v", got)
+	}
+	if got, want := s.task(t, id(2)), (Task{ID: id(2), Vendor: alpha, Field: 1, DueAt: start.Add(36*time.Hour + 30*24*time.Hour), Leads: true, Ready: true, SubmittedAt: time.Time{}}); !cmp.Equal(want, got) {
+		t.Errorf("the most urgent of those received later: %s", cmp.Diff(want, got))
+	}
+	if got := s.task(t, id(1)); got.State != Pending || got.Follows != id(2) || got.Ready || got.Reference != "" {
+		t.Errorf("the other one: %+v", got)
+	}
+	found, err := s.ByReferences(ctx, alpha, []string{"ticket-1"})
+	if err != nil || len(found["ticket-1"]) != 1 || found["ticket-1"][0].ID != lead {
+		t.Errorf("the reference leads to %v, %v", found["ticket-1"], err)
+	}
+	mustList(t, raw(t, e.path))
+	mustBalance(t, s)
+}
+
 // TestAddedTasksFollow: tasks that a file adds to two requests of one person are one call,
 // and follow what is open.
 func TestAddedTasksFollow(t *testing.T) {
