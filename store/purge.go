@@ -128,6 +128,9 @@ func dropSubjects(c *sql.Conn, ids []int64) (tasks int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := keepPeriods(c, string(list)); err != nil {
+		return 0, err
+	}
 	const each = ` FROM json_each(?) j CROSS JOIN `
 	for _, q := range []string{
 		// A task of another subject that followed one of these is final too, and stands on

@@ -27,16 +27,20 @@ type reportOptions struct {
 	states       []string
 	delimiter    string
 	bom          bool
+	by           string // of stats
+	asJSON       bool   // of stats
 }
 
 func (o *reportOptions) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&o.format, "format", "csv", "csv, json or html")
+	f.StringVar(&o.format, "format", "csv", "csv, json, html or stats")
 	f.StringVarP(&o.out, "output", "o", "-", "`FILE` to write")
 	f.Int64Var(&o.batch, "batch", 0, "only this batch (its `number`)")
 	f.StringVar(&o.since, "since", "", "only requests received since this `date`")
 	f.StringVar(&o.until, "until", "", "only requests received until this `date`, which counts")
 	f.StringVar(&o.vendor, "vendor", "", "only this vendor's rows (its `name`)")
+	f.StringVar(&o.by, "by", "month", "of stats: month, quarter or year")
+	f.BoolVar(&o.asJSON, "json", false, "of stats: as JSON, with stable keys")
 	f.StringSliceVar(&o.states, "state", nil, "only rows in this `state` (repeatable)")
 	f.StringVar(&o.delimiter, "delimiter", ",", "of the CSV: `,` ; or tab")
 	f.BoolVar(&o.bom, "bom", false, "begin the CSV with a byte order mark, by which spreadsheets know UTF-8")
@@ -102,15 +106,24 @@ func (a *app) reportCommand() *cobra.Command {
 		Use:   "report",
 		Short: "Write the report again from the store, without any network",
 		Long: "Writes the report from the store: csv and json have a row for every task and every refused row; html is the\n" +
-			"compliance report for readers who are not technical, one file to keep, print or send.",
+			"compliance report for readers who are not technical, one file to keep, print or send; stats are counts by the month of\n" +
+			"receipt (UTC), per vendor and, in the rows all, per request: how many, what became of them, how long it took. They\n" +
+			"are exact after a purge; --since and --until mean whole months there.",
 		Example: "  expunge report -o report.csv\n  expunge report --format html -o report.html\n  expunge report --format json --batch 3\n" +
-			"  expunge report --vendor voyado --state waiting --state held --since 2026-10-01 --until 2026-12-31\n  expunge report --delimiter ';' --bom -o for-excel.csv",
+			"  expunge report --vendor voyado --state waiting --state held --since 2026-10-01 --until 2026-12-31\n  expunge report --delimiter ';' --bom -o for-excel.csv\n" +
+			"  expunge report --format stats --by year --since 2026-01-01\n  expunge report --format stats --vendor voyado --json",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			ctx := c.Context()
 			switch {
-			case !slices.Contains([]string{"csv", "json", "html"}, o.format):
-				return usage(fmt.Errorf("--format %q: must be csv, json or html", o.format), "write --format html")
+			case !slices.Contains([]string{"csv", "json", "html", "stats"}, o.format):
+				return usage(fmt.Errorf("--format %q: must be csv, json, html or stats", o.format), "write --format html")
+			case !slices.Contains(batch.Periods, o.by):
+				return usage(fmt.Errorf("--by %q: must be %s", o.by, strings.Join(batch.Periods, ", ")), "write --by year")
+			case o.format == "stats" && (o.batch != 0 || len(o.states) > 0):
+				return usage(errors.New("--batch and --state are of lists: statistics are about all that was received"), "write --format csv")
+			case o.format != "stats" && (o.asJSON || c.Flags().Changed("by")):
+				return usage(errors.New("--by and --json are of --format stats"), "write --format stats, or --format json for the list")
 			case o.format == "html" && (o.vendor != "" || len(o.states) > 0):
 				return usage(errors.New("--vendor and --state are of lists: the html report is about all that was asked"), "write --format csv")
 			}
@@ -124,6 +137,9 @@ func (a *app) reportCommand() *cobra.Command {
 				r, err := o.reporter(ctx, s)
 				if err != nil {
 					return err
+				}
+				if o.format == "stats" {
+					return a.writeStats(ctx, s, r, &o)
 				}
 				return a.writeReport(ctx, s, r, o.format, o.out)
 			})
@@ -158,6 +174,29 @@ func (a *app) writeReport(ctx context.Context, s *session, r *batch.Reporter, fo
 		}
 		return r.CSV(ctx, w)
 	}
+	return a.toFile(path, never, write)
+}
+
+// writeStats writes statistics where the options say.
+func (a *app) writeStats(ctx context.Context, s *session, r *batch.Reporter, o *reportOptions) error {
+	so := batch.StatsOptions{By: o.by, Vendor: o.vendor, Since: r.Filter.Since}
+	if !r.Filter.Until.IsZero() {
+		so.Until = r.Filter.Until.Add(-time.Second) // within its last day
+	}
+	rows, err := s.tasks.Stats(ctx, so)
+	if err != nil {
+		return err
+	}
+	return a.toFile(o.out, nil, func(w io.Writer) error {
+		if o.asJSON {
+			return batch.StatsJSON(w, rows)
+		}
+		return batch.StatsCSV(w, rows, r.Comma, r.BOM)
+	})
+}
+
+// toFile writes a report to path, "-" being standard output.
+func (a *app) toFile(path string, never []string, write func(w io.Writer) error) error {
 	if path == "-" {
 		return write(a.stdout)
 	}
