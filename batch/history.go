@@ -43,6 +43,8 @@ type HistoryTask struct {
 	Former         []string `json:"former_references"`
 	DueStatus      string   `json:"due_status"`
 
+	ClosedAt *time.Time `json:"closed_at"` // of a failed task: when a person said that nothing more is to be done
+
 	store *store.Task
 }
 
@@ -121,7 +123,7 @@ func (t *Tasks) historyTask(s *store.HistoryTask, vendor string, subject vendors
 	ref := vendors.Ref{Field: vendors.Field(s.Field), Nth: s.Nth}
 	k := HistoryTask{ID: s.ID, Task: taskName(vendor, ref), Vendor: vendor, IdentifierKind: ref.Field.String(), Identifier: subject.MaskedAt(ref),
 		State: s.State.String(), Evidence: s.Evidence.String(), Reason: s.Reason, Message: withExport(s.Message, s.Export), Reference: s.Reference,
-		Former: []string{}, store: &s.Task}
+		Former: []string{}, ClosedAt: optional(s.ClosedAt), store: &s.Task}
 	unserved := !slices.ContainsFunc(raw.Tasks, func(s store.HistoryTask) bool { return s.State != store.Skipped })
 	settled, due := judged(&s.Task, raw.DueAt, unserved)
 	if t.TrackAnswers {

@@ -75,7 +75,8 @@ type Provenance struct {
 	ConfigSHA256 []byte
 	Batches      []store.Batch
 	Runs         []store.Run
-	Needs        []batch.Need // what waits for a person, by cause
+	Needs        []batch.Need     // what waits for a person, by cause
+	Stats        []batch.StatsRow // by the month of receipt, or a longer period
 }
 
 // Vendor is one configured vendor, for the explanations.
@@ -160,6 +161,8 @@ type view struct {
 	Duplicates int64
 	Totals     []cell
 	Needs      []batch.Need
+	People     []people
+	Months     []monthPart
 	Lists      []list
 	Vendors    []vendorPart
 	Days       []dayPart
@@ -187,6 +190,7 @@ type collector struct {
 	answered bool
 	served   bool // by any vendor: skipped everywhere is no answer
 	closed   int64
+	persons  *persons
 }
 
 type vendorCount struct {
@@ -196,7 +200,7 @@ type vendorCount struct {
 // Write writes the report. balance is the error of the control totals, or nil.
 func Write(ctx context.Context, w io.Writer, r *batch.Reporter, known []Vendor, prov Provenance, balance error) error {
 	c := &collector{vendors: map[string]*vendorCount{}, days: map[string]*dayPart{}, due: map[string]int64{},
-		states: map[string]int64{}, reasons: batch.Reasons(), causes: map[cause]*list{}, lists: map[string]*list{
+		states: map[string]int64{}, reasons: batch.Reasons(), causes: map[cause]*list{}, persons: newPersons(), lists: map[string]*list{
 			"overdue": {ID: "overdue", Title: "Overdue", Explain: "The legal time limit has passed and the request is not answered at this vendor."},
 			"at_risk": {ID: "at-risk", Title: "At risk of being late", Explain: "Open, and so near to the time limit that an extension should be considered."},
 			"invalid": {ID: "invalid", Title: "Rows of the input that were refused", Explain: "Nothing was done for these people: their rows must be mended and handed in again."},
@@ -206,6 +210,7 @@ func Write(ctx context.Context, w io.Writer, r *batch.Reporter, known []Vendor, 
 	}
 	c.endSubject()
 	v := c.finish(known, prov.Needs)
+	v.People, v.Months = c.persons.standings(), months(prov.Stats)
 	v.Now, v.Prov, v.Style = r.Now().UTC(), prov, template.CSS(style)
 	v.Config = hex.EncodeToString(prov.ConfigSHA256)
 	v.Balanced = balance == nil
@@ -288,10 +293,12 @@ func (c *collector) row(r *batch.ReportRow) error {
 	if r.State != "failed" && (r.DueStatus == "overdue" || r.DueStatus == "at_risk") {
 		c.list(r.DueStatus, r)
 	}
+	c.persons.row(r, c.why(r.Reason))
 	return nil
 }
 
 func (c *collector) endSubject() {
+	c.persons.end()
 	if c.subject != "" && c.answered && c.served {
 		c.v.Answered++
 	}

@@ -106,7 +106,11 @@ func sample(t *testing.T) (*batch.Reporter, []Vendor, Provenance) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r, vs, Provenance{Version: "1.0.0", ConfigSHA256: []byte{1, 2, 3}, Batches: all,
+	stats, err := (&batch.Tasks{Store: st, Now: r.Now}).Stats(ctx, batch.StatsOptions{By: "month"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, vs, Provenance{Version: "1.0.0", ConfigSHA256: []byte{1, 2, 3}, Batches: all, Stats: stats,
 		Needs: []batch.Need{{What: "held", Vendor: "customergauge", Reason: "somebody_else", Tasks: 1, Text: "1 held at customergauge (somebody_else) <b>",
 			Command: "expunge review list --reason somebody_else"}},
 		Runs: []store.Run{{ID: 1, StartedAt: now.Add(-time.Hour), Version: "1.0.0"}}}
@@ -289,5 +293,83 @@ func TestClosed(t *testing.T) {
 	page := b.String()
 	if strings.Contains(page, "Somebody must act on them") || !strings.Contains(page, "3 of 10 requests are answered at all vendors. Erasures still open, waiting for a decision, or failed: 6.") {
 		t.Errorf("%s", page[strings.Index(page, "verdict"):][:300])
+	}
+}
+
+// TestPeople: the first screen counts persons, each once however many erasures she has, and
+// says why.
+func TestPeople(t *testing.T) {
+	p := newPersons()
+	for _, person := range [][]batch.ReportRow{
+		{{State: "held", DueStatus: "overdue", Vendor: "a"}, {State: "held", DueStatus: "overdue", Vendor: "a"}, {State: "waiting", DueStatus: "overdue", Vendor: "b"}},
+		{{State: "pending", DueStatus: "at_risk", Vendor: "b"}, {State: "erased", DueStatus: "met", Vendor: "a"}},
+		{{State: "failed", DueStatus: "met", Vendor: "a", ClosedAt: "2026-11-20T12:00:00Z"}},
+		{{State: "failed", DueStatus: "open", Vendor: "a"}},
+		{{State: "erased", DueStatus: "overdue", Vendor: "a"}},
+	} {
+		for i := range person {
+			p.row(&person[i], "unclear")
+		}
+		p.end()
+	}
+	want := []people{
+		{"failed", "late", 2, []reasonCount{{"b has yet to finish", 1}, {"not yet told of the end", 1}, {"waits for a decision at a", 1}}},
+		{"open", "at risk of being late", 1, []reasonCount{{"not yet sent to b", 1}}},
+		{"held", "waiting for somebody's decision", 2, []reasonCount{{"unclear", 2}}},
+	}
+	if diff := cmp.Diff(want, p.standings()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// letterOf is a page about a request in every state.
+func letterOf(t *testing.T) string {
+	t.Helper()
+	day := func(n int) time.Time { return now.AddDate(0, 0, n) }
+	until := day(60)
+	h := &batch.History{SubjectID: "DSR-1<b>", ReceivedAt: now, DueAt: until, OriginalDueAt: &now, Channel: "web <b>form", AnsweredAt: &until}
+	for i, k := range [][4]string{{"erased", "verified", "", "met"}, {"erased", "vendor_done", "", "met"}, {"erased", "confirmed", "", "met"}, {"not_found", "control", "", "met"},
+		{"skipped", "", "no_identifier", "met"}, {"held", "", "somebody_else", "open"}, {"failed", "", "refused", "open"}, {"failed", "", "rejected", "met"}, {"waiting", "", "", "open"}, {"pending", "", "", "open"}} {
+		vendor := []string{"customergauge", "old"}[i/9]
+		h.Tasks = append(h.Tasks, batch.HistoryTask{Task: vendor + "/email/0", Vendor: vendor, IdentifierKind: "email", Identifier: "axxa@xxxmple.com",
+			State: k[0], Evidence: k[1], Reason: k[2], DueStatus: k[3]})
+	}
+	for i, e := range []batch.HistoryEvent{{Event: "received", Task: "-"}, {Event: "added", Task: "-"}, {Event: "submitted", Task: "old/email/0"}, {Event: "held", Task: "old/email/0"},
+		{Event: "decided", Action: "approve", Task: "old/email/0", By: "kim", Note: "a secret note"}, {Event: "decided", Action: "reject", Task: "old/email/0"}, {Event: "decided", Action: "close", Task: "old/email/0"},
+		{Event: "decided", Action: "prove", Task: "old"}, {Event: "extended", Task: "-", Until: &until}, {Event: "declined", Task: "old/email/0"}, {Event: "failed", Task: "old/email/0"},
+		{Event: "exported", Task: "old/email/0", Export: "stored"}, {Event: "exported", Task: "old/email/0", Export: "empty"}, {Event: "erased", Task: "customergauge/email/0"},
+		{Event: "not_found", Task: "customergauge/email/0"}, {Event: "answered", Task: "-", Channel: "letter"}} {
+		e.At = day(i)
+		h.Events = append(h.Events, e)
+	}
+	var b bytes.Buffer
+	if err := WriteLetter(&b, []*batch.History{h, {SubjectID: "DSR-2", ReceivedAt: now, DueAt: until}}, []Vendor{{Name: "customergauge", Traits: vendors.Traits{Kind: "customergauge",
+		Act: vendors.Anonymize, Keeps: []string{"NPS score"}}}}, "1.0.0", now); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestLetter: the page about one request says what became of it in plain words and what stays,
+// and neither who decided nor why.
+func TestLetter(t *testing.T) {
+	got := letterOf(t)
+	golden := filepath.Join("testdata", "letter.html")
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for _, never := range []string{"kim", "secret", "<b>", "<script", "deleted", "src=", "href="} {
+		if strings.Contains(got, never) {
+			t.Errorf("the letter holds %q", never)
+		}
 	}
 }

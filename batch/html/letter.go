@@ -82,8 +82,12 @@ func request(h *batch.History, known map[string]Vendor) letterRequest {
 		}
 		v := &r.Vendors[n-1]
 		v.Outcomes = append(v.Outcomes, letterOutcome{What: k.IdentifierKind, Identifier: k.Identifier, Says: outcomeText(&k, known[k.Vendor].Traits.Act)})
-		if k.DueStatus != "met" && k.DueStatus != "missed" {
-			open++
+		switch k.State {
+		case "erased", "not_found", "skipped":
+		default:
+			if k.ClosedAt == nil {
+				open++
+			}
 		}
 	}
 	r.Verdict = "The request has come to its end at every company named below."

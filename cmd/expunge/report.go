@@ -177,6 +177,19 @@ func (a *app) writeReport(ctx context.Context, s *session, r *batch.Reporter, fo
 	return a.toFile(path, never, write)
 }
 
+// monthsOf are the statistics that belong to a report: of the last two years by month, where it does
+// not say otherwise.
+func monthsOf(f store.Filter, now time.Time) batch.StatsOptions {
+	o := batch.StatsOptions{By: "month", Since: f.Since}
+	if o.Since.IsZero() {
+		o.Since = now.AddDate(-2, 0, 0)
+	}
+	if !f.Until.IsZero() {
+		o.Until = f.Until.Add(-time.Second) // within its last day
+	}
+	return o
+}
+
 // writeStats writes statistics where the options say.
 func (a *app) writeStats(ctx context.Context, s *session, r *batch.Reporter, o *reportOptions) error {
 	so := batch.StatsOptions{By: o.by, Vendor: o.vendor, Since: r.Filter.Since}
@@ -231,6 +244,11 @@ func (a *app) writeHTML(ctx context.Context, s *session, r *batch.Reporter, w io
 	}
 	if prov.Runs, err = s.store.Runs(ctx, f.Since); err != nil {
 		return err
+	}
+	if f.Batch == 0 {
+		if prov.Stats, err = s.tasks.Stats(ctx, monthsOf(f, time.Now())); err != nil {
+			return err
+		}
 	}
 	return html.Write(ctx, w, r, s.htmlVendors(), prov, unbalanced)
 }
