@@ -35,13 +35,13 @@ type HistoryTask struct {
 	Vendor         string   `json:"vendor"`
 	IdentifierKind string   `json:"identifier_kind"`
 	Identifier     string   `json:"identifier"` // masked
-	State          string   `json:"state"`
-	Evidence       string   `json:"evidence"`
-	Reason         string   `json:"reason"`
+	State          string   `json:"state" words:"state"`
+	Evidence       string   `json:"evidence" words:"evidence"`
+	Reason         string   `json:"reason" words:"none,reason"`
 	Message        string   `json:"message"`
 	Reference      string   `json:"reference"`
 	Former         []string `json:"former_references"`
-	DueStatus      string   `json:"due_status"`
+	DueStatus      string   `json:"due_status" words:"due"`
 
 	ClosedAt *time.Time `json:"closed_at"` // of a failed task: when a person said that nothing more is to be done
 
@@ -52,11 +52,11 @@ type HistoryTask struct {
 type HistoryEvent struct {
 	Seq          int64      `json:"seq"`
 	At           time.Time  `json:"at"`
-	Event        string     `json:"event"`
+	Event        string     `json:"event" words:"event"`
 	Task         string     `json:"task"`   // "-": the request as a whole
 	Action       string     `json:"action"` // of decided
-	Evidence     string     `json:"evidence"`
-	Reason       string     `json:"reason"`
+	Evidence     string     `json:"evidence" words:"evidence"`
+	Reason       string     `json:"reason" words:"none,reason"`
 	Records      *int       `json:"records"`
 	RecordsAfter *int       `json:"records_after"`
 	Reference    string     `json:"reference"`

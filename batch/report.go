@@ -28,9 +28,9 @@ type ReportRow struct {
 	Vendor         string `csv:"vendor" json:"vendor"`
 	IdentifierKind string `csv:"identifier_kind" json:"identifier_kind"`
 	Identifier     string `csv:"identifier" json:"identifier"` // masked
-	State          string `csv:"state" json:"state"`
-	Evidence       string `csv:"evidence" json:"evidence"`
-	Reason         string `csv:"reason" json:"reason"`
+	State          string `csv:"state" json:"state" words:"state,row"`
+	Evidence       string `csv:"evidence" json:"evidence" words:"evidence"`
+	Reason         string `csv:"reason" json:"reason" words:"none,reason"`
 	Message        string `csv:"message" json:"message"`
 	Records        Number `csv:"records" json:"records"`
 	RecordsAfter   Number `csv:"records_after" json:"records_after"`
@@ -39,13 +39,13 @@ type ReportRow struct {
 	Attempts       Number `csv:"attempts" json:"attempts"`
 	ReceivedAt     string `csv:"received_at" json:"received_at"`
 	DueAt          string `csv:"due_at" json:"due_at"`
-	DueStatus      string `csv:"due_status" json:"due_status"`
+	DueStatus      string `csv:"due_status" json:"due_status" words:"none,due"`
 	SubmittedAt    string `csv:"submitted_at" json:"submitted_at"`
 	CompletedAt    string `csv:"completed_at" json:"completed_at"`
 	VerifiedAt     string `csv:"verified_at" json:"verified_at"`
 	ClosedAt       string `csv:"closed_at" json:"closed_at"`
 	AnsweredAt     string `csv:"answered_at" json:"answered_at"`
-	Act            string `csv:"act" json:"act"`                       // what the vendor does
+	Act            string `csv:"act" json:"act" words:"none,act"`      // what the vendor does
 	Channel        string `csv:"channel" json:"channel"`               // how the request came in
 	AnswerChannel  string `csv:"answer_channel" json:"answer_channel"` // how the person was told
 	OriginalDueAt  string `csv:"-" json:"original_due_at"`             // "": due_at is the first one; in the CSV the message says it

@@ -21,7 +21,7 @@ type HeldTask struct {
 	Vendor         string    `json:"vendor"`
 	IdentifierKind string    `json:"identifier_kind"`
 	Identifier     string    `json:"identifier"` // masked
-	Reason         string    `json:"reason"`
+	Reason         string    `json:"reason" words:"none,reason"`
 	Why            string    `json:"why"`     // the reason in words
 	Message        string    `json:"message"` // what was said of this task
 	Records        *int      `json:"records"` // what the preview found; null where the vendor cannot be asked

@@ -24,7 +24,7 @@ type Status struct {
 	Extended []Extended     `json:"extended"`
 	// Unanswered are finished requests that nobody has been told of, at most 100, the most urgent
 	// first; null where answers are not tracked.
-	Unanswered []OpenRequest `json:"unanswered"`
+	Unanswered []OpenRequest `json:"unanswered" null:"where answers are not tracked"`
 	LastRun    *RunStatus    `json:"last_run"`
 }
 
@@ -53,7 +53,7 @@ type OpenRequest struct {
 	SubjectID  string    `json:"subject_id"`
 	ReceivedAt time.Time `json:"received_at"`
 	DueAt      time.Time `json:"due_at"`
-	DueStatus  string    `json:"due_status"`
+	DueStatus  string    `json:"due_status" words:"due"`
 }
 
 // Need is something that waits for a person, with the command for it.

@@ -45,6 +45,17 @@ func (k EventKind) String() string {
 	return fmt.Sprintf("event(%d)", uint8(k))
 }
 
+// EventKinds lists all kinds, in order.
+func EventKinds() []EventKind {
+	var all []EventKind
+	for k, name := range eventNames {
+		if name != "" {
+			all = append(all, EventKind(k))
+		}
+	}
+	return all
+}
+
 // ownTask stands, in the place of a task's number, for the subject itself.
 const ownTask = TasksPerSubject - 1
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"expunge/batch"
 )
 
 func TestMain(m *testing.M) {
@@ -43,6 +47,7 @@ func TestMain(m *testing.M) {
 //	hooked PATH...      exactly these paths were called on it, in this order, and no more
 //	told PATTERN        what the hook was told last, as one line of JSON
 //	jsonlines FILE      every line is a JSON object with time, level, msg and run
+//	conforms NAME FILE  what FILE holds, or each element of a list of them, is as `expunge schema NAME` says
 //	skewed DURATION     starts a vendor whose clock is ahead by that, or which tells no time (none), or
 //	                    which has a certificate of an unknown authority (tls); its address is $SKEWED
 //	help COMMAND        the command and all below it have help with examples
@@ -74,7 +79,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": cmdCode, "sim": cmdSim(filepath.Join(vendorsim, "vendorsim")), "simpost": cmdSimPost, "simget": cmdSimGet, "calls": cmdCalls, "signal": cmdSignal,
-			"exited": cmdExited, "hook": cmdHook, "hooked": cmdHooked, "told": cmdTold, "jsonlines": cmdJSONLines, "skewed": cmdSkewed, "help": cmdHelp,
+			"exited": cmdExited, "hook": cmdHook, "hooked": cmdHooked, "told": cmdTold, "jsonlines": cmdJSONLines, "conforms": cmdConforms, "skewed": cmdSkewed, "help": cmdHelp,
 		},
 	})
 }
@@ -263,6 +268,37 @@ func cmdJSONLines(ts *testscript.TestScript, _ bool, args []string) {
 	if text == "" {
 		ts.Fatalf("there is no line")
 	}
+}
+
+func cmdConforms(ts *testscript.TestScript, _ bool, args []string) {
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	s := roundTrip(ts, batch.Schema(args[0]))
+	ts.Check(c.AddResource("output.json", s))
+	schema, err := c.Compile("output.json")
+	ts.Check(err)
+	v, err := jsonschema.UnmarshalJSON(strings.NewReader(ts.ReadFile(args[1])))
+	ts.Check(err)
+	one := []any{v}
+	if list, ok := v.([]any); ok && s["type"] == "object" {
+		one = list
+	}
+	for _, v := range one {
+		ts.Check(schema.Validate(v))
+	}
+}
+
+// roundTrip is a schema as it is printed.
+func roundTrip(ts *testscript.TestScript, s map[string]any) map[string]any {
+	text, err := json.Marshal(s)
+	ts.Check(err)
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	ts.Check(err)
+	m, ok := v.(map[string]any)
+	if !ok {
+		ts.Fatalf("the schema is a %T", v)
+	}
+	return m
 }
 
 func cmdSkewed(ts *testscript.TestScript, _ bool, args []string) {
