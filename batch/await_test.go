@@ -151,7 +151,7 @@ func TestAwait(t *testing.T) {
 				if took := time.Since(began).Round(time.Second); took != test.took {
 					t.Errorf("took %v, want %v", took, test.took)
 				}
-				if parked := !results[0].Parked.IsZero(); parked != (test.opens == 0) || results[0].Down || results[0].Err != nil {
+				if parked := !results[0].Parked.IsZero(); parked != (test.opens == 0) || results[0].Doubt != nil || results[0].Err != nil {
 					t.Errorf("ended as %+v", results[0])
 				}
 				if v.asked != test.asked || v.tickets != test.tickets {

@@ -190,6 +190,13 @@ func (b *brake) held(now time.Time) time.Time {
 	return time.Time{}
 }
 
+// doubted reports whether looks have failed since the last that succeeded, and may be made.
+func (b *brake) doubted() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.kinds[looks].failures > 0 && !b.parked
+}
+
 // trouble is the newest failure of a vendor that is in doubt: parked, or with failures that
 // are nobody's own. nil: there is none.
 func (b *brake) trouble() error {

@@ -70,8 +70,7 @@ func (t *Tasks) Confirm(ctx context.Context, f *intake.File, who string) ([]Conf
 			if c.Vendor != name {
 				continue
 			}
-			// A vendor may give the same reference to several requests: the line is about all of them.
-			named := found[c.Reference]
+			named := notInDoubt(found[c.Reference])
 			var changes []store.Change
 			var problem string
 			again := len(named) > 0
@@ -133,6 +132,8 @@ func (c *confirmLine) settled(w *store.Work) bool {
 // confirmed is the task as the line leaves it, or why the line cannot be about it.
 func (c *confirmLine) confirmed(w *store.Work, now time.Time) (t store.Task, problem string) {
 	switch {
+	case isInDoubt(w):
+		return t, "whose request this reference is must be decided first: `expunge review list --reason " + string(decide.ReferenceInDoubt) + "`"
 	case w.State != store.Waiting && w.State != store.Held && w.State != store.Failed:
 		return t, "the task with this reference is " + w.State.String()
 	case c.at.Add(c.slack).Before(w.SubmittedAt.Truncate(time.Second)):
@@ -146,6 +147,20 @@ func (c *confirmLine) confirmed(w *store.Work, now time.Time) (t store.Task, pro
 		return decide.WasDeclined(w.Task, at, now), ""
 	}
 	return decide.Confirmed(w.Task, at), ""
+}
+
+func isInDoubt(w *store.Work) bool {
+	return w.State == store.Held && w.Reason == string(decide.ReferenceInDoubt)
+}
+
+// notInDoubt are those of the tasks with a reference whose own it is. Where that is in doubt
+// of all of them, they are all.
+func notInDoubt(all []store.Work) []store.Work {
+	sure := slices.DeleteFunc(slices.Clone(all), func(w store.Work) bool { return isInDoubt(&w) })
+	if len(sure) == 0 {
+		return all
+	}
+	return sure
 }
 
 // How far the clocks of people are from UTC.

@@ -216,8 +216,9 @@ func (v oneTicket) Submit(ctx context.Context, t *vendors.Target) (vendors.Recei
 	return vendors.Receipt{Reference: "10089"}, err
 }
 
-// TestConfirmSharedReference: a line stands for every task that has its reference, and each
-// has to pass the checks by itself; what does not pass is said each time.
+// TestConfirmSharedReference: one request id for three people is in doubt for all of them, and
+// no confirmation ends any of them before a person has said whose it is; then it ends that
+// one (CASES.md, V13).
 func TestConfirmSharedReference(t *testing.T) {
 	v := tickets("acqueon")
 	bubble(t, []*fake{v}, func(r *rig) {
@@ -228,29 +229,40 @@ func TestConfirmSharedReference(t *testing.T) {
 			r.work(WorkOptions{})
 		}
 		r.batch = store.Batch{}
-		time.Sleep(36 * time.Hour)
-		for _, tt := range []struct {
-			day    string
-			want   ConfirmResult
-			states string
-		}{
-			{"2000-01-02", ConfirmResult{Line: 2, Problem: "taken in, but not for all of its tasks: " +
-				"completed_at is before the request was submitted, at 2000-01-04T00:00:00Z"}, "1 erased, 2 waiting"},
-			{"2000-01-02", ConfirmResult{Line: 2, Problem: "completed_at is before the request was submitted, at 2000-01-04T00:00:00Z"}, "1 erased, 2 waiting"},
-			{"2000-01-05", ConfirmResult{Line: 2}, "3 erased"},
-			{"2000-01-05", ConfirmResult{Line: 2, Again: true}, "3 erased"},
-		} {
-			file := "vendor,reference,completed_at,note\nacqueon,10089," + tt.day + ",done for Anna and CARL at example\n"
-			got, err := r.confirm(file)
-			if diff := cmp.Diff([]ConfirmResult{tt.want}, got); diff != "" || err != nil {
-				t.Error(tt.day, diff, err)
+		r.want("3 held (reference_in_doubt)")
+		for _, task := range r.tasks() {
+			if task.Reference != "10089" || !strings.HasPrefix(task.Message, "the vendor gave the same reference for task ") {
+				t.Errorf("%+v", task)
 			}
-			r.want(tt.states)
 		}
-		if got := r.onDisk(`SELECT count(DISTINCT task) || ' of ' || count(*) FROM decisions WHERE action = 'confirm'`); got != "3 of 3" {
+		time.Sleep(36 * time.Hour)
+		confirm := func(day string, want ConfirmResult, states string) {
+			t.Helper()
+			got, err := r.confirm("vendor,reference,completed_at,note\nacqueon,10089," + day + ",done for Anna and CARL at example\n")
+			if diff := cmp.Diff([]ConfirmResult{want}, got); diff != "" || err != nil {
+				t.Error(day, diff, err)
+			}
+			r.want(states)
+		}
+		confirm("2000-01-05", ConfirmResult{Line: 2, Problem: "whose request this reference is must be decided first: `expunge review list --reason reference_in_doubt`"},
+			"3 held (reference_in_doubt)")
+		approve := func(i int) error {
+			_, err := r.job.Review(context.Background(), Selection{IDs: []int64{r.tasks()[i].ID}}, true, store.Decision{At: time.Now(), Who: "a person"})
+			return err
+		}
+		if err := approve(1); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("the second one was let wait for the first one's: %v", err)
+		}
+		if err := approve(0); err != nil {
+			t.Fatal(err)
+		}
+		r.want("1 waiting, 2 held (reference_in_doubt)")
+		confirm("2000-01-05", ConfirmResult{Line: 2}, "1 erased, 2 held (reference_in_doubt)")
+		confirm("2000-01-05", ConfirmResult{Line: 2, Again: true}, "1 erased, 2 held (reference_in_doubt)")
+		if got := r.onDisk(`SELECT count(*) FROM decisions WHERE action = 'confirm'`); got != "1" {
 			t.Errorf("recorded for %s", got)
 		}
-		if got := r.onDisk(`SELECT count(*) FROM decisions WHERE note LIKE '%carl%'`); got != "0" {
+		if got := r.onDisk(`SELECT count(*) FROM decisions WHERE note LIKE '%anna%'`); got != "0" {
 			t.Errorf("a person is named in %s notes", got)
 		}
 	})

@@ -274,7 +274,6 @@ func TestExportTrouble(t *testing.T) {
 			}
 		}
 	}
-	const always = 1 << 30
 	html := func(string) []byte { return []byte("<html>" + canary) }
 	stored, held := "1 erased", "1 held (export_failed)"
 	for _, tt := range []struct {
@@ -289,8 +288,6 @@ func TestExportTrouble(t *testing.T) {
 		{"nothing held", nil, func(string) []byte { return packed("empty.txt", "") }, stored, stored, "export: empty (nothing was held)", 1},
 		{"asked for without an answer", lost("create export"), nil, stored, stored, "bytes 1 files", 2},
 		{"the vendor is down for a while", fails("create export", vendors.ErrUnavailable, 3), nil, stored, stored, "bytes 1 files", 4},
-		{"never accepted", fails("create export", vendors.ErrUnavailable, always), nil, stored, held, "export_failed", 4},
-		{"refused", fails("create export", vendors.ErrRefused, always), nil, stored, held, "export_failed", 1},
 		{"the job fails once", fails("poll export", errJob, 1), nil, stored, stored, "bytes 1 files", 2},
 		{"the job fails twice", fails("poll export", errJob, 2), nil, stored, held, "a second job was lost: the vendor says: error", 2},
 		{"polls fail", fails("poll export", vendors.ErrUnavailable, 5), nil, stored, stored, "bytes 1 files", 1},
@@ -335,38 +332,69 @@ func TestExportTrouble(t *testing.T) {
 	}
 }
 
+// neverExports refuses an export to one person, and to no other.
+func neverExports(kind error) func(op string, tg *vendors.Target, nth int) (error, bool) {
+	return func(op string, tg *vendors.Target, _ int) (error, bool) {
+		if op == "create export" && tg.Identifier() == person(0) {
+			return failure(kind), false
+		}
+		return nil, false
+	}
+}
+
+// An export that is never made, to one person where others get theirs, has failed: the
+// removal goes on without it, or a person decides.
+func TestExportOfOneRefused(t *testing.T) {
+	for _, kind := range []error{vendors.ErrUnavailable, vendors.ErrRefused, vendors.ErrAuth} {
+		for mode, want := range map[vendors.ExportMode]string{vendors.ExportFirst: "2 erased", vendors.ExportRequired: "1 erased, 1 held (export_failed)"} {
+			t.Run(kind.Error()+"/"+mode.String(), func(t *testing.T) {
+				f := jobs("voyado", 30)
+				f.script = neverExports(kind)
+				bubble(t, []*fake{f}, func(r *rig) {
+					r.exports(f, mode, nil)
+					r.people(2)
+					r.days(40)
+					r.want(want)
+					if e := r.export(0); e.State != store.ExportFailed || e.Reason != string(decide.ExportFailed) {
+						t.Errorf("%v %s", e.State, e.Reason)
+					}
+					if e := r.export(1); e.State != store.ExportStored {
+						t.Errorf("the other person's: %v %s", e.State, e.Message)
+					}
+				})
+			})
+		}
+	}
+}
+
 // A person may decide that the removal goes on without the export; an approval that was
 // given before the export failed is not that decision.
 func TestExportApprove(t *testing.T) {
 	f := jobs("voyado", 1)
-	f.script = func(op string, _ *vendors.Target, _ int) (error, bool) {
-		if op == "create export" {
-			return failure(vendors.ErrRefused), false
-		}
-		return nil, false
-	}
+	f.script = neverExports(vendors.ErrRefused)
 	bubble(t, []*fake{f}, func(r *rig) {
 		r.exports(f, vendors.ExportRequired, nil)
 		r.job.Manual = true
-		r.people(1)
+		r.people(2)
 		r.days(1)
-		r.want("1 held (approval_required)")
-		approve := func() {
+		r.want("2 held (approval_required)")
+		approve := func(people int) {
 			t.Helper()
-			task := r.tasks()[0]
-			if n, err := r.job.Review(r.t.Context(), Selection{IDs: []int64{task.ID}}, true, store.Decision{At: time.Now(), Who: "a person"}); n != 1 || err != nil {
-				t.Fatal(n, err)
+			for _, task := range r.tasks()[:people] {
+				if n, err := r.job.Review(r.t.Context(), Selection{IDs: []int64{task.ID}}, true, store.Decision{At: time.Now(), Who: "a person"}); n != 1 || err != nil {
+					t.Fatal(n, err)
+				}
 			}
 		}
-		approve()
-		r.days(1)
-		r.want("1 held (export_failed)")
-		if n := f.count("submit", ""); n != 0 {
+		approve(2)
+		r.days(4)
+		r.want("1 erased, 1 held (export_failed)")
+		if n := f.count("submit", person(0)); n != 0 {
 			t.Fatalf("removed %d times without the export", n)
 		}
-		approve()
+		approve(1)
 		r.days(3)
-		r.want("1 erased")
+		r.want("2 erased")
 	})
 }
 

@@ -35,10 +35,9 @@ type Lane struct {
 	*Account
 	Vendor      vendors.Vendor
 	Pacer       Pacer
+	Clock       skewed // nil: not known
 	Concurrency int
 	vendors.Retry
-	PerSecond float64 // configured rate, for estimates and for how much is claimed at once
-	PerDay    int64   // configured limit per 24 hours, for estimates; 0: none
 
 	// Counts of what this run did, for progress. Accepted are the tasks that this run has
 	// submitted and that wait for the vendor; in a dry run, those that were looked at.
@@ -53,15 +52,20 @@ type Lane struct {
 	queues []queue        // where its work comes from
 	vault  *exports.Vault // where exports are kept; nil: there are none
 
-	breaker *breaker
-	mu      sync.Mutex
-	claimed map[workKey]struct{} // taken up, and the last change not yet on disk
-	busy    map[int64]struct{}   // subjects that a worker is at
-	back    []work               // claimed, and given back by a worker
-	wake    chan struct{}        // something was settled or released
-	await   *vendors.AwaitError  // what the vendor waits for, when it said so last
-	stopErr error                // why the lane makes no more calls
-	stopped chan struct{}
+	brake    *brake
+	proof    *proof[*taskWork]  // what shows that the account is the right one
+	known    store.Vendor       // as the store had it when the run began
+	heard    uint64             // responses that nobody waited for, see overhear
+	answered []accepted         // submissions of this run, of a vendor on a bus
+	doubted  map[int64]struct{} // tasks that were held because their reference is in doubt
+	mu       sync.Mutex
+	claimed  map[workKey]struct{} // taken up, and the last change not yet on disk
+	busy     map[int64]struct{}   // subjects that a worker is at
+	back     []work               // claimed, and given back by a worker
+	wake     chan struct{}        // something was settled or released
+	await    *vendors.AwaitError  // what the vendor waits for, when it said so last
+	stopErr  error                // why the lane makes no more calls
+	stopped  chan struct{}
 }
 
 // work is something that a lane takes as far as it goes, one step after the other: a task,
@@ -105,18 +109,38 @@ type runner struct {
 	wait     bool
 	dryRun   bool
 	began    time.Time
-	deadline time.Time // no new work from then on; zero: none
-	fail     func(error)
+	deadline time.Time   // no new work from then on; zero: none
+	fail     func(error) // ends the run with an error of our own
+	halt     func(error) // ends all lanes: no call is made any more
 }
 
 func (l *Lane) start(r *runner, manual bool) {
 	l.r = r
 	l.policy = decide.Policy{Traits: l.Vendor.Traits(), Retry: l.Retry, Manual: manual, DryRun: r.dryRun}
-	l.breaker = newBreaker()
+	l.brake = newBrake()
+	l.heard, l.answered, l.doubted = 0, nil, map[int64]struct{}{}
 	l.queues, l.vault = nil, nil
 	l.claimed, l.busy, l.back = map[workKey]struct{}{}, map[int64]struct{}{}, nil
 	l.wake = make(chan struct{}, 1)
 	l.stopped = make(chan struct{})
+}
+
+// prepare finds out whether the lane can work, before anybody is called.
+func (l *Lane) prepare(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	if err := l.takePlace(ctx); err != nil {
+		return err
+	}
+	if !l.r.dryRun {
+		n, err := l.r.store.ClampWaits(ctx, l.id, l.r.now(), l.r.now().Add(l.longestWait()))
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			l.log.Warn("due now: what a run under a clock that was ahead has put off", "vendor", l.Name, "waits", n)
+		}
+	}
+	return l.openExports(ctx)
 }
 
 // stop ends the lane for this run: no further call is made.
@@ -150,7 +174,7 @@ func (l *Lane) upTo() store.State {
 func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 	hand := make(chan []work)
 	var workers sync.WaitGroup
-	for range l.Concurrency {
+	for range l.workers() {
 		workers.Go(func() {
 			for group := range hand {
 				for _, w := range group {
@@ -160,8 +184,12 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 			}
 		})
 	}
-	defer workers.Wait()
-	defer close(hand)
+	defer func() {
+		close(hand)
+		workers.Wait()
+		l.overhear(ctx)
+		l.leaveUnproved(ctx)
+	}()
 
 	var buf []work
 	for {
@@ -180,7 +208,7 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 		}
 		// What is settled from here on leaves a token in wake, so that a task that becomes due
 		// while we look is not missed; without one, the store does not change under us.
-		busy := l.claims() > 0
+		busy := l.claims() > l.proof.waiting()
 		now := l.r.now()
 		if len(buf) == 0 {
 			if buf, err = l.claim(ctx, now); err != nil {
@@ -188,6 +216,11 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 					return time.Time{}, nil
 				}
 				return time.Time{}, err
+			}
+		}
+		if len(buf) > 0 || l.proof.waiting() > 0 {
+			if asked, _ := l.askPlace(ctx, false); asked || l.over(ctx) {
+				continue
 			}
 		}
 		if len(buf) > 0 {
@@ -220,6 +253,16 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 				return time.Time{}, nil
 			}
 			return time.Time{}, err
+		}
+		if !busy && (l.proof.waiting() > 0 || l.brake.doubted()) {
+			// Nothing else is left to do: the looks that answers wait for are made now.
+			asked, later := l.askPlace(ctx, true)
+			if asked || l.over(ctx) {
+				continue
+			}
+			if !later.IsZero() && (!ok || later.Before(next)) {
+				next, ok = later, true
+			}
 		}
 		switch {
 		case ok && l.worthWaiting(next):
@@ -352,7 +395,7 @@ func (l *Lane) over(ctx context.Context) bool {
 // up, it is down, or it waits for something. The zero time means now.
 func (l *Lane) pausedUntil() time.Time {
 	now := l.r.now()
-	until := l.breaker.parked(now)
+	until := l.brake.held(now)
 	if p := l.Pacer.PausedUntil(); p.After(now) && p.After(until) {
 		until = p
 	}
@@ -443,10 +486,14 @@ func (l *Lane) process(ctx context.Context, w work) {
 			return
 		}
 		a := w.ask(ctx, s)
+		if errors.Is(a.Err, errAside) {
+			l.nudge() // it stays claimed until the proof settles it
+			return
+		}
 		switch w.after(s, a, l.r.now()) {
 		case decide.GoOn:
-			if err := w.record(l.failed); err != nil {
-				l.settled(w.key())
+			if err := w.record(l.failed); err != nil || w.next(l.r.now()) == decide.StepNone {
+				l.settled(w.key()) // the store, or another task, has more to say
 				return
 			}
 		case decide.Unrecorded:
@@ -493,78 +540,139 @@ func (l *Lane) count(from store.State, t *store.Task) {
 	}
 }
 
-// canSubmit waits until a submission can leave, and returns nil when it can.
-func (l *Lane) canSubmit(ctx context.Context) error {
-	if p, ok := l.Pacer.(nearer); ok && l.policy.Traits.Uncertain == vendors.HoldForPerson {
+// canSubmit waits until a submission can leave, and returns the permission for it. Its
+// errors are HeldBack.
+func (l *Lane) canSubmit(ctx context.Context) (pass, error) {
+	l.overhear(ctx)
+	if err := l.knowClock(ctx); err != nil {
+		return pass{}, err
+	}
+	p, err := l.pass(ctx, submissions)
+	if err != nil {
+		return pass{}, err
+	}
+	if n, ok := l.Pacer.(nearer); ok && l.policy.Traits.Uncertain == vendors.HoldForPerson {
 		// An intent that stands while the request waits for its turn would make a kill in
 		// that time, which at a low rate is nearly all of it, a case for a person.
-		if err := p.Near(ctx); err != nil {
-			return errCut
+		if err := n.Near(ctx); err != nil {
+			l.ended(p, 0, errCut)
+			return pass{}, errCut
 		}
-	}
-	if l.over(ctx) { // since the preview began
-		return errCut
-	}
-	if ok, _ := l.breaker.allow(l.r.now()); !ok {
-		return errParked
 	}
 	if v, ok := l.Vendor.(vendors.Readier); ok {
 		if err := v.Ready(ctx); err != nil {
-			l.called(err)
+			l.ended(p, 0, err)
 			if !decide.HeldBack(err) {
 				l.stop(err)
 			}
-			return errCut
-		}
-		if l.over(ctx) { // while it got ready
-			return errCut
+			return pass{}, errCut
 		}
 	}
-	return nil
+	if l.over(ctx) { // while it waited for its turn, or got ready
+		l.ended(p, 0, errCut)
+		return pass{}, errCut
+	}
+	return p, nil
 }
 
-// call makes one call that changes nothing at the vendor.
-func call[T any](ctx context.Context, l *Lane, target *vendors.Target, fn func(context.Context, *vendors.Target) (T, error)) (T, error) {
-	if ok, _ := l.breaker.allow(l.r.now()); !ok {
+// workers is how many work on the lane's tasks. Where the rate is so low that a submission
+// would wait for its turn until the preview that it rests on is too old, they are fewer.
+func (l *Lane) workers() int {
+	if !l.Remote || l.PerSecond <= 0 {
+		return l.Concurrency
+	}
+	return min(l.Concurrency, max(1, int(l.PerSecond*1800)))
+}
+
+// pass waits for the permission to make a call. Its errors are HeldBack.
+func (l *Lane) pass(ctx context.Context, kind callKind) (pass, error) {
+	for {
+		p, turn, until := l.brake.may(kind, l.r.now())
+		switch {
+		case !until.IsZero():
+			return pass{}, errParked
+		case turn == nil:
+			return p, nil
+		}
+		select {
+		case <-turn:
+		case <-l.stopped:
+		case <-ctx.Done():
+		}
+		if l.over(ctx) {
+			return pass{}, errCut
+		}
+	}
+}
+
+// call makes one call about a task that changes nothing at the vendor.
+func call[T any](ctx context.Context, l *Lane, task int64, target *vendors.Target, fn func(context.Context, *vendors.Target) (T, error)) (T, called) {
+	p, err := l.pass(ctx, looks)
+	if err != nil {
 		var none T
-		return none, errParked
+		return none, called{err: err}
 	}
 	v, err := fn(ctx, target)
-	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		err = errCut // the run ends: that is not the task's failure
-	}
-	l.called(err)
-	return v, err
+	err = cutShort(ctx, err)
+	return v, called{err, l.ended(p, task, err)}
 }
 
-// errParked says that the breaker let no call through.
+// called is how a call went.
+type called struct {
+	err error
+	finding
+}
+
+// cutShort is the error of a call that changes nothing: where the end of the run cut it
+// short, that is not the task's failure.
+func cutShort(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return errCut
+	}
+	return err
+}
+
+// errParked says that the brake let no call through.
 var errParked = &vendors.Error{Kind: vendors.ErrNotSent, Err: vendors.ErrPaused}
 
 // errCut says that the end of the run cut a call short that changes nothing.
 var errCut = &vendors.Error{Kind: vendors.ErrNotSent, Err: vendors.ErrStopped}
 
-// called takes note of how a call went.
-func (l *Lane) called(err error) {
-	if until := l.breaker.record(err, l.r.now()); !until.IsZero() {
-		l.log.Warn("the vendor does not answer", "vendor", l.Name, "again_at", until.UTC().Format(time.RFC3339), "error", err.Error())
-	}
+// ended takes note of how a call went, about a task or (0) about nobody's.
+func (l *Lane) ended(p pass, task int64, err error) finding {
+	f := l.brake.end(p, task, err, l.r.now())
+	l.note(task, err, f)
+	return f
+}
+
+// note counts a call, and stops or parks the lane where that is due.
+func (l *Lane) note(task int64, err error, f finding) {
 	if a := (*vendors.AwaitError)(nil); errors.As(err, &a) {
 		l.mu.Lock()
 		l.await = a
 		l.mu.Unlock()
 		l.log.Warn("waiting", "vendor", l.Name, "because", a.What, "until", a.Until.UTC().Format(time.RFC3339))
 	}
-	switch {
-	case err == nil:
-		l.Calls.Add(1)
-	case errors.Is(err, vendors.ErrAuth):
+	if !f.Parked.IsZero() {
+		l.log.Warn("the vendor is left alone for a while: it "+TroubleOf(err).Words(), "vendor", l.Name, "again_at", f.Parked.UTC().Format(time.RFC3339), "error", err.Error())
+	}
+	var e *vendors.Error
+	if errors.Is(err, vendors.ErrAuth) && (f.Refused || errors.As(err, &e) && e.Op == opToken) {
 		l.stop(err)
-	case !errors.Is(err, vendors.ErrStopped) && !errors.Is(err, vendors.ErrPaused):
-		l.Calls.Add(1)
+	}
+	l.watchClock()
+	if task == 0 || decide.HeldBack(err) || errors.Is(err, decide.ErrStale) {
+		return
+	}
+	l.Calls.Add(1)
+	if err != nil {
 		l.Errors.Add(1)
 		l.log.Debug("call failed", "vendor", l.Name, "error", err.Error())
 	}
 }
+
+// opToken is the Op of a call that gets a token: what it is refused for is the account.
+const opToken = "token"
 
 // giveBack returns work to the lane, which takes it up again when calls can be made.
 func (l *Lane) giveBack(w work) {

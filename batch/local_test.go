@@ -17,9 +17,9 @@ import (
 func TestLocalPreviewSaysNothingOfHealth(t *testing.T) {
 	f := jobs("voyado", 1)
 	f.vendor()
-	l := &Lane{Account: &Account{Name: f.name}, Vendor: fakePoller{f}, breaker: newBreaker(), log: slog.New(slog.DiscardHandler), r: &runner{now: time.Now}}
+	l := &Lane{Account: &Account{Name: f.name}, Vendor: fakePoller{f}, brake: newBrake(), log: slog.New(slog.DiscardHandler), r: &runner{now: time.Now}}
 	l.policy = decide.Policy{Traits: f.traits, DryRun: true, Retry: vendors.Retry{MaxAttempts: 4}}
-	l.breaker.failures = 4
+	l.brake.kinds[looks].failures = 4
 	task := store.Task{State: store.Pending, Ready: true, Reference: "voyado-1", Lost: 1}
 	target := &vendors.Target{Ref: vendors.Ref{Field: vendors.Email}, Subject: vendors.Subject{{Field: vendors.Email, Text: person(1)}}, Reference: task.Reference}
 	w := &taskWork{lane: l, task: task, stored: task.State, target: target}
@@ -27,7 +27,7 @@ func TestLocalPreviewSaysNothingOfHealth(t *testing.T) {
 	if got := w.task; got.State != store.Previewed || f.count("preview", person(1)) != 1 {
 		t.Fatalf("%v", got.State)
 	}
-	if l.breaker.failures != 4 || l.Calls.Load() != 0 {
-		t.Errorf("%d failures in a row, %d calls", l.breaker.failures, l.Calls.Load())
+	if l.brake.kinds[looks].failures != 4 || l.Calls.Load() != 0 {
+		t.Errorf("%d failures in a row, %d calls", l.brake.kinds[looks].failures, l.Calls.Load())
 	}
 }

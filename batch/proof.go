@@ -12,14 +12,15 @@ import (
 
 // How long a sight proves the place, and what looking at the control record may cost.
 const (
-	proofWindow  = time.Hour          // before and after an answer
-	proofStored  = 7 * 24 * time.Hour // a sight of others where no control is configured, and a person's word
-	controlEvery = 55 * time.Minute   // while a run works: a sight is never older than proofWindow
-	controlAgain = time.Minute        // after a look that failed
-	controlLooks = 6                  // in an hour
-	formsWait    = 10 * time.Minute   // at most, for the look that concludes them
-	formsAside   = 1000               // so many answers are worth a look at once
-	unprovedMost = 20                 // answers put aside with nobody seen park the vendor
+	proofWindow   = time.Hour          // before and after an answer
+	proofStored   = 7 * 24 * time.Hour // a sight of others where no control is configured, and a person's word
+	controlEvery  = 55 * time.Minute   // while a run works: a sight is never older than proofWindow
+	controlAgain  = time.Second        // after a look that failed; four times as long after each further one
+	controlLooks  = 6                  // in an hour
+	controlDoubts = 4                  // of these, looks that are not for an answer that waits
+	formsWait     = 10 * time.Minute   // at most, for the look that concludes them
+	formsAside    = 1000               // so many answers are worth a look at once
+	unprovedMost  = 20                 // answers put aside with nobody seen park the vendor
 )
 
 // A proof keeps what shows that a vendor account is the right one, at the right place: the
@@ -42,7 +43,7 @@ type proof[W any] struct {
 	asking bool                     // a look at the control record or a stranger is under way
 	looked []time.Time              // looks at the control record, of the last hour
 	last   time.Time                // the newest look in this run
-	failed bool                     // that look ended with an error
+	failed int                      // looks up to that one that ended with an error
 	forms  map[vendors.Field]string // what strangers got in this run, by the class of the identifier
 	aside  []aside[W]
 }
@@ -134,6 +135,13 @@ func (p *proof[W]) sawOthers(at time.Time) {
 	}
 }
 
+// waiting is how many answers are put aside.
+func (p *proof[W]) waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.aside)
+}
+
 // settle returns what can be said by now of the answers that were put aside.
 func (p *proof[W]) settle() []verdict[W] {
 	p.mu.Lock()
@@ -169,15 +177,16 @@ type question struct {
 }
 
 // ask returns what to ask the vendor now; ok is false where there is nothing to ask. idle
-// says that the lane has nothing else to do. Where a look would be due and the hour's looks
-// are used up, later is when the next one is free.
-func (p *proof[W]) ask(now time.Time, idle bool) (q question, ok bool, later time.Time) {
+// says that the lane has nothing else to do; doubted, that looks fail, of which the control
+// record tells whether that is the vendor's trouble or somebody's own. Where a look would be
+// due and the hour's looks are used up, later is when the next one is free.
+func (p *proof[W]) ask(now time.Time, idle, doubted bool) (q question, ok bool, later time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.control || p.asking {
 		return question{}, false, time.Time{}
 	}
-	look := p.last.IsZero() || now.Sub(p.last) >= controlEvery
+	look := p.last.IsZero() || p.failed > 0 || now.Sub(p.last) >= controlEvery
 	forms := 0
 	for i := range p.aside {
 		a := &p.aside[i]
@@ -192,15 +201,17 @@ func (p *proof[W]) ask(now time.Time, idle bool) (q question, ok bool, later tim
 		forms++
 		look = look || idle || now.Sub(a.at) >= formsWait || forms >= formsAside
 	}
-	if !look {
+	p.looked = slices.DeleteFunc(p.looked, func(t time.Time) bool { return now.Sub(t) >= time.Hour })
+	if !look && !(doubted && len(p.looked) < controlDoubts) {
 		return question{}, false, time.Time{}
 	}
-	p.looked = slices.DeleteFunc(p.looked, func(t time.Time) bool { return now.Sub(t) >= time.Hour })
 	if len(p.looked) >= controlLooks {
 		return question{}, false, p.looked[0].Add(time.Hour)
 	}
-	if p.failed && now.Sub(p.last) < controlAgain {
-		return question{}, false, p.last.Add(controlAgain)
+	if p.failed > 0 {
+		if again := p.last.Add(controlAgain << (2 * min(p.failed-1, 5))); now.Before(again) {
+			return question{}, false, again
+		}
 	}
 	p.asking = true
 	return question{control: true}, true, time.Time{}
@@ -212,7 +223,7 @@ func (p *proof[W]) controlFound(began time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.looks(began)
-	p.sights.Control, p.found, p.failed = began, true, false
+	p.sights.Control, p.found, p.failed = began, true, 0
 }
 
 // controlFailed takes note of a look that ended with an error. Where the error is the
@@ -225,7 +236,7 @@ func (p *proof[W]) controlFailed(began time.Time, err error) {
 		return
 	}
 	p.looks(began)
-	p.failed = true
+	p.failed++
 	if isAnswer(err) {
 		p.found = false
 	}

@@ -115,7 +115,7 @@ func TestProofUnproved(t *testing.T) {
 
 // asks is what a proof wants to have asked, as a test writes it.
 func asks(p *proof[string], now time.Time, idle bool) string {
-	q, ok, later := p.ask(now, idle)
+	q, ok, later := p.ask(now, idle, false)
 	switch {
 	case !ok && later.IsZero():
 		return "nothing"
@@ -154,12 +154,17 @@ func TestProofAsks(t *testing.T) {
 	p = newProof[string](true, sights{})
 	want(p, 0, false, "control")
 	p.controlFailed(after(0), errNoAnswer)
-	want(p, 0, true, "nothing")
 	p.weigh("w", vendors.Email, "", after(0))
-	want(p, 0, true, "later 1m0s")
-	for m := range time.Duration(5) {
-		want(p, m+1, false, "control")
-		p.controlFailed(after((m+1)*time.Minute), errNoAnswer)
+	at := time.Duration(0)
+	for _, wait := range []time.Duration{1, 4, 16, 64, 256} {
+		if got := asks(p, after(at), true); got != "later "+(at+wait*time.Second).String() {
+			t.Errorf("after a failure at %v: %s", at, got)
+		}
+		at += wait * time.Second
+		if got := asks(p, after(at), false); got != "control" {
+			t.Errorf("%v after a failure: %s", wait*time.Second, got)
+		}
+		p.controlFailed(after(at), errNoAnswer)
 	}
 	want(p, 7, true, "later 1h0m0s")
 	want(p, 59, true, "later 1h0m0s")

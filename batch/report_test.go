@@ -60,6 +60,7 @@ func TestReport(t *testing.T) {
 	}
 	vo.traits.PollEvery, vo.skips = 6*time.Hour, "nils@example.com"
 	cg.gone = map[string]bool{"unknown@example.com": true}
+	cg.traits.Control = &vendors.Target{Ref: vendors.Ref{Field: vendors.Email}, Subject: vendors.Subject{{Field: vendors.Email, Text: "control@example.com"}}, Control: true}
 	refusal := &vendors.Error{Vendor: "customergauge", Op: "preview", Kind: vendors.ErrRefused, Status: 400, Message: "email is not valid: =refused@example.com"}
 	cg.script = func(op string, tg *vendors.Target, _ int) (error, bool) {
 		switch tg.Identifier() {

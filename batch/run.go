@@ -30,15 +30,23 @@ func NewRun(ctx context.Context, t *Tasks, lanes ...*Lane) (*Run, error) {
 		return nil, err
 	}
 	for _, l := range lanes {
-		l.log = t.Log
-		is := known[l.Name]
-		l.held = l.Untried && (is.Place != l.Place || is.Seen.Proved.IsZero())
-		if until := is.PausedUntil; until.After(t.Now()) {
+		l.log, l.known = t.Log, known[l.Name]
+		l.held = l.Untried && (l.known.Place != l.Place || l.known.Seen.Proved.IsZero())
+		switch until := l.known.PausedUntil; {
+		case until.After(t.Now().Add(longestPause)):
+			// No vendor asks for so long: a clock that was ahead did.
+			if err := t.Store.PauseVendor(ctx, l.id, time.Time{}); err != nil {
+				return nil, err
+			}
+		case until.After(t.Now()):
 			l.Pacer.Pause(until)
 		}
 	}
 	return &Run{Tasks: t, Lanes: lanes}, nil
 }
+
+// longestPause is longer than a vendor can ask for.
+const longestPause = 31 * 24 * time.Hour
 
 // WorkOptions narrow a run.
 type WorkOptions struct {
@@ -51,9 +59,9 @@ type WorkOptions struct {
 // LaneResult is how a lane ended.
 type LaneResult struct {
 	Name   string
-	Err    error     // credentials refused: it made no further calls
-	Parked time.Time // the vendor does not answer, or asked for a pause until then, or a quota is used up: the rest is left to the next run
-	Down   bool      // Parked because the vendor does not answer
+	Err    error     // it made no further calls
+	Parked time.Time // the vendor is left alone, or asked for a pause until then, or a quota is used up: the rest is left to the next run
+	Doubt  error     // the vendor is in doubt: the newest of the failures that are nobody's own
 }
 
 // Work runs all lanes until nothing is due. The error is one of the store or of our own;
@@ -83,11 +91,25 @@ func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 		}
 	}
 	var lanes []*Lane
+	var halted struct {
+		sync.Mutex
+		err error
+	}
+	r.halt = func(err error) {
+		halted.Lock()
+		defer halted.Unlock()
+		if halted.err == nil {
+			halted.err = err
+		}
+		for _, l := range lanes {
+			l.stop(err)
+		}
+	}
 	for _, l := range run.Lanes {
 		if len(o.Only) == 0 || slices.Contains(o.Only, l.Name) {
 			l.start(r, run.Manual || l.held)
 			l.queues = append(l.queues, &taskQueue{lane: l})
-			if err := l.openExports(ctx); err != nil {
+			if err := l.prepare(ctx); err != nil {
 				return nil, err
 			}
 			lanes = append(lanes, l)
@@ -101,7 +123,7 @@ func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 			if err != nil {
 				r.fail(err)
 			}
-			results[i] = LaneResult{Name: l.Name, Err: l.stopErr, Parked: parked, Down: l.breaker.isOpen()}
+			results[i] = LaneResult{Name: l.Name, Err: l.stopErr, Parked: parked, Doubt: l.brake.trouble()}
 			return nil
 		})
 	}
@@ -112,20 +134,33 @@ func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 	}
 	var errs []error
 	for i, l := range lanes {
+		if r := &results[i]; r.Doubt != nil && r.Parked.IsZero() {
+			// It is the vendor's trouble where work is left to the next run, and else nobody's.
+			ready, scheduled, err := run.Store.OpenTasks(context.WithoutCancel(ctx), l.id)
+			if err != nil {
+				errs = append(errs, err)
+			} else if ready+scheduled == 0 {
+				r.Doubt = nil
+			}
+		}
 		if until := l.Pacer.AskedUntil(); until.After(run.Now()) {
 			errs = append(errs, run.Store.PauseVendor(ctx, l.id, until))
 		}
+		errs = append(errs, l.saveSights(ctx), l.saveTrouble(ctx, results[i]))
 		if n := l.Calls.Load(); n > 0 {
 			run.Log.Info("calls", "vendor", l.Name, "calls", n, "failed", l.Errors.Load())
 		}
 		if res := results[i]; !res.Parked.IsZero() {
-			run.Log.Warn("left to the next run", "vendor", res.Name, "until", res.Parked.UTC().Format(time.RFC3339), "down", res.Down)
+			run.Log.Warn("left to the next run", "vendor", res.Name, "until", res.Parked.UTC().Format(time.RFC3339))
 		}
 	}
 	failure.Lock()
 	defer failure.Unlock()
 	if failure.err != nil {
 		return results, failure.err
+	}
+	if halted.err != nil {
+		return results, halted.err
 	}
 	return results, errors.Join(errs...)
 }

@@ -84,6 +84,10 @@ type taskWork struct {
 
 	intended bool      // the intent is on disk, and the call for it has not been made yet
 	before   time.Time // when the submission before this one was made
+	pass     pass      // of the submission, or of the answer that was put aside
+
+	odd     error          // an answer that was put aside and may be an error
+	settled *decide.Answer // what it has come to
 }
 
 func (w *taskWork) key() workKey   { return workKey{task: w.task.ID} }
@@ -108,41 +112,58 @@ func (w *taskWork) ask(ctx context.Context, s decide.Step) decide.Answer {
 		if !l.policy.Remote {
 			// It asks nobody, and so says nothing of the vendor's health.
 			pv, err := l.Vendor.Preview(ctx, w.target)
-			return w.answered(decide.Answer{Preview: pv}, err)
+			return w.answered(decide.Answer{Preview: pv}, called{err, finding{Blamed: true}})
 		}
-		pv, err := call(ctx, l, w.target, l.Vendor.Preview)
-		return w.answered(decide.Answer{Preview: pv}, err)
+		return w.look(ctx)
 	case decide.StepVerify:
-		pv, err := call(ctx, l, w.target, l.Vendor.Preview)
-		return w.answered(decide.Answer{Preview: pv}, err)
+		return w.look(ctx)
 	case decide.StepPoll:
 		poller, ok := l.Vendor.(vendors.Poller)
 		if !ok {
 			l.r.fail(fmt.Errorf("vendor %s: its kind cannot be polled", l.Name))
 			return decide.Answer{Err: errCut}
 		}
-		pg, err := call(ctx, l, w.target, poller.Poll)
+		pg, c := call(ctx, l, w.task.ID, w.target, poller.Poll)
 		pg.Status = words.Vendor(pg.Status, w.target.Subject)
-		return w.answered(decide.Answer{Progress: pg}, err)
+		return w.answered(decide.Answer{Progress: pg}, c)
 	case decide.StepIntend:
 		export, err := w.exportFirst(ctx)
 		if err == nil && l.policy.Intend(w.task, export, l.r.now()).State == store.Submitting {
-			err = l.canSubmit(ctx)
+			w.pass, err = l.canSubmit(ctx)
 		}
 		return decide.Answer{Export: export, Err: err}
 	case decide.StepSubmit:
 		w.intended = false
-		rc, err := l.Vendor.Submit(ctx, w.target)
-		l.called(err)
-		return w.answered(decide.Answer{Receipt: rc, Before: w.before}, err)
+		rc, err := l.Vendor.Submit(vendors.AtDeparture(ctx, w.mayDepart), w.target)
+		c := called{err, l.ended(w.pass, w.task.ID, err)}
+		if err == nil {
+			l.remember(w.task.ID)
+		}
+		return w.answered(decide.Answer{Receipt: rc, Before: w.before}, c)
 	}
 	l.r.fail(fmt.Errorf("task %d in state %v was claimed and has nothing to do", w.task.ID, w.task.State))
 	return decide.Answer{Err: errCut}
 }
 
-func (w *taskWork) answered(a decide.Answer, err error) decide.Answer {
-	a.Err, a.Message = err, words.OfError(err, w.target.Subject)
+func (w *taskWork) answered(a decide.Answer, c called) decide.Answer {
+	return withCall(a, c, w.target.Subject)
+}
+
+func withCall(a decide.Answer, c called, s vendors.Subject) decide.Answer {
+	a.Err, a.Message, a.Blamed, a.Nth = c.err, words.OfError(c.err, s), c.Blamed, c.Nth
 	return a
+}
+
+// mayDepart is asked at the moment when the submission is about to leave.
+func (w *taskWork) mayDepart() error {
+	l := w.lane
+	switch {
+	case l.isStopped():
+		return vendors.ErrStopped
+	case l.Remote && decide.Stale(&w.task, l.r.now()):
+		return decide.ErrStale
+	}
+	return nil
 }
 
 func (w *taskWork) after(s decide.Step, a decide.Answer, now time.Time) decide.Then {
@@ -164,8 +185,16 @@ func (w *taskWork) record(onDisk func(error)) error {
 	w.stored = w.task.State
 	if ch.State == store.Submitting || ch.From == store.Submitting && ch.Reference != "" {
 		err := w.lane.r.store.Apply(ch)
+		if g := (*store.GivenError)(nil); errors.As(err, &g) {
+			err = w.doubted(ch, g)
+		}
 		onDisk(err)
 		return err
+	}
+	if ch.From == store.Waiting {
+		// Somebody else may have been given its reference since it was claimed.
+		w.lane.r.store.ApplyLater(ch, func(err error) { onDisk(w.lane.unlessDoubted(ch.ID, err)) })
+		return nil
 	}
 	w.lane.r.store.ApplyLater(ch, onDisk)
 	return nil
@@ -265,17 +294,17 @@ func (w *exportWork) ask(ctx context.Context, s decide.Step) decide.Answer {
 		if w.target.Identifier() == "" || w.task.State == store.Erased {
 			return decide.Answer{Err: decide.ErrRemoved, Message: decide.ErrRemoved.Error()}
 		}
-		rc, err := call(ctx, l, w.target, x.CreateExport)
-		return w.answered(decide.Answer{Receipt: rc}, err)
+		rc, c := call(ctx, l, w.task.ID, w.target, x.CreateExport)
+		return w.answered(decide.Answer{Receipt: rc}, c)
 	case decide.StepPollExport:
 		// A process that died with the whole result on disk has often not yet recorded that
 		// the job was done, and the vendor has forgotten it.
 		if _, ok, err := l.vault.Find(l.Name, w.export.Reference); ok && err == nil {
 			return decide.Answer{Progress: vendors.Progress{Job: vendors.JobDone}}
 		}
-		pg, err := call(ctx, l, w.target, x.PollExport)
+		pg, c := call(ctx, l, w.task.ID, w.target, x.PollExport)
 		pg.Status = words.Vendor(pg.Status, w.target.Subject)
-		return w.answered(decide.Answer{Progress: pg}, err)
+		return w.answered(decide.Answer{Progress: pg}, c)
 	case decide.StepFetchExport:
 		return w.fetch(ctx, x)
 	}
@@ -283,9 +312,8 @@ func (w *exportWork) ask(ctx context.Context, s decide.Step) decide.Answer {
 	return decide.Answer{Err: errCut}
 }
 
-func (w *exportWork) answered(a decide.Answer, err error) decide.Answer {
-	a.Err, a.Message = err, words.OfError(err, w.target.Subject)
-	return a
+func (w *exportWork) answered(a decide.Answer, c called) decide.Answer {
+	return withCall(a, c, w.target.Subject)
 }
 
 // fetch gets the result into the vault, unless it is there.
@@ -294,7 +322,7 @@ func (w *exportWork) fetch(ctx context.Context, x vendors.Exporter) decide.Answe
 	ours := func(err error) decide.Answer {
 		// The disk, or somebody who changed what is in the vault: not the vendor's fault.
 		l.log.Warn("an export cannot be kept", "vendor", l.Name, "task", w.export.Task, "error", err.Error())
-		return decide.Answer{Err: err, Message: words.Clip("it cannot be Kept: " + err.Error())}
+		return decide.Answer{Err: err, Message: words.Clip("it cannot be kept: " + err.Error())}
 	}
 	k, ok, err := l.vault.Find(l.Name, reference)
 	if err != nil {
@@ -303,24 +331,25 @@ func (w *exportWork) fetch(ctx context.Context, x vendors.Exporter) decide.Answe
 	if ok {
 		return decide.Answer{Kept: keptOf(k)}
 	}
-	if ok, _ := l.breaker.allow(l.r.now()); !ok {
-		return decide.Answer{Err: errParked}
+	p, err := l.pass(ctx, looks)
+	if err != nil {
+		return decide.Answer{Err: err}
 	}
 	in, err := l.vault.Receive(l.Name, reference)
 	if err != nil {
-		l.called(errCut) // the call that the breaker let through was not made
+		l.ended(p, 0, errCut) // the call was not made
 		return ours(err)
 	}
 	err = x.FetchExport(ctx, w.target, in)
 	if own := in.Err(); own != nil {
-		l.called(nil) // the vendor did decide.Answer
+		l.ended(p, w.task.ID, nil) // the vendor did answer
 		in.Discard()
 		return ours(own)
 	}
-	l.called(err)
+	c := called{err, l.ended(p, w.task.ID, err)}
 	if err != nil {
 		in.Discard()
-		return w.answered(decide.Answer{}, err)
+		return w.answered(decide.Answer{}, c)
 	}
 	k, err = in.Keep()
 	switch {

@@ -38,6 +38,7 @@ type Task struct {
 	Ready        bool      // to be looked at now
 	Attempts     int       // tries of the call it is at, or ended with
 	Uncertain    int       // submissions whose outcome is unknown
+	Refused      int       // refusals of a vendor that accepted others
 	Lost         int       // jobs that the vendor lost or that failed, and that were submitted again
 	Records      Count     // what the preview found
 	RecordsAfter Count     // what verification found
@@ -88,6 +89,7 @@ type more struct {
 	Leads     bool   `json:"leads,omitempty"`
 	Attempts  int    `json:"attempts,omitempty"`
 	Uncertain int    `json:"uncertain,omitempty"`
+	Refused   int    `json:"refused,omitempty"`
 	Lost      int    `json:"lost,omitempty"`
 	Message   string `json:"message,omitempty"`
 	Hint      string `json:"hint,omitempty"`
@@ -96,7 +98,7 @@ type more struct {
 
 // more is what column more holds of the task: nil for nothing.
 func (t *Task) more() (any, error) {
-	m := more{t.Leads, t.Attempts, t.Uncertain, t.Lost, t.Message, t.Hint, t.Approval}
+	m := more{t.Leads, t.Attempts, t.Uncertain, t.Refused, t.Lost, t.Message, t.Hint, t.Approval}
 	if m == (more{}) {
 		return nil, nil
 	}
@@ -113,7 +115,7 @@ func (t *Task) setMore(text []byte) error {
 	if err := json.Unmarshal(text, &m); err != nil {
 		return fmt.Errorf("%w: task %d: %w", errForm, t.ID, err)
 	}
-	t.Leads, t.Attempts, t.Uncertain, t.Lost = m.Leads, m.Attempts, m.Uncertain, m.Lost
+	t.Leads, t.Attempts, t.Uncertain, t.Refused, t.Lost = m.Leads, m.Attempts, m.Uncertain, m.Refused, m.Lost
 	t.Message, t.Hint, t.Approval = m.Message, m.Hint, m.Approval
 	return nil
 }

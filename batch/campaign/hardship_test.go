@@ -304,7 +304,7 @@ func TestWrongCredentials(t *testing.T) {
 			right := s.env
 			s.env = append(slices.Clone(right), tc.env)
 			r := s.mustRun(t, []int{3}, "run", "subjects.csv")
-			wantText(t, r, "vendor "+tc.vendor+" stopped", "credentials")
+			wantText(t, r, "vendor "+tc.vendor+" refuses our credentials")
 			refused := 0
 			for _, e := range sm.Ledger(0) {
 				if e.Kind == tc.vendor {

@@ -55,8 +55,14 @@ type Answer struct {
 	Before   time.Time     // of StepSubmit: when the submission before this one was made, if any
 	Kept     Kept          // of StepFetchExport
 
+	// Proof is, of a look by which the vendor holds nothing, what shows that it would have
+	// shown what it holds. NoEvidence: nothing does, and the look says nothing.
+	Proof store.Evidence
+
 	Err     error
 	Message string // what may be kept and shown of Err
+	Blamed  bool   // Err is the task's own: the vendor has just done for others what it did not do for this one
+	Nth     int    // how many calls of the kind have failed in a row
 }
 
 // Outcome is what a decision comes to: the task, or the export, as it is to be, and what
@@ -83,10 +89,8 @@ func (p *Policy) Next(t *store.Task, now time.Time) Step {
 	case store.Pending:
 		return StepPreview
 	case store.Previewed:
-		age := now.Sub(t.PreviewedAt)
-		fresh := age >= 0 && age <= previewAge
 		empty := p.Remote && (t.Records.N == 0 && t.Approval == "" || t.Reason == string(NothingHeld))
-		if fresh && !empty && !p.DryRun && (!p.Manual || p.approves(t, t.Records.N, t.RecordRefs)) {
+		if !Stale(t, now) && !empty && !p.DryRun && (!p.Manual || p.approves(t, t.Records.N, t.RecordRefs)) {
 			return StepIntend
 		}
 		return StepPreview
@@ -102,11 +106,20 @@ func (p *Policy) Next(t *store.Task, now time.Time) Step {
 	return StepNone
 }
 
+// ErrStale says that a submission did not leave: when its turn came the preview that it
+// rests on was too old.
+var ErrStale = errors.New("the preview is too old")
+
+// Stale reports whether a submission of the task rests on a preview that is too old.
+func Stale(t *store.Task, now time.Time) bool {
+	age := now.Sub(t.PreviewedAt)
+	return age < 0 || age > previewAge
+}
+
 // HeldBack reports whether a call did not take place for a reason that is not the task's:
-// the run or the lane stops, the vendor asked for a pause, it counts as down, or our
-// credentials were refused.
+// the run or the lane stops, the vendor asked for a pause, or it is parked.
 func HeldBack(err error) bool {
-	return errors.Is(err, vendors.ErrStopped) || errors.Is(err, vendors.ErrPaused) || errors.Is(err, vendors.ErrAuth)
+	return errors.Is(err, vendors.ErrStopped) || errors.Is(err, vendors.ErrPaused)
 }
 
 // After decides what the answer to a step means for the task.
@@ -118,9 +131,9 @@ func (p *Policy) After(s Step, t store.Task, a Answer, now time.Time) Outcome[st
 	switch s {
 	case StepPreview:
 		if a.Err != nil {
-			n = p.afterPreviewError(t, a.Err, a.Message, now)
+			n = p.afterPreviewError(t, a, now)
 		} else {
-			n = p.afterPreview(t, a.Preview, now)
+			n = p.afterPreview(t, a.Preview, a.Proof, now)
 		}
 	case StepIntend:
 		n = p.Intend(t, a.Export, now)
@@ -134,22 +147,24 @@ func (p *Policy) After(s Step, t store.Task, a Answer, now time.Time) Outcome[st
 		case HeldBack(a.Err) && vendors.Harmless(a.Err):
 			// It never left: back to where it was, at no cost.
 			return Outcome[store.Task]{ready(t, store.Pending), Released}
+		case errors.Is(a.Err, ErrStale):
+			n = ready(t, store.Pending)
 		default:
-			n = p.afterSubmitError(t, a.Err, a.Message, now)
+			n = p.afterSubmitError(t, a, now)
 		}
 	case StepResolve:
-		n = p.uncertain(t, nil, "", now)
+		n = p.uncertain(t, Answer{}, now)
 	case StepPoll:
 		if a.Err != nil {
-			n = p.afterPollError(t, a.Err, a.Message, now)
+			n = p.afterPollError(t, a, now)
 		} else {
 			n = p.afterPoll(t, a.Progress, now)
 		}
 	case StepVerify:
 		if a.Err != nil {
-			n = p.afterVerifyError(t, a.Err, a.Message, now)
+			n = p.afterVerifyError(t, a, now)
 		} else {
-			n = p.afterVerify(t, a.Preview, now)
+			n = p.afterVerify(t, a.Preview, a.Proof, now)
 		}
 	default:
 		return Outcome[store.Task]{t, PutBack}

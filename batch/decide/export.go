@@ -85,7 +85,7 @@ func (p *Policy) AfterExport(s Step, e store.Export, t *store.Task, a Answer, no
 	case errors.Is(a.Err, ErrDamaged):
 		n = p.afterExportDamaged(e, a.Message, now)
 	case a.Err != nil:
-		n = p.afterExportError(e, a.Err, a.Message, now)
+		n = p.afterExportError(e, a, now)
 	case s == StepCreateExport:
 		n = p.afterExportCreated(e, a.Receipt, now)
 	case s == StepPollExport:
@@ -170,14 +170,15 @@ func (p *Policy) expired(e *store.Export, now time.Time) bool {
 // afterExportError decides what a call without a useful answer means. A job that was
 // Accepted is asked about until give_up_after, and a result fetched until the vendor drops
 // it: no number of failures makes it less worth having.
-func (p *Policy) afterExportError(e store.Export, err error, message string, now time.Time) store.Export {
+func (p *Policy) afterExportError(e store.Export, a Answer, now time.Time) store.Export {
+	err, message := a.Err, a.Message
 	refused := errors.Is(err, vendors.ErrRefused)
-	if counts(err) {
+	if counts(err) && (a.Blamed || e.State != store.ExportCreating) {
 		e.Attempts++
 	}
 	e.Message = message
 	switch {
-	case errors.Is(err, ErrRemoved), e.State == store.ExportCreating && (refused || e.Attempts >= p.MaxAttempts):
+	case errors.Is(err, ErrRemoved), e.State == store.ExportCreating && a.Blamed && (refused && e.Attempts >= mostRefusals || e.Attempts >= p.MaxAttempts):
 		return endExport(e, ExportFailed, message, now)
 	case !e.DoneAt.IsZero() && p.expired(&e, now):
 		return endExport(e, ExportExpired, message, now)
@@ -186,7 +187,7 @@ func (p *Policy) afterExportError(e store.Export, err error, message string, now
 	case e.State == store.ExportReady && (refused || errors.Is(err, vendors.ErrUnreadable)):
 		e.State = store.ExportWaiting // what has become of it?
 	}
-	e.NextAt = now.Add(max(p.backoff(max(e.Attempts, 1), err), time.Second))
+	e.NextAt = now.Add(max(p.backoff(max(e.Attempts, a.Nth, 1), err), time.Second))
 	return e
 }
 

@@ -72,8 +72,15 @@ func Approve(t store.Task, tr vendors.Traits, now time.Time) (store.Task, string
 		doubt = why // a vendor's: the person was told of it
 	}
 	bound := approval(doubt, t.Records.N, t.RecordRefs)
-	t.Attempts, t.Reason, t.Message, t.Approval = 0, "", "", ""
+	t.Attempts, t.Refused, t.Reason, t.Message, t.Approval = 0, 0, "", "", ""
 	switch why {
+	case ReferenceInDoubt:
+		if tr.Completion == vendors.ByPerson {
+			t.State = store.Waiting
+			return t, "wait for a confirmation of the reference that it has: it is this request's own. If another is, --reference REF says so instead"
+		}
+		t.Approval = bound
+		return ready(t, store.Pending), "submit again"
 	case UncertainSubmission:
 		t.Approval = bound
 		t.Message = resubmission + " was approved"
@@ -128,13 +135,53 @@ func Approve(t store.Task, tr vendors.Traits, now time.Time) (store.Task, string
 // Accepted is the task as it is to be after a person found its uncertain submission at the
 // vendor: as if the answer had not been lost.
 func Accepted(t store.Task, tr vendors.Traits, reference string, now time.Time) store.Task {
-	t.Uncertain-- // an earlier one may still be
+	if t.Reason == string(UncertainSubmission) {
+		t.Uncertain-- // an earlier one may still be
+	}
 	p := Policy{Traits: tr}
 	return p.afterSubmit(t, vendors.Receipt{Reference: reference}, now)
 }
 
+// InDoubt is a task that waits, or is about to, as it is to be when its reference may be
+// another request's.
+func InDoubt(t store.Task, message string) store.Task { return held(t, ReferenceInDoubt, message) }
+
+// Retry is the failed task as it is to be after a person wants it to be tried again, and
+// what that means in words. What may have been submitted goes back the way that the vendor
+// has for a lost answer.
+func Retry(t store.Task, tr vendors.Traits) (store.Task, string) {
+	t.Attempts, t.Refused, t.Reason, t.Message, t.CompletedAt = 0, 0, "", "", time.Time{}
+	switch {
+	case !Submitted(&t):
+		return ready(t, store.Pending), "try again; nothing was submitted"
+	case tr.Uncertain == vendors.HoldForPerson:
+		t.Uncertain = max(t.Uncertain, 1)
+		return held(t, UncertainSubmission, ""), "decide whether to submit again: a submission may have reached the vendor"
+	case tr.Remote:
+		return ready(t, store.Pending), "look again, and submit again what is still there"
+	}
+	return ready(t, store.Pending), "submit again"
+}
+
+// Close is the task as it is to be after a person said that nothing more is to be done. A
+// failed task keeps why it failed.
+func Close(t store.Task, now time.Time) store.Task {
+	if t.State != store.Failed {
+		t = failed(t, Closed, whatWasSubmitted(&t), now)
+	}
+	t.ClosedAt = now
+	return t
+}
+
 // Reject is the task as it is to be after a person rejected its erasure.
 func Reject(t store.Task, now time.Time) store.Task {
+	t = failed(t, Rejected, whatWasSubmitted(&t), now)
+	t.ClosedAt = now // it is a person's word
+	return t
+}
+
+// whatWasSubmitted says in words what has, or may have, reached the vendor.
+func whatWasSubmitted(t *store.Task) string {
 	message := "nothing was submitted"
 	switch {
 	case t.Uncertain > 0:
@@ -142,12 +189,10 @@ func Reject(t store.Task, now time.Time) store.Task {
 		if t.Uncertain > 1 {
 			message = "a submission and its " + resubmission + " may have reached the vendor"
 		}
-	case Submitted(&t):
+	case Submitted(t):
 		message = "the vendor had accepted a submission"
 	}
-	t = failed(t, Rejected, message, now)
-	t.ClosedAt = now // it is a person's word
-	return t
+	return message
 }
 
 // WasDeclined is the task after a person said that the vendor's people declined it, and when.

@@ -52,6 +52,10 @@ func TestApprove(t *testing.T) {
 		{NotDoneInTime, byPoll, store.Task{SubmittedAt: reviewed, Reference: "j1"}, store.Waiting, given, ""},
 		{NotDoneInTime, byPoll, store.Task{SubmittedAt: reviewed}, store.Pending, "0:", ""},
 		{ExportFailed, byPoll, store.Task{}, store.Pending, withoutExport + "0:", ""},
+		{NotPermitted, byPreview, store.Task{}, store.Pending, "0:", ""},
+		{StillPresent, byPreview, store.Task{SubmittedAt: reviewed, Records: store.Counted(1), RecordRefs: "4"}, store.Pending, "1:4", ""},
+		{ReferenceInDoubt, byPoll, store.Task{SubmittedAt: reviewed, Reference: "j1"}, store.Pending, "0:", ""},
+		{ReferenceInDoubt, byPerson, store.Task{SubmittedAt: reviewed, Reference: "10089"}, store.Waiting, "", ""},
 		{JobLost, byPoll, store.Task{SubmittedAt: reviewed, Reference: "j2", Lost: 2}, store.Pending, "0:", ""},
 	}
 	tested := map[vendors.Reason]bool{}
@@ -63,6 +67,9 @@ func TestApprove(t *testing.T) {
 		want := task
 		want.State, want.Ready, want.Approval, want.Reason, want.Attempts = tt.state, true, tt.approval, "", 0
 		want.Message = got.Message
+		if tt.state == store.Waiting && tt.traits.Completion == vendors.ByPerson {
+			want.Ready = false // nobody can be asked
+		}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("%s at %s: %s", tt.why, tt.traits.Kind, d)
 		}
@@ -140,7 +147,7 @@ func TestResubmissionIsTold(t *testing.T) {
 		t.Fatalf("after the approval: %v", task.State)
 	}
 	waiting := p.afterSubmit(task, vendors.Receipt{Reference: "10090"}, reviewed)
-	again := p.uncertain(task, vendors.ErrUnavailable, "no answer", reviewed)
+	again := p.uncertain(task, Answer{Err: vendors.ErrUnavailable, Message: "no answer"}, reviewed)
 	for name, got := range map[string]store.Task{
 		"waiting": waiting, "confirmed": erased(waiting, store.Confirmed, reviewed),
 		"uncertain again": again, "rejected": Reject(again, reviewed),
@@ -161,8 +168,64 @@ func TestReject(t *testing.T) {
 	} {
 		task.State, task.Approval = store.Held, "1:2"
 		got := Reject(task, reviewed)
-		if got.State != store.Failed || got.Reason != string(Rejected) || got.Message != want || got.CompletedAt != reviewed || got.Approval != "" {
+		if got.State != store.Failed || got.Reason != string(Rejected) || got.Message != want || got.CompletedAt != reviewed || got.ClosedAt != reviewed || got.Approval != "" {
 			t.Errorf("%q: %+v", want, got)
+		}
+		if got := Close(task, reviewed); got.State != store.Failed || got.Reason != string(Closed) || got.Message != want || got.ClosedAt != reviewed || got.Approval != "" {
+			t.Errorf("closed, %q: %+v", want, got)
+		}
+	}
+}
+
+// A failed task that is closed keeps why it failed and when; one that the vendor's people
+// declined ended when they did.
+func TestCloseKeepsWhy(t *testing.T) {
+	task := store.Task{State: store.Failed, Reason: string(JobFailed), Message: "the vendor says: error", CompletedAt: reviewed, Reference: "j1"}
+	want := task
+	want.ClosedAt = reviewed.Add(time.Hour)
+	if diff := cmp.Diff(want, Close(task, reviewed.Add(time.Hour))); diff != "" {
+		t.Error(diff)
+	}
+	waiting := store.Task{State: store.Waiting, SubmittedAt: reviewed, Reference: "10089"}
+	got := WasDeclined(waiting, reviewed.Add(time.Hour), reviewed.Add(2*time.Hour))
+	want = store.Task{State: store.Failed, Reason: string(Declined), Message: "the vendor's people declined it", SubmittedAt: reviewed, Reference: "10089",
+		CompletedAt: reviewed.Add(time.Hour), ClosedAt: reviewed.Add(2 * time.Hour)}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A failed task that is retried starts anew, and what may have been submitted goes the way
+// that its vendor has for a lost answer: nothing is submitted again where that does harm.
+func TestRetry(t *testing.T) {
+	sent := store.Task{SubmittedAt: reviewed, Reference: "j1", Records: store.Counted(1), RecordRefs: "4"}
+	lost := store.Task{SubmittedAt: reviewed, Uncertain: 2, Records: store.Counted(1), RecordRefs: "4"}
+	for _, tt := range []struct {
+		name      string
+		traits    vendors.Traits
+		task      store.Task
+		state     store.State
+		reason    vendors.Reason
+		uncertain int
+	}{
+		{"nothing was submitted", byPreview, store.Task{}, store.Pending, "", 0},
+		{"nothing was submitted to people", byPerson, store.Task{}, store.Pending, "", 0},
+		{"accepted, can be asked", byPreview, sent, store.Pending, "", 0},
+		{"uncertain, can be asked", byPreview, lost, store.Pending, "", 2},
+		{"accepted, a repeat is harmless", byPoll, sent, store.Pending, "", 0},
+		{"accepted, a repeat does harm", byPerson, sent, store.Held, UncertainSubmission, 1},
+		{"uncertain, a repeat does harm", byPerson, lost, store.Held, UncertainSubmission, 2},
+	} {
+		task := tt.task
+		task.State, task.Reason, task.Message, task.Attempts, task.Refused, task.CompletedAt = store.Failed, string(Refused), "before", 8, 2, reviewed
+		got, words := Retry(task, tt.traits)
+		want := tt.task
+		want.State, want.Reason, want.Uncertain, want.Ready = tt.state, string(tt.reason), tt.uncertain, tt.state == store.Pending
+		if diff := cmp.Diff(want, got); diff != "" || words == "" {
+			t.Errorf("%s: %q %s", tt.name, words, diff)
+		}
+		if !store.MayFollow(store.Failed, got.State) {
+			t.Errorf("%s: the store refuses failed to %v", tt.name, got.State)
 		}
 	}
 }

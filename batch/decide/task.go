@@ -22,11 +22,14 @@ func (p *Policy) intent(t store.Task, now time.Time) store.Task {
 
 // afterPreview decides what a preview means before a submission: to go on (Previewed and
 // ready), or what else.
-func (p *Policy) afterPreview(t store.Task, pv vendors.Preview, now time.Time) store.Task {
+func (p *Policy) afterPreview(t store.Task, pv vendors.Preview, proof store.Evidence, now time.Time) store.Task {
 	refs := strings.Join(pv.Refs, ";")
 	seenBefore := !t.PreviewedAt.IsZero()
-	if p.Remote && nothing(pv) {
-		if t.Uncertain > 0 && t.Records.N > 0 {
+	if p.Remote && Nothing(pv) {
+		if proof == store.NoEvidence {
+			return unproved(t)
+		}
+		if Submitted(&t) && t.Records.N > 0 {
 			// It was there, a submission may have reached the vendor, and now it is gone.
 			t = erased(t, store.Verified, now)
 			t.VerifiedAt, t.RecordsAfter = now, store.Counted(0)
@@ -38,7 +41,7 @@ func (p *Policy) afterPreview(t store.Task, pv vendors.Preview, now time.Time) s
 			t.Reason, t.Message = string(NothingHeld), ""
 			return ready(t, store.Previewed)
 		}
-		t.Reason, t.Message = "", ""
+		t.Reason, t.Message, t.Evidence = "", "", proof
 		return final(t, store.NotFound, now)
 	}
 	changed := seenBefore && p.Remote && (pv.Records > t.Records.N || !subset(pv.Refs, store.SplitRefs(t.RecordRefs)))
@@ -66,25 +69,26 @@ func (p *Policy) afterPreview(t store.Task, pv vendors.Preview, now time.Time) s
 	return ready(t, store.Previewed)
 }
 
-// nothing reports whether a preview shows that the vendor holds nothing. An answer that
-// contradicts itself does not show it.
-func nothing(pv vendors.Preview) bool { return pv.Records == 0 && pv.Doubt == "" }
+// Nothing reports whether a preview says that the vendor holds nothing. An answer that
+// contradicts itself does not say it.
+func Nothing(pv vendors.Preview) bool { return pv.Records == 0 && pv.Doubt == "" }
+
+// unproved is the task after a look that found nothing where nothing shows that the account
+// is the right one.
+func unproved(t store.Task) store.Task {
+	t = ready(t, t.State)
+	t.Reason, t.Message = string(Unproved), ""
+	return t
+}
 
 // afterPreviewError decides what a preview without an answer means, before a submission.
-func (p *Policy) afterPreviewError(t store.Task, err error, message string, now time.Time) store.Task {
-	switch {
-	case errors.Is(err, vendors.ErrRefused) && t.Uncertain > 0:
-		return held(t, UnknownOutcome, message)
-	case errors.Is(err, vendors.ErrRefused):
-		t.Attempts++
-		return failed(t, Refused, message, now)
-	}
-	return p.retry(t, t.State, err, message, now)
+func (p *Policy) afterPreviewError(t store.Task, a Answer, now time.Time) store.Task {
+	return p.retry(t, t.State, a, now)
 }
 
 // afterSubmit is the task after the vendor accepted.
 func (p *Policy) afterSubmit(t store.Task, rc vendors.Receipt, now time.Time) store.Task {
-	t.Attempts, t.Reference, t.Message = 0, rc.Reference, ""
+	t.Attempts, t.Refused, t.Reference, t.Message = 0, 0, rc.Reference, ""
 	t.Reason = string(rc.Warning)
 	t.Approval = ""
 	if p.Completion == vendors.ByPerson && t.Uncertain > 0 {
@@ -101,37 +105,31 @@ func (p *Policy) afterSubmit(t store.Task, rc vendors.Receipt, now time.Time) st
 }
 
 // afterSubmitError decides what a submission without an acceptance means.
-func (p *Policy) afterSubmitError(t store.Task, err error, message string, now time.Time) store.Task {
-	switch {
-	case errors.Is(err, vendors.ErrRefused) && t.Uncertain > 0:
-		return held(t, UnknownOutcome, message)
-	case errors.Is(err, vendors.ErrRefused):
-		t.Attempts++
-		return failed(t, Refused, message, now)
-	case vendors.Harmless(err):
-		return p.retry(t, store.Pending, err, message, now)
+func (p *Policy) afterSubmitError(t store.Task, a Answer, now time.Time) store.Task {
+	if vendors.Harmless(a.Err) {
+		return p.retry(t, store.Pending, a, now)
 	}
-	return p.uncertain(t, err, message, now)
+	return p.uncertain(t, a, now)
 }
 
 // uncertain decides what follows a submission whose outcome is unknown: the reply was lost
-// (err), or the program died before it could be recorded (err nil).
-func (p *Policy) uncertain(t store.Task, err error, message string, now time.Time) store.Task {
+// (Err), or the program died before it could be recorded (no Err).
+func (p *Policy) uncertain(t store.Task, a Answer, now time.Time) store.Task {
 	t.Uncertain++
 	if p.Completion == vendors.ByPerson && t.Uncertain > 1 {
-		message = strings.TrimSuffix("after a "+resubmission+": "+message, ": ")
+		a.Message = strings.TrimSuffix("after a "+resubmission+": "+a.Message, ": ")
 	}
 	if p.Traits.Uncertain == vendors.HoldForPerson {
-		return held(t, UncertainSubmission, message)
+		return held(t, UncertainSubmission, a.Message)
 	}
-	if err == nil {
+	if a.Err == nil {
 		t.Attempts++
 		if t.Attempts >= p.MaxAttempts {
-			return held(t, UnknownOutcome, message)
+			return held(t, UnknownOutcome, a.Message)
 		}
 		return ready(t, store.Pending)
 	}
-	return p.retry(t, store.Pending, err, message, now)
+	return p.retry(t, store.Pending, a, now)
 }
 
 // afterPoll decides what a job's status means.
@@ -139,15 +137,18 @@ func (p *Policy) afterPoll(t store.Task, pg vendors.Progress, now time.Time) sto
 	t = untroubled(t)
 	switch pg.Job {
 	case vendors.JobDone:
+		if p.Remote {
+			t.Approval = patience(now) // verify_patience begins here
+			return later(t, store.Verifying, now, p.VerifyAfter)
+		}
 		return erased(t, store.VendorDone, now)
 	case vendors.JobFailed, vendors.JobLost:
 		t.Lost++
 		t.Approval = "" // of more time for a job that is no more
 		t.Message = "the vendor says: " + pg.Status
 		switch {
-		case t.Lost == 1:
-			// Once more: a repeated removal is harmless. The reference stays known as a
-			// former one.
+		case t.Lost == 1 && p.Traits.Uncertain != vendors.HoldForPerson:
+			// Once more, as after a lost answer. The reference stays known as a former one.
 			return ready(t, store.Pending)
 		case pg.Job == vendors.JobLost:
 			return held(t, JobLost, t.Message)
@@ -167,18 +168,21 @@ func (p *Policy) afterPoll(t store.Task, pg vendors.Progress, now time.Time) sto
 // afterPollError decides what a poll without an answer means: it is asked again, until
 // give_up_after. The vendor has accepted, so that no number of failed polls is a failure
 // of the erasure.
-func (p *Policy) afterPollError(t store.Task, err error, message string, now time.Time) store.Task {
-	if errors.Is(err, vendors.ErrRefused) {
-		return held(t, UnknownOutcome, message)
+func (p *Policy) afterPollError(t store.Task, a Answer, now time.Time) store.Task {
+	if p.refused(&t, a) {
+		return held(t, UnknownOutcome, a.Message)
 	}
-	if counts(err) {
+	if counts(a.Err) {
 		t.Attempts++
 	}
-	t.Reason, t.Message = string(Retrying), message
-	if p.givenUp(&t, now) {
-		return held(t, NotDoneInTime, message)
+	t.Reason, t.Message = string(Retrying), a.Message
+	if t.Attempts >= p.MaxAttempts {
+		t.Reason = string(NoStatus)
 	}
-	return later(t, store.Waiting, now, p.backoff(t.Attempts, err))
+	if p.givenUp(&t, now) {
+		return held(t, NotDoneInTime, a.Message)
+	}
+	return later(t, store.Waiting, now, p.backoff(max(t.Attempts, a.Nth), a.Err))
 }
 
 func (p *Policy) givenUp(t *store.Task, now time.Time) bool {
@@ -186,16 +190,19 @@ func (p *Policy) givenUp(t *store.Task, now time.Time) bool {
 }
 
 // afterVerify decides what a look after the submission means.
-func (p *Policy) afterVerify(t store.Task, pv vendors.Preview, now time.Time) store.Task {
+func (p *Policy) afterVerify(t store.Task, pv vendors.Preview, proof store.Evidence, now time.Time) store.Task {
+	if Nothing(pv) && proof == store.NoEvidence {
+		return unproved(t)
+	}
 	t = untroubled(t)
 	t.RecordsAfter = store.Counted(pv.Records)
-	if nothing(pv) {
+	if Nothing(pv) {
 		t.VerifiedAt = now
 		return erased(t, store.Verified, now)
 	}
-	since := now.Sub(t.SubmittedAt)
+	since := now.Sub(patientSince(&t))
 	if since >= p.VerifyPatience {
-		return failed(t, StillPresent, "", now)
+		return held(t, StillPresent, "")
 	}
 	// Look again after as long as it took so far, and once more when patience ends.
 	return later(t, store.Verifying, now, min(max(since, time.Second), p.VerifyPatience-since))
@@ -203,33 +210,60 @@ func (p *Policy) afterVerify(t store.Task, pv vendors.Preview, now time.Time) st
 
 // afterVerifyError decides what a look without an answer means. The vendor has accepted:
 // when attempts are used up, a person must look.
-func (p *Policy) afterVerifyError(t store.Task, err error, message string, now time.Time) store.Task {
-	if errors.Is(err, vendors.ErrRefused) {
-		return held(t, UnknownOutcome, message)
-	}
-	return p.retry(t, store.Verifying, err, message, now)
+func (p *Policy) afterVerifyError(t store.Task, a Answer, now time.Time) store.Task {
+	return p.retry(t, store.Verifying, a, now)
 }
 
-// retry schedules the next try, or ends the task when all are used up: failed if surely
-// nothing was submitted, else held.
-func (p *Policy) retry(t store.Task, state store.State, err error, message string, now time.Time) store.Task {
-	if counts(err) {
+// retry schedules the next try, or ends the task when the vendor has refused it for good or
+// all tries are used up: failed if surely nothing was submitted, else held. Only a failure
+// that is the task's own uses up a try.
+func (p *Policy) retry(t store.Task, state store.State, a Answer, now time.Time) store.Task {
+	if a.Blamed && counts(a.Err) {
 		t.Attempts++
 	}
-	t.Reason, t.Message = string(Retrying), message
-	if t.Attempts >= p.MaxAttempts {
-		if t.Uncertain > 0 || t.Lost > 0 || state == store.Verifying {
-			return held(t, UnknownOutcome, message)
+	why := AttemptsExhausted
+	if p.refused(&t, a) {
+		why = Refused
+	} else if t.Attempts < p.MaxAttempts {
+		t.Reason, t.Message = string(Retrying), a.Message
+		wait := p.backoff(max(t.Attempts, a.Nth), a.Err)
+		if !a.Blamed {
+			wait = max(wait, inDoubt(a.Nth))
 		}
-		return failed(t, AttemptsExhausted, message, now)
+		return later(t, state, now, wait)
 	}
-	return later(t, state, now, p.backoff(t.Attempts, err))
+	switch {
+	case t.Uncertain > 0 || t.Lost > 0 || state == store.Verifying:
+		return held(t, UnknownOutcome, a.Message)
+	case errors.Is(a.Err, vendors.ErrAuth):
+		return held(t, NotPermitted, a.Message)
+	}
+	return failed(t, why, a.Message, now)
 }
 
-// counts reports whether a failed call uses up an attempt. A request to slow down, and one
-// that was held back on our side, say nothing about the task.
+// inDoubt is how long a task waits at the least after the nth failure in a row that is nobody's
+// own: it uses up no attempt, and whatever the configuration a run must come to its end.
+func inDoubt(n int) time.Duration {
+	return min(100*time.Millisecond<<min(max(n, 1)-1, 20), 10*time.Minute)
+}
+
+// mostRefusals is how often a vendor that accepts others may refuse a task: one odd answer
+// among good ones is tried again.
+const mostRefusals = 2
+
+// refused counts a refusal that is the task's own, and reports whether it was the last.
+func (p *Policy) refused(t *store.Task, a Answer) bool {
+	if a.Blamed && errors.Is(a.Err, vendors.ErrRefused) {
+		t.Refused++
+		return t.Refused >= mostRefusals
+	}
+	return false
+}
+
+// counts reports whether a failed call can use up an attempt. A request to slow down, and
+// one that never left, say nothing about the task, unless the task has nothing to send.
 func counts(err error) bool {
-	return !errors.Is(err, vendors.ErrRateLimited) && !errors.Is(err, vendors.ErrStopped) && !errors.Is(err, vendors.ErrAuth)
+	return !errors.Is(err, vendors.ErrRateLimited) && (!errors.Is(err, vendors.ErrNotSent) || errors.Is(err, vendors.ErrNoValue))
 }
 
 // backoff is how long to wait after the nth failure: exponential with full jitter, at most
@@ -255,7 +289,7 @@ func (p *Policy) backoff(n int, err error) time.Duration {
 // untroubled clears what was said of trouble that is over. A warning about the identifier stays:
 // it is true of a finished task too, and so does word of a second submission.
 func untroubled(t store.Task) store.Task {
-	t.Attempts = 0
+	t.Attempts, t.Refused = 0, 0
 	if !strings.Contains(t.Message, resubmission) {
 		t.Message = ""
 	}

@@ -81,10 +81,13 @@ func TestNext(t *testing.T) {
 	}
 }
 
-// look is the task after a preview and what follows it at once: where the preview holds, the
-// intent to submit.
+// own is an answer that did not come, for a reason that is the task's own.
+func own(err error) Answer { return Answer{Err: err, Message: "m", Blamed: true, Nth: 1} }
+
+// look is the task after a preview, at a place that is proved, and what follows it at once:
+// where the preview holds, the intent to submit.
 func look(p *Policy, t store.Task, pv vendors.Preview, now time.Time) store.Task {
-	n := p.afterPreview(t, pv, now)
+	n := p.afterPreview(t, pv, store.ControlSeen, now)
 	if n.Ready && p.Next(&n, now) == StepIntend {
 		return p.Intend(n, nil, now)
 	}
@@ -104,6 +107,7 @@ func TestAfterPreview(t *testing.T) {
 	}
 	approved := func(by string, t store.Task) store.Task { t.Approval = by; return t }
 	lost := func(t store.Task) store.Task { t.Uncertain, t.SubmittedAt = 1, noon.Add(-time.Minute); return t }
+	accepted := func(t store.Task) store.Task { t.SubmittedAt = noon.Add(-time.Minute); return t }
 	pv := func(doubt vendors.Reason, refs ...string) vendors.Preview {
 		return vendors.Preview{Records: len(refs), Refs: refs, Doubt: doubt, Hint: "h"}
 	}
@@ -139,6 +143,7 @@ func TestAfterPreview(t *testing.T) {
 		{"approved, but other records now", auto, approved("1:1", before(1, "1")), pv(vendors.SomebodyElse, "3"), store.Held, vendors.SomebodyElse, 1},
 		{"approved, and gone", auto, approved("1:1", before(1, "1")), pv(""), store.NotFound, "", 0},
 		{"an approval that is none", auto, approved("yes", before(1, "1")), pv("", "1"), store.Held, PreviewChanged, 1},
+		{"gone after a submission that was accepted", auto, accepted(before(2, "1;2")), pv(""), store.Erased, "", 2},
 		{"gone after an uncertain submission", auto, lost(before(2, "1;2")), pv(""), store.Erased, "", 2},
 		{"there after an uncertain submission", auto, lost(before(2, "1;2")), pv("", "1", "2"), store.Submitting, "", 2},
 		{"new after an uncertain submission", auto, lost(before(2, "1;2")), pv("", "3"), store.Held, PreviewChanged, 1},
@@ -171,6 +176,18 @@ func TestAfterPreview(t *testing.T) {
 		case store.Erased:
 			if got.Evidence != store.Verified || !got.VerifiedAt.Equal(noon) || got.RecordsAfter != store.Counted(0) {
 				t.Errorf("%s: %+v", tt.name, got)
+			}
+		case store.NotFound:
+			if got.Evidence != store.ControlSeen {
+				t.Errorf("%s: evidence %v", tt.name, got.Evidence)
+			}
+		}
+		// A look that finds nothing says nothing of anybody where nothing shows the place.
+		if Nothing(tt.pv) && tt.p.Remote {
+			n := tt.task
+			n.Reason, n.Ready = string(Unproved), true
+			if diff := cmp.Diff(n, tt.p.afterPreview(tt.task, tt.pv, store.NoEvidence, noon)); diff != "" {
+				t.Errorf("%s, unproved: %s", tt.name, diff)
 			}
 		}
 	}
@@ -213,12 +230,17 @@ func TestFailures(t *testing.T) {
 	failedFor := func(why vendors.Reason, n int) result { return result{store.Failed, why, false, 0, n} }
 	slow := &vendors.Error{Kind: vendors.ErrRateLimited, RetryAfter: 30 * time.Second}
 	cut := &vendors.Error{Kind: vendors.ErrNotSent}
+	empty := &vendors.Error{Kind: vendors.ErrNotSent, Err: vendors.ErrNoValue}
+	loud := func(in time.Duration, n int) result { return result{store.Waiting, NoStatus, false, in, n} }
 	down, garbled, refused := failure(vendors.ErrUnavailable), failure(vendors.ErrUnreadable), failure(vendors.ErrRefused)
 	other := errors.New("what nobody thought of")
 	at := func(s store.State, attempts, uncertain, lost int) store.Task {
 		return store.Task{State: s, Attempts: attempts, Uncertain: uncertain, Lost: lost, SubmittedAt: noon.Add(-time.Minute)}
 	}
-	type decision func(p *Policy, t store.Task, err error, message string, now time.Time) store.Task
+	key := failure(vendors.ErrAuth)
+	address := failure(vendors.ErrAddress)
+	refusedBefore := func(t store.Task) store.Task { t.Refused = 1; return t }
+	type decision func(p *Policy, t store.Task, a Answer, now time.Time) store.Task
 	preview, submit, poll, verify := decision((*Policy).afterPreviewError), decision((*Policy).afterSubmitError), decision((*Policy).afterPollError), decision((*Policy).afterVerifyError)
 	for _, tt := range []struct {
 		name string
@@ -234,17 +256,28 @@ func TestFailures(t *testing.T) {
 		{"preview: down for good, submitted before", preview, byPreview, at(store.Pending, 2, 1, 0), down, heldFor(UnknownOutcome, 3)},
 		{"preview: down for good, a job was lost", preview, byPoll, at(store.Pending, 2, 0, 1), down, heldFor(UnknownOutcome, 3)},
 		{"preview: garbled", preview, byPreview, at(store.Previewed, 0, 0, 0), garbled, retry(store.Previewed, first, 1)},
-		{"preview: refused", preview, byPreview, at(store.Pending, 0, 0, 0), refused, failedFor(Refused, 1)},
-		{"preview: refused, submitted before", preview, byPreview, at(store.Pending, 0, 1, 0), refused, heldFor(UnknownOutcome, 0)},
+		{"preview: refused", preview, byPreview, at(store.Pending, 0, 0, 0), refused, retry(store.Pending, first, 1)},
+		{"preview: refused twice", preview, byPreview, refusedBefore(at(store.Pending, 1, 0, 0)), refused, failedFor(Refused, 2)},
+		{"preview: refused after another failure", preview, byPreview, at(store.Pending, 1, 0, 0), refused, retry(store.Pending, 2*first, 2)},
+		{"preview: refused twice, submitted before", preview, byPreview, refusedBefore(at(store.Pending, 1, 1, 0)), refused, heldFor(UnknownOutcome, 2)},
 		{"preview: slow down", preview, byPreview, at(store.Pending, 2, 0, 0), slow, retry(store.Pending, 30*time.Second, 2)},
-		{"preview: not sent", preview, byPreview, at(store.Pending, 0, 0, 0), cut, retry(store.Pending, first, 1)},
+		{"preview: not sent", preview, byPreview, at(store.Pending, 2, 0, 0), cut, retry(store.Pending, 2*first, 2)},
+		{"preview: nothing to send", preview, byPreview, at(store.Pending, 2, 0, 0), empty, failedFor(AttemptsExhausted, 3)},
+		{"preview: not permitted", preview, byPreview, at(store.Pending, 0, 0, 0), key, retry(store.Pending, first, 1)},
+		{"preview: not permitted for good", preview, byPreview, at(store.Pending, 2, 0, 0), key, heldFor(NotPermitted, 3)},
+		{"preview: not permitted for good, submitted before", preview, byPreview, at(store.Pending, 2, 1, 0), key, heldFor(UnknownOutcome, 3)},
+		{"preview: the address", preview, byPreview, at(store.Pending, 0, 0, 0), address, retry(store.Pending, first, 1)},
 
-		{"submit: not sent", submit, byPreview, at(store.Submitting, 0, 0, 0), cut, retry(store.Pending, first, 1)},
-		{"submit: not sent, where a repeat does harm", submit, byPerson, at(store.Submitting, 0, 0, 0), cut, retry(store.Pending, first, 1)},
+		{"submit: not sent", submit, byPreview, at(store.Submitting, 2, 0, 0), cut, retry(store.Pending, 2*first, 2)},
+		{"submit: not sent, where a repeat does harm", submit, byPerson, at(store.Submitting, 2, 0, 0), cut, retry(store.Pending, 2*first, 2)},
 		{"submit: slow down", submit, byPerson, at(store.Submitting, 0, 0, 0), slow, retry(store.Pending, 30*time.Second, 0)},
-		{"submit: not sent for good", submit, byPerson, at(store.Submitting, 2, 0, 0), cut, failedFor(AttemptsExhausted, 3)},
-		{"submit: refused", submit, byPreview, at(store.Submitting, 0, 0, 0), refused, failedFor(Refused, 1)},
-		{"submit: refused after an uncertain one", submit, byPreview, at(store.Submitting, 0, 1, 0), refused, heldFor(UnknownOutcome, 0)},
+		{"submit: nothing to send", submit, byPerson, at(store.Submitting, 2, 0, 0), empty, failedFor(AttemptsExhausted, 3)},
+		{"submit: refused", submit, byPreview, at(store.Submitting, 0, 0, 0), refused, retry(store.Pending, first, 1)},
+		{"submit: refused twice", submit, byPerson, refusedBefore(at(store.Submitting, 0, 0, 0)), refused, failedFor(Refused, 1)},
+		{"submit: refused twice after an uncertain one", submit, byPreview, refusedBefore(at(store.Submitting, 0, 1, 0)), refused, heldFor(UnknownOutcome, 1)},
+		{"submit: not permitted", submit, byPerson, at(store.Submitting, 0, 0, 0), key, retry(store.Pending, first, 1)},
+		{"submit: not permitted for good", submit, byPerson, at(store.Submitting, 2, 0, 0), key, heldFor(NotPermitted, 3)},
+		{"submit: the address", submit, byPerson, at(store.Submitting, 0, 0, 0), address, retry(store.Pending, first, 1)},
 		{"submit: no answer: ask again", submit, byPreview, at(store.Submitting, 0, 0, 0), down, retry(store.Pending, first, 1)},
 		{"submit: no answer: submit again", submit, byPoll, at(store.Submitting, 0, 0, 0), down, retry(store.Pending, first, 1)},
 		{"submit: no answer: a person", submit, byPerson, at(store.Submitting, 0, 0, 0), down, heldFor(UncertainSubmission, 0)},
@@ -254,15 +287,21 @@ func TestFailures(t *testing.T) {
 		{"submit: no answer for good", submit, byPoll, at(store.Submitting, 2, 2, 0), down, heldFor(UnknownOutcome, 3)},
 
 		{"poll: down", poll, byPoll, at(store.Waiting, 0, 0, 0), down, retry(store.Waiting, first, 1)},
-		{"poll: down many times", poll, byPoll, at(store.Waiting, 500, 0, 0), down, retry(store.Waiting, time.Minute, 501)},
-		{"poll: refused", poll, byPoll, at(store.Waiting, 0, 0, 0), refused, heldFor(UnknownOutcome, 0)},
-		{"poll: slow down", poll, byPoll, at(store.Waiting, 4, 0, 0), slow, retry(store.Waiting, 32*time.Second, 4)},
+		{"poll: down many times", poll, byPoll, at(store.Waiting, 500, 0, 0), down, loud(time.Minute, 501)},
+		{"poll: down as often as there are tries", poll, byPoll, at(store.Waiting, 2, 0, 0), down, loud(4*first, 3)},
+		{"poll: not sent", poll, byPoll, at(store.Waiting, 1, 0, 0), cut, retry(store.Waiting, first, 1)},
+		{"poll: the address", poll, byPoll, at(store.Waiting, 0, 0, 0), address, retry(store.Waiting, first, 1)},
+		{"poll: refused", poll, byPoll, at(store.Waiting, 0, 0, 0), refused, retry(store.Waiting, first, 1)},
+		{"poll: refused twice", poll, byPoll, refusedBefore(at(store.Waiting, 1, 0, 0)), refused, heldFor(UnknownOutcome, 1)},
+		{"poll: slow down", poll, byPoll, at(store.Waiting, 4, 0, 0), slow, loud(32*time.Second, 4)},
 
 		{"verify: down", verify, byPreview, at(store.Verifying, 0, 0, 0), down, retry(store.Verifying, first, 1)},
 		{"verify: down for good", verify, byPreview, at(store.Verifying, 2, 0, 0), down, heldFor(UnknownOutcome, 3)},
-		{"verify: refused", verify, byPreview, at(store.Verifying, 0, 0, 0), refused, heldFor(UnknownOutcome, 0)},
+		{"verify: refused", verify, byPreview, at(store.Verifying, 0, 0, 0), refused, retry(store.Verifying, first, 1)},
+		{"verify: refused twice", verify, byPreview, refusedBefore(at(store.Verifying, 1, 0, 0)), refused, heldFor(UnknownOutcome, 2)},
+		{"verify: not permitted for good", verify, byPreview, at(store.Verifying, 2, 0, 0), key, heldFor(UnknownOutcome, 3)},
 	} {
-		got := tt.do(testPolicy(tt.tr), tt.task, tt.err, "m", noon)
+		got := tt.do(testPolicy(tt.tr), tt.task, own(tt.err), noon)
 		if diff := cmp.Diff(tt.want, resultOf(got)); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)
 		}
@@ -272,6 +311,47 @@ func TestFailures(t *testing.T) {
 		if !store.MayFollow(tt.task.State, got.State) {
 			t.Errorf("%s: the store refuses %v to %v", tt.name, tt.task.State, got.State)
 		}
+	}
+}
+
+// TestInDoubt: where the vendor is in doubt, a failed call uses up nothing of a task's, not
+// even as often as it happens, and the waits grow with the failures in a row. What may have
+// reached the vendor is noted all the same.
+func TestInDoubt(t *testing.T) {
+	kinds := []error{vendors.ErrNotSent, vendors.ErrRateLimited, vendors.ErrAuth, vendors.ErrRefused, vendors.ErrAddress, vendors.ErrUnavailable, vendors.ErrUnreadable}
+	for _, kind := range kinds {
+		for _, from := range []store.State{store.Pending, store.Previewed, store.Submitting, store.Verifying} {
+			task := store.Task{State: from, Attempts: 2, Refused: 1, SubmittedAt: noon}
+			p := testPolicy(byPreview)
+			a := Answer{Err: failure(kind), Message: "m", Nth: 4}
+			want := task
+			want.State, want.Reason, want.Message, want.NextAt = from, string(Retrying), "m", noon.Add(32*time.Second)
+			if from == store.Submitting {
+				want.State = store.Pending
+				if !vendors.Harmless(a.Err) {
+					want.Uncertain = 1
+				}
+			}
+			do := map[store.State]func(store.Task, Answer, time.Time) store.Task{store.Submitting: p.afterSubmitError, store.Verifying: p.afterVerifyError}[from]
+			if do == nil {
+				do = p.afterPreviewError
+			}
+			if diff := cmp.Diff(want, do(task, a, noon)); diff != "" {
+				t.Errorf("%v, %v: %s", from, kind, diff)
+			}
+		}
+	}
+}
+
+// TestStale: a submission that did not leave because its preview was too old is looked at
+// again at once, at no cost.
+func TestStale(t *testing.T) {
+	task := store.Task{State: store.Submitting, SubmittedAt: noon, Attempts: 2, Ready: true}
+	out := testPolicy(byPreview).After(StepSubmit, task, own(&vendors.Error{Kind: vendors.ErrNotSent, Err: ErrStale}), noon)
+	want := task
+	want.State, want.SubmittedAt = store.Pending, time.Time{}
+	if diff := cmp.Diff(want, out.To); diff != "" || out.Then != GoOn {
+		t.Errorf("%s, then %v", diff, out.Then)
 	}
 }
 
@@ -289,7 +369,7 @@ func TestUncertainAfterACrash(t *testing.T) {
 		{byPerson, found, result{store.Held, UncertainSubmission, false, 0, 0}},
 		{byPoll, store.Task{State: store.Submitting, Attempts: 2}, result{store.Held, UnknownOutcome, false, 0, 3}}, // it crashes every time
 	} {
-		got := testPolicy(tt.tr).uncertain(tt.task, nil, "", noon)
+		got := testPolicy(tt.tr).uncertain(tt.task, Answer{}, noon)
 		if diff := cmp.Diff(tt.want, resultOf(got)); diff != "" || got.Uncertain != 1 {
 			t.Errorf("%s: %s (uncertain %d)", tt.tr.Kind, diff, got.Uncertain)
 		}
@@ -334,15 +414,47 @@ func TestAfterPoll(t *testing.T) {
 			t.Errorf("%s: message %q", tt.name, got.Message)
 		}
 	}
+	// A vendor that can be looked at is looked at, and patience begins with its word.
+	looked := byPoll
+	looked.Remote, looked.VerifyAfter, looked.VerifyPatience = true, time.Minute, time.Hour
+	task := testPolicy(looked).afterPoll(at(0, 90*day), vendors.Progress{Job: vendors.JobDone}, noon)
+	if diff := cmp.Diff(result{store.Verifying, "", false, time.Minute, 0}, resultOf(task)); diff != "" {
+		t.Errorf("done, and it can be looked at: %s", diff)
+	}
+	there := vendors.Preview{Records: 1}
+	if got := testPolicy(looked).afterVerify(task, there, store.NoEvidence, noon.Add(time.Minute)); got.State != store.Verifying {
+		t.Errorf("still there a minute after it was done: %v", got.State)
+	}
+	if got := testPolicy(looked).afterVerify(task, there, store.NoEvidence, noon.Add(time.Hour)); got.State != store.Held || got.Reason != string(StillPresent) {
+		t.Errorf("still there an hour after it was done: %v %s", got.State, got.Reason)
+	}
+	// A job that is no more is made again only as a submission without an answer is.
+	for _, tt := range []struct {
+		rule vendors.Uncertain
+		job  vendors.Job
+		want result
+	}{
+		{vendors.AskAgain, vendors.JobFailed, result{store.Pending, "", true, 0, 0}},
+		{vendors.AskAgain, vendors.JobLost, result{store.Pending, "", true, 0, 0}},
+		{vendors.HoldForPerson, vendors.JobFailed, result{store.Failed, JobFailed, false, 0, 0}},
+		{vendors.HoldForPerson, vendors.JobLost, result{store.Held, JobLost, false, 0, 0}},
+	} {
+		tr := byPoll
+		tr.Uncertain = tt.rule
+		got := testPolicy(tr).afterPoll(at(0, time.Hour), vendors.Progress{Job: tt.job, Status: "word"}, noon)
+		if diff := cmp.Diff(tt.want, resultOf(got)); diff != "" {
+			t.Errorf("rule %d, job %d: %s", tt.rule, tt.job, diff)
+		}
+	}
 	p := testPolicy(byPoll)
 	p.GiveUpAfter = 0
 	if got := p.afterPoll(at(0, 9999*day), vendors.Progress{Job: vendors.JobOpen}, noon); got.State != store.Waiting {
 		t.Errorf("give_up_after 0 means never: %v", got.State)
 	}
-	if got := p.afterPollError(at(0, 9999*day), failure(vendors.ErrUnavailable), "m", noon); got.State != store.Waiting {
+	if got := p.afterPollError(at(0, 9999*day), own(failure(vendors.ErrUnavailable)), noon); got.State != store.Waiting {
 		t.Errorf("give_up_after 0 means never: %v", got.State)
 	}
-	if got := testPolicy(byPoll).afterPollError(at(0, 2*day), failure(vendors.ErrUnavailable), "m", noon); got.State != store.Held || got.Reason != string(NotDoneInTime) {
+	if got := testPolicy(byPoll).afterPollError(at(0, 2*day), own(failure(vendors.ErrUnavailable)), noon); got.State != store.Held || got.Reason != string(NotDoneInTime) {
 		t.Errorf("no answer for too long: %v %s", got.State, got.Reason)
 	}
 }
@@ -365,10 +477,10 @@ func TestAfterVerify(t *testing.T) {
 		{"there, at once", at(0), there, result{store.Verifying, "", false, time.Second, 0}},
 		{"there, after 10s", at(10 * time.Second), there, result{store.Verifying, "", false, 10 * time.Second, 0}},
 		{"there, after 40s of 60s", at(40 * time.Second), there, result{store.Verifying, "", false, 20 * time.Second, 0}},
-		{"there, when patience ends", at(time.Minute), there, result{store.Failed, StillPresent, false, 0, 0}},
+		{"there, when patience ends", at(time.Minute), there, result{store.Held, StillPresent, false, 0, 0}},
 		{"there, submitted in the future", at(-time.Hour), there, result{store.Verifying, "", false, time.Second, 0}},
 	} {
-		got := testPolicy(byPreview).afterVerify(tt.task, tt.pv, noon)
+		got := testPolicy(byPreview).afterVerify(tt.task, tt.pv, store.ControlSeen, noon)
 		if diff := cmp.Diff(tt.want, resultOf(got)); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)
 		}
@@ -379,9 +491,14 @@ func TestAfterVerify(t *testing.T) {
 			t.Errorf("%s: %+v", tt.name, got)
 		}
 	}
+	unproved := at(0)
+	unproved.Reason, unproved.Message, unproved.Ready = string(Unproved), "", true
+	if diff := cmp.Diff(unproved, testPolicy(byPreview).afterVerify(at(0), vendors.Preview{}, store.NoEvidence, noon)); diff != "" {
+		t.Errorf("gone, and nothing shows the place: %s", diff)
+	}
 	warned := at(0)
 	warned.Reason = string(vendors.KeyLooksLikeEmail)
-	if got := testPolicy(byPreview).afterVerify(warned, vendors.Preview{}, noon); got.Reason != string(vendors.KeyLooksLikeEmail) {
+	if got := testPolicy(byPreview).afterVerify(warned, vendors.Preview{}, store.OthersSeen, noon); got.Reason != string(vendors.KeyLooksLikeEmail) {
 		t.Errorf("a warning is true of a finished task too: %q", got.Reason)
 	}
 }
@@ -459,6 +576,9 @@ func TestNoDecisionIsIllegal(t *testing.T) {
 		if _, known := Reasons()[vendors.Reason(got.Reason)]; got.Reason != "" && !known {
 			t.Fatalf("a reason that nobody explains: %q", got.Reason)
 		}
+		if got.State == store.NotFound && got.Evidence == store.NoEvidence {
+			t.Fatalf("nothing was found, and nothing shows the place: %+v", got)
+		}
 		if p.DryRun && from != store.Submitting && got.State == store.Submitting {
 			t.Fatalf("a dry run submits: %+v", got)
 		}
@@ -468,8 +588,9 @@ func TestNoDecisionIsIllegal(t *testing.T) {
 // decide makes up an answer to the step that a task needs and returns what is decided, and
 // the state that it is decided from.
 func decide(r *rand.Rand, p *Policy, what Step, task store.Task) (store.Task, store.State) {
-	kinds := []error{vendors.ErrNotSent, vendors.ErrRateLimited, vendors.ErrRefused, vendors.ErrUnavailable, vendors.ErrUnreadable}
-	err := failure(kinds[r.IntN(len(kinds))])
+	kinds := []error{vendors.ErrNotSent, vendors.ErrRateLimited, vendors.ErrAuth, vendors.ErrRefused, vendors.ErrAddress, vendors.ErrUnavailable, vendors.ErrUnreadable}
+	failed := Answer{Err: failure(kinds[r.IntN(len(kinds))]), Message: "m", Blamed: r.IntN(2) == 0, Nth: r.IntN(9)}
+	proof := []store.Evidence{store.NoEvidence, store.ControlSeen, store.OthersSeen, store.Confirmed}[r.IntN(4)]
 	bad := r.IntN(3) == 0
 	doubts := []vendors.Reason{"", "", "", vendors.SomebodyElse, vendors.InconsistentAnswer, vendors.MalformedKey}
 	pv := vendors.Preview{Doubt: doubts[r.IntN(len(doubts))], Hint: "h"}
@@ -479,14 +600,14 @@ func decide(r *rand.Rand, p *Policy, what Step, task store.Task) (store.Task, st
 	}
 	submit := func(intent store.Task) (store.Task, store.State) {
 		if bad {
-			return p.afterSubmitError(intent, err, "m", noon), store.Submitting
+			return p.afterSubmitError(intent, failed, noon), store.Submitting
 		}
 		return p.afterSubmit(intent, vendors.Receipt{Reference: fmt.Sprint("job-", r.IntN(9))}, noon), store.Submitting
 	}
 	switch what {
 	case StepPreview:
 		if bad {
-			return p.afterPreviewError(task, err, "m", noon), task.State
+			return p.afterPreviewError(task, failed, noon), task.State
 		}
 		return look(p, task, pv, noon), task.State
 	case StepIntend:
@@ -495,17 +616,17 @@ func decide(r *rand.Rand, p *Policy, what Step, task store.Task) (store.Task, st
 		if r.IntN(2) == 0 {
 			return submit(task)
 		}
-		return p.uncertain(task, nil, "", noon), task.State
+		return p.uncertain(task, Answer{}, noon), task.State
 	case StepPoll:
 		if bad {
-			return p.afterPollError(task, err, "m", noon), task.State
+			return p.afterPollError(task, failed, noon), task.State
 		}
 		return p.afterPoll(task, vendors.Progress{Job: vendors.Job(1 + r.IntN(5)), Status: "word"}, noon), task.State
 	case StepVerify:
 		if bad {
-			return p.afterVerifyError(task, err, "m", noon), task.State
+			return p.afterVerifyError(task, failed, noon), task.State
 		}
-		return p.afterVerify(task, pv, noon), task.State
+		return p.afterVerify(task, pv, proof, noon), task.State
 	}
 	return task, task.State
 }

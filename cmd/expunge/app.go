@@ -272,7 +272,7 @@ func (a *app) open(ctx context.Context, cfg *config.Config, log *slog.Logger, st
 		s.vendors[vc.Name], s.limiters[vc.Name] = v, limiter
 		account := batch.AccountOf(vc.Name, v, c.Rate)
 		s.tasks.Accounts = append(s.tasks.Accounts, account)
-		lanes = append(lanes, &batch.Lane{Account: account, Vendor: v, Pacer: limiter, Concurrency: c.Concurrency, Retry: c.Retry})
+		lanes = append(lanes, &batch.Lane{Account: account, Vendor: v, Pacer: limiter, Clock: t, Concurrency: c.Concurrency, Retry: c.Retry})
 	}
 	if err := oneEach(cfg, s.tasks.Accounts); err != nil {
 		return nil, err

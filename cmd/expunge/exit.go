@@ -147,6 +147,8 @@ func classify(err error) (int, string) {
 		return exitUsage, cmp.Or(broken.Hint, "nothing of this file was taken in: mend it and run again")
 	case errors.Is(err, batch.ErrTooMany):
 		return exitUsage, "if this file is meant to be so large, run again with --allow-large"
+	case errors.Is(err, batch.ErrClock):
+		return exitUsage, "set this machine's clock (NTP): due dates and waits depend on it; nobody was called any more"
 	case errors.Is(err, batch.ErrExportDir):
 		return exitUsage, exportDirHint
 	case errors.Is(err, batch.ErrInvalidRows):

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -293,13 +294,10 @@ func (a *app) verdict(ctx context.Context, s *session, batches []store.Batch, re
 		a.note(slog.LevelInfo, "", "the control totals balance")
 	}
 	for _, r := range results {
-		switch {
-		case r.Err != nil:
+		if err := cmp.Or(r.Err, r.Doubt); err != nil {
 			trouble = true
-			a.note(slog.LevelError, "mend its credentials in "+s.cfg.Path+"; `expunge check` tries them", "expunge: vendor %s stopped: %v", r.Name, r.Err)
-		case r.Down:
-			trouble = true
-			a.note(slog.LevelError, "run again later; `expunge check` tells whether it is back", "expunge: vendor %s does not answer; what is left there waits for the next run", r.Name)
+			t := batch.TroubleOf(err)
+			a.note(slog.LevelError, t.Hint(r.Name, s.cfg.Path), "expunge: vendor %s %s; what is left there waits for the next run: %v", r.Name, t.Words(), err)
 		}
 	}
 	invalid, err := s.store.TellInvalid(ctx)

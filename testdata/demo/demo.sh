@@ -25,7 +25,7 @@ echo "$EXPORT_RECIPIENT"
 export CG_CLIENT_ID=sim-client CG_CLIENT_SECRET=sim-secret VOYADO_API_KEY=sim-api-key
 
 say "the simulator: people from testdata/people.json, a day lasts two seconds, some faults"
-"$vendorsim" --seed-file testdata/people.json --day 2s --for 5m --addr-file demo/sim.addr \
+"$vendorsim" --seed-file testdata/people.json --control --day 2s --for 5m --addr-file demo/sim.addr \
   --fault all:latency=2ms --fault customergauge:5xx=0.05 --fault customergauge:lost=0.03 \
   --fault customergauge:429=0.01 --fault voyado:5xx=0.05 --fault voyado:lost=0.05 >demo/sim.log 2>&1 &
 sim=$!
