@@ -256,3 +256,25 @@ func TestColumnsMended(t *testing.T) {
 		}
 	})
 }
+
+// TestFailedIsLogged: a task that fails has a line in the log that is there by default, and
+// says nothing of the person.
+func TestFailedIsLogged(t *testing.T) {
+	v := remote("v")
+	v.script = func(_ string, tg *vendors.Target, _ int) (error, bool) {
+		if tg.Identifier() == "b@example.com" {
+			return failure(vendors.ErrRefused), false
+		}
+		return nil, false
+	}
+	bubble(t, []*fake{v}, func(r *rig) {
+		r.lanes["v"].Concurrency = 1
+		r.give("subject_id,email\nR-1,a@example.com\nR-2,b@example.com\nR-3,c@example.com\n")
+		r.work(WorkOptions{Wait: true})
+		r.want("1 failed (refused), 2 erased")
+		log := r.log.String()
+		if want := `level=WARN msg="failed: a person must retry or close it" vendor=v task=2000 reason=refused`; strings.Count(log, want) != 1 || strings.Contains(log, "b@example") {
+			t.Errorf("%s", log)
+		}
+	})
+}
