@@ -29,7 +29,7 @@ func TestAccepted(t *testing.T) {
 	v := tickets("acqueon")
 	v.script = lose
 	bubble(t, []*fake{v}, func(r *rig) {
-		r.take("subject_id,email\nR-1," + person(0) + "\nR-2," + strings.ToUpper(person(0)) + "\n")
+		r.take("subject_id,email\nR-1," + strings.ToUpper(person(0)) + "\nR-2," + person(0) + "\n")
 		r.work(WorkOptions{})
 		r.want("2 held (uncertain_submission)")
 		lead, follower := r.tasks()[0], r.tasks()[1]

@@ -19,7 +19,7 @@ import (
 // counts the same tasks, and leaves nothing, in the store or beside the scratch store; from
 // standard input as from a file.
 func TestInspect(t *testing.T) {
-	const text = "ticket,E-Mail,Remarks\nR-1,a@example.com,\nR-2,nobody,\n,,\nR-1,b@example.com,\nR-3,A@example.com,\n"
+	const text = "ticket,E-Mail,Remarks\nR-1,a@example.com,\nR-2,nobody,\n,,\nR-1,b@example.com,\nR-3,a@example.com,\n"
 	bubble(t, []*fake{remote("v"), tickets("w")}, func(r *rig) {
 		for _, from := range []string{r.write("subjects.csv", text), "-"} {
 			dir := t.TempDir()

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"expunge/batch/decide"
 	"expunge/store"
 	"expunge/vendors"
@@ -762,11 +764,26 @@ func TestPreviewCutShort(t *testing.T) {
 func TestFollowers(t *testing.T) {
 	v := remote("v")
 	bubble(t, []*fake{v}, func(r *rig) {
-		r.take("subject_id,email\nR-1,same@example.com\nR-2,other@example.com\nR-3,SAME@example.com\nR-4,same@example.com\n")
+		r.take("subject_id,email\nR-1,SAME@example.com\nR-2,other@example.com\nR-3,same@example.com\nR-4,SAME@example.com\n")
 		r.work(WorkOptions{})
 		r.want("4 erased")
 		if n := v.count("submit", ""); n != 2 {
 			t.Errorf("%d submissions for two identifiers", n)
+		}
+	})
+}
+
+// TestSpelledOtherwise: a vendor is asked for an email as it is given and in its normal form. Who
+// is given in a third spelling is asked for too, and not taken for answered.
+func TestSpelledOtherwise(t *testing.T) {
+	bubble(t, []*fake{remote("v")}, func(r *rig) {
+		r.take("subject_id,email\nR-1,jane@example.com\nR-2,Jane@Example.com\nR-3,jane@example.com\nR-4,JANE@example.com\nR-5,Jane@Example.com\n")
+		var follows []int64
+		for _, task := range r.tasks() {
+			follows = append(follows, task.Follows/store.TasksPerSubject)
+		}
+		if d := cmp.Diff([]int64{0, 0, 1, 0, 2}, follows); d != "" {
+			t.Error(d)
 		}
 	})
 }

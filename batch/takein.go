@@ -346,9 +346,10 @@ func mergeSubjects(stored, fresh []byte) (merged []byte, same bool, err error) {
 	return merged, same, err
 }
 
-// sameIdentifier reports whether two tasks are about the same identifier at one vendor, so
-// that one call answers for both. A telephone must be spelled the same too: in which forms
-// it can be looked up depends on how it is written. And what else of the subjects the
+// sameIdentifier reports whether the calls for a answer for b too, since both are about the same
+// identifier at one vendor. A telephone must be spelled the same: in which forms it can be
+// looked up depends on how it is written. An email must be spelled as a's, or be the normal
+// form. And what else of the subjects the
 // outcome rests on must be equal: the vendor's Traits.Besides say what that is.
 func (p *planner) sameIdentifier(a, b store.Work) bool {
 	if a.Vendor != b.Vendor {
@@ -364,14 +365,20 @@ func (p *planner) sameIdentifier(a, b store.Work) bool {
 	}
 	class, na := normalOf(a, sa)
 	other, nb := normalOf(b, sb)
+	if class == vendors.Email && givenOf(b, sb) != nb && givenOf(b, sb) != givenOf(a, sa) {
+		return false // an email is asked for as it is given and in its normal form: this one would not be
+	}
 	rest := p.besides[a.Vendor][class]
 	return class == other && na == nb && na != "" && slices.Equal(spelled(sa, rest), spelled(sb, rest))
 }
 
+func givenOf(w store.Work, s vendors.Subject) string {
+	return s.At(vendors.Ref{Field: vendors.Field(w.Field), Nth: w.Nth})
+}
+
 func normalOf(w store.Work, s vendors.Subject) (class vendors.Field, text string) {
-	f := vendors.Field(w.Field)
-	given := s.At(vendors.Ref{Field: f, Nth: w.Nth})
-	class, text = vendors.Normal(f, given)
+	given := givenOf(w, s)
+	class, text = vendors.Normal(vendors.Field(w.Field), given)
 	if class == vendors.Telephone && text != "" {
 		return class, given
 	}

@@ -306,6 +306,16 @@ func normalEmail(text string) string {
 	return text
 }
 
+// Plus writes a telephone number that says its country with the prefix 00 with a plus sign
+// instead, which is read alike in every country: +46701740605 for 0046701740605. Any other
+// number stays as it is.
+func Plus(text string) string {
+	if rest, ok := strings.CutPrefix(strings.TrimLeft(text, " ("), "00"); ok {
+		return "+" + rest
+	}
+	return text
+}
+
 // Digits returns the digits of a telephone number, with a leading 00 (the international
 // prefix) dropped, so that +46 8 123 and 0046-8-123 are equal.
 func Digits(text string) string {

@@ -730,6 +730,9 @@ func TestTelephoneSpellings(t *testing.T) {
 		{"070-174 06 05", "", []string{"as_given 070-174 06 05"}},
 		{"+46701740605", "GB", []string{"as_given +46701740605", "national 0701740605", "digits 46701740605"}},
 		{"+1 202 555 0143 ext. 7", "US", []string{"as_given +1 202 555 0143 ext. 7"}},
+		{"0046701740605", "", []string{"as_given 0046701740605", "e164 +46701740605", "national 0701740605", "digits 46701740605"}},
+		{"0046 70-174 06 05", "US", []string{"as_given 0046 70-174 06 05", "e164 +46701740605", "national 0701740605", "digits 46701740605"}},
+		{"(0046) 70 174 06 05", "SE", []string{"as_given (0046) 70 174 06 05", "e164 +46701740605", "national 0701740605", "digits 46701740605"}},
 		{"no number", "US", []string{"as_given no number"}},
 	} {
 		var got []string

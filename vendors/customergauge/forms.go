@@ -55,7 +55,7 @@ func emailForms(text string, names []string) []form {
 // default region is configured) or that has an extension, which the other forms would lose
 // and so reach another line, can be written as given only.
 func telephoneForms(text, defaultRegion string, names []string) []form {
-	number, err := phonenumbers.Parse(text, defaultRegion)
+	number, err := phonenumbers.Parse(vendors.Plus(text), defaultRegion)
 	fixed := err != nil || number.GetExtension() != ""
 	var forms []form
 	for _, name := range names {
