@@ -105,6 +105,48 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
+// FuzzCells: of whatever cells, no row is sent that the golden reading would refuse, and no
+// message says what is in them.
+func FuzzCells(f *testing.F) {
+	for _, s := range [][5]string{
+		{"DSR-1", "a@example.com", "+46701740605", "k-1;k-2", "934|1|0"}, {"1", "'a@b.example", "0046 (0)70-1", "{3f0c1c9e-1b7a-4f43-9f0e-0a6b7f1f6b11}", "12.00"},
+		{"=1", "a@\u0435x.example", "\u202a12345", "3f0c1c9e\u20111b7a", "1.0E+5"}, {"#N/A", "n/a", "0000000", "NULL", "-"}, {"DSR-2", "\uff41@b.example", "1,2", "a,b", "\u201c1\u201d"},
+	} {
+		f.Add(s[0], s[1], s[2], s[3], s[4])
+	}
+	f.Fuzz(func(t *testing.T, id, email, telephone, key, account string) {
+		var b strings.Builder
+		w := csv.NewWriter(&b)
+		if err := w.WriteAll([][]string{{"subject_id", "email", "telephone", "customer_key", "account_number"}, {id, email, telephone, key, account}}); err != nil {
+			t.Fatal(err)
+		}
+		r, err := New(strings.NewReader(b.String()), "people.csv", testOptions())
+		if err != nil {
+			t.Fatalf("New: %v", err)
+		}
+		rows, rejects, err := drain(t, r)
+		if err != nil {
+			var be *BrokenFileError
+			if !errors.As(err, &be) {
+				t.Fatal(err)
+			}
+		}
+		for _, row := range rows {
+			if why := golden(row, testNow); why != "" {
+				t.Fatalf("the golden reading refuses %q: %s", row.Subject, why)
+			}
+		}
+		for _, reject := range rejects {
+			for _, cell := range reject.Record {
+				// A cell of a few characters is in any sentence by chance.
+				if cell = strings.TrimSpace(cell); len(cell) > 12 && strings.Contains(reject.Message, cell) {
+					t.Fatalf("the message quotes %q: %s", cell, reject.Message)
+				}
+			}
+		}
+	})
+}
+
 // countRecords counts the data rows of text with the CSV reader alone.
 func countRecords(text string, comma rune, skip int) (n int, broken bool) {
 	text = strings.TrimPrefix(text, "\ufeff")
