@@ -193,14 +193,14 @@ func (f *File) start(text *bufio.Reader) error {
 		}
 	}
 	if err := h.resolve(f.table, &f.o); err != nil {
-		return err
+		return f.alsoEncoding(err)
 	}
 	if f.rejects { // our own two columns are nobody's mistake
 		h.unknown = slices.DeleteFunc(h.unknown, func(i int) bool { return i >= len(h.names)-2 })
 	}
 	warnings, err := h.judge(f.table, &f.o)
 	if err != nil {
-		return err
+		return f.alsoEncoding(err)
 	}
 	for _, w := range warnings {
 		f.o.Log.Warn(w, "file", f.name)
@@ -224,6 +224,16 @@ func (f *File) start(text *bufio.Reader) error {
 		}
 		return names
 	})
+}
+
+// alsoEncoding adds to the hint of a header's problem that the rows are in another encoding:
+// both can be mended at once.
+func (f *File) alsoEncoding(err error) error {
+	var he *HeaderError
+	if f.looks != "" && errors.As(err, &he) && he.Hint != "" {
+		he.Hint += "; besides, its rows are not UTF-8: " + encodingHint(f.looks)
+	}
+	return err
 }
 
 // separatorLine returns the length of a first line like sep=; by which a spreadsheet is

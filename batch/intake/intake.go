@@ -100,7 +100,7 @@ func (r *record) cells() [16]*string {
 // people is the table of those who asked to be forgotten.
 var people = Table{Columns: Columns(), Synonyms: synonyms, Row: &record{}, Needs: []Need{
 	{[]string{colSubjectID}, "there is no subject_id column: it holds the number of each request",
-		"the first line must be the header; name the column subject_id, or map it with columns: in the config"},
+		"the first line must be the header; name the column subject_id, or map it with columns: in the config; requests without numbers have to be given some"},
 	{identifierColumns(), "there is no column by which a vendor could know a person: " + strings.Join(identifierColumns(), ", "),
 		"name one of them so, or map it with columns: in the config"},
 }}

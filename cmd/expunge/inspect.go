@@ -14,8 +14,6 @@ import (
 
 	"expunge/batch"
 	"expunge/batch/intake"
-	"expunge/store"
-	"expunge/store/seal"
 )
 
 // checkFile reads a file as a run would, and shows what would come of it.
@@ -28,19 +26,16 @@ func (a *app) checkFile(ctx context.Context, path string, reading readingFlags, 
 	if err := errors.Join(reading.apply(cfg), haveVendors(cfg, only), isInput(path)); err != nil {
 		return err
 	}
-	// What is in the scratch store is sealed under a key that is nowhere else.
 	dir, err := os.MkdirTemp("", "expunge-check-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	key := seal.NewKey()
-	st, err := store.Open(ctx, filepath.Join(dir, "scratch.db"), store.Options{
-		Key: func(bool) (seal.Key, error) { return key, nil }, Now: time.Now, Forget: batch.Forget})
+	st, remove, err := openScratch(ctx, filepath.Join(dir, "scratch.db"))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	s, lanes, err := a.offline(ctx, cfg, log, st)
 	if err != nil {
 		return err

@@ -152,7 +152,7 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 				return err
 			}
 		}
-		tmp, remove, err2 := openScratch(ctx, cfg)
+		tmp, remove, err2 := openScratch(ctx, scratchPath(cfg))
 		if err2 != nil {
 			return err2
 		}

@@ -30,14 +30,13 @@ func scratchPath(cfg *config.Config) string { return cfg.Store + ".scratch" }
 var storeEnds = []string{"", "-wal", "-shm", "-journal", ".lock"}
 
 // openScratch makes a scratch store, and what closes and removes it.
-func openScratch(ctx context.Context, cfg *config.Config) (*store.Store, func() error, error) {
+func openScratch(ctx context.Context, path string) (*store.Store, func() error, error) {
 	key := seal.NewKey()
-	path := scratchPath(cfg)
 	st, err := store.Open(ctx, path, store.Options{
 		Key: func(bool) (seal.Key, error) { return key, nil }, Now: time.Now, Forget: batch.Forget,
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("scratch store of the dry run: %w", err)
+		return nil, nil, fmt.Errorf("scratch store: %w", err)
 	}
 	return st, func() error { return errors.Join(st.Close(), removeScratch(path)) }, nil
 }
