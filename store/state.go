@@ -74,7 +74,7 @@ const sqlUnsettled = `(state < 6 OR state = 9 AND closed_at IS NULL)`
 var transitions = map[State][]State{
 	Pending:    {Pending, Previewed, Submitting, Erased, NotFound, Held, Failed},
 	Previewed:  {Previewed, Pending, Submitting, Erased, NotFound, Held, Failed},
-	Submitting: {Pending, Waiting, Verifying, Held, Failed},
+	Submitting: {Pending, Waiting, Verifying, Held, Erased, Failed},
 	Waiting:    {Waiting, Pending, Verifying, Held, Erased, Failed},
 	Verifying:  {Verifying, Pending, Held, Erased, Failed},
 	Held:       {Pending, Waiting, Verifying, Erased, Failed},

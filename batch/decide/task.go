@@ -91,6 +91,9 @@ func (p *Policy) afterSubmit(t store.Task, rc vendors.Receipt, now time.Time) st
 	t.Attempts, t.Refused, t.Reference, t.Message = 0, 0, rc.Reference, ""
 	t.Reason = string(rc.Warning)
 	t.Approval = ""
+	if rc.Done {
+		return erased(t, store.VendorDone, now)
+	}
 	if p.Completion == vendors.ByPerson && t.Uncertain > 0 {
 		t.Message = "a " + resubmission + ": an earlier request may have arrived too"
 	}

@@ -219,6 +219,10 @@ func TestAfterSubmit(t *testing.T) {
 	if got := testPolicy(byPoll).afterSubmit(intent, vendors.Receipt{Warning: vendors.KeyLooksLikeEmail}, noon); got.Reason != string(vendors.KeyLooksLikeEmail) {
 		t.Errorf("a warning: %q", got.Reason)
 	}
+	got := testPolicy(byPerson).afterSubmit(intent, vendors.Receipt{Done: true}, noon)
+	if diff := cmp.Diff(result{State: store.Erased}, resultOf(got)); diff != "" || got.Evidence != store.VendorDone || !got.CompletedAt.Equal(noon) {
+		t.Errorf("an answer that says done: %s %+v", diff, got)
+	}
 }
 
 // TestFailures: the decision table of failed calls: what a failure of each kind leads to,

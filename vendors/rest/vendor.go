@@ -284,6 +284,9 @@ func (v *Vendor) Traits() vendors.Traits {
 		t.FirstPoll, t.PollEvery, t.GiveUpAfter = time.Duration(r.Done.After), time.Duration(r.Done.Every), time.Duration(r.Done.Patience)
 		t.LeadTime = t.FirstPoll
 	}
+	if t.Completion == vendors.ByPerson {
+		t.LookUp = "look the person up in the vendor's own console; where its pages say how, is in " + strings.Join(r.Docs, ", ")
+	}
 	for _, k := range r.KnownBy {
 		t.Fields |= vendors.SetOf(vendors.Field(k))
 		if r.Preview != nil && len(r.Preview.Owner.Email) > 0 {
