@@ -235,7 +235,15 @@ func subjectIDProblem(id string, rec *record) string {
 	return ""
 }
 
-func isTelephone(text string) bool { return telephoneProblem(text) == "" }
+// isTelephone is asked of every subject_id, most of which have a letter.
+func isTelephone(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; (c < '0' || c > '9') && strings.IndexByte(" -()./+", c) < 0 {
+			return false
+		}
+	}
+	return telephoneProblem(text) == ""
+}
 
 // looksLikeTelephone tells a telephone number from the number of a request. Plain digits
 // and years with hyphens are what ticket systems count in, so only what those do not have

@@ -2,6 +2,7 @@ package seal
 
 import (
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"strconv"
 )
@@ -40,22 +41,26 @@ func appendPart(b []byte, part string) []byte {
 // heap: that was a third of an intake. So the two rounds of RFC 2104 are spelled out here.
 func Mark(nonce [MarkSize]byte, normal string) (mark [MarkSize]byte) {
 	var array [sha256.BlockSize + 256]byte
-	message := append(pad(array[:0], nonce, 0x36), normal...)
+	message := append(pad(array[:0], nonce, &innerPad), normal...)
 	inner := sha256.Sum256(message)
 	clear(message)
-	outer := sha256.Sum256(append(pad(array[:0], nonce, 0x5c), inner[:]...))
+	outer := sha256.Sum256(append(pad(array[:0], nonce, &outerPad), inner[:]...))
 	copy(mark[:], outer[:])
 	return mark
 }
 
-// pad appends the key, filled up with zeros to a block and changed by c.
-func pad(b []byte, key [MarkSize]byte, c byte) []byte {
-	for i := range sha256.BlockSize {
-		if i < len(key) {
-			b = append(b, key[i]^c)
-		} else {
-			b = append(b, c)
-		}
+// innerPad and outerPad are ipad and opad of RFC 2104.
+var innerPad, outerPad = func() (inner, outer [sha256.BlockSize]byte) {
+	for i := range inner {
+		inner[i], outer[i] = 0x36, 0x5c
 	}
+	return inner, outer
+}()
+
+// pad appends a block: the key, filled up with zeros, changed by one of the two.
+func pad(b []byte, key [MarkSize]byte, with *[sha256.BlockSize]byte) []byte {
+	from := len(b)
+	b = append(b, with[:]...)
+	subtle.XORBytes(b[from:], key[:], with[:MarkSize])
 	return b
 }
