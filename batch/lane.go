@@ -108,6 +108,7 @@ type runner struct {
 	linger   time.Duration
 	wait     bool
 	dryRun   bool
+	once     bool // of a dry run: what was looked at is not looked at again
 	began    time.Time
 	deadline time.Time   // no new work from then on; zero: none
 	fail     func(error) // ends the run with an error of our own
@@ -164,7 +165,10 @@ func (l *Lane) isStopped() bool {
 
 // upTo is the last state whose tasks this run works on.
 func (l *Lane) upTo() store.State {
-	if l.r.dryRun {
+	switch {
+	case l.r.once:
+		return store.Pending
+	case l.r.dryRun:
 		return store.Previewed
 	}
 	return store.Verifying

@@ -51,6 +51,7 @@ const longestPause = 31 * 24 * time.Hour
 // WorkOptions narrow a run.
 type WorkOptions struct {
 	DryRun bool          // previews only
+	Once   bool          // of a dry run: what was looked at in an earlier one is not looked at again
 	Only   []string      // only these vendors; empty: all
 	For    time.Duration // no new work after this long; 0: no limit
 	Wait   bool          // stay until nothing is left but what waits on people
@@ -69,7 +70,7 @@ type LaneResult struct {
 func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := &runner{store: run.Store, now: run.Now, linger: run.Linger, wait: o.Wait, dryRun: o.DryRun, began: run.Now()}
+	r := &runner{store: run.Store, now: run.Now, linger: run.Linger, wait: o.Wait, dryRun: o.DryRun, once: o.Once, began: run.Now()}
 	window := ctx
 	if o.For > 0 {
 		r.deadline = run.Now().Add(o.For)

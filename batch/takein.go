@@ -72,6 +72,14 @@ func TakeIn(ctx context.Context, st *store.Store, lanes []*Lane, in Input) (b st
 	return b, again, writeRejects(ctx, st, b.ID, src)
 }
 
+// Taken reports whether the store has taken in this file, which is not standard input, before.
+func Taken(ctx context.Context, st *store.Store, in Input) (b store.Batch, ok bool, err error) {
+	if in.Path == "-" {
+		return store.Batch{}, false, nil
+	}
+	return taken(ctx, st, in)
+}
+
 // taken looks for the file among those that were taken in before. Where there are none, as
 // before the first backlog, it need not be read for that.
 func taken(ctx context.Context, st *store.Store, in Input) (b store.Batch, again bool, err error) {

@@ -36,6 +36,8 @@ type Subject struct {
 	AnswerChannel string // how the person was told; "": not known
 	Logged        bool   // it was taken in since there are events
 	Plain         []byte // its fields, opened
+
+	secret, marks []byte
 }
 
 // HistoryTask is a task with what belongs to it.
@@ -81,13 +83,12 @@ func (s *Store) History(ctx context.Context, subjectID string) (*History, error)
 
 func (s *Store) historySubject(ctx context.Context, tx *sql.Tx, h *History, subjectID string) error {
 	var id, batch, line, received, due, original, answered sql.NullInt64
-	var logged sql.NullBool
 	var channel, how sql.NullString
-	var sealed []byte
-	err := tx.QueryRowContext(ctx, `SELECT s.id, s.batch, s.line, s.received_at, s.due_at, s.original_due_at, s.channel, s.answered_at, s.answer_channel, s.secret IS NOT NULL, s.sealed
+	var sealed, secret, marks []byte
+	err := tx.QueryRowContext(ctx, `SELECT s.id, s.batch, s.line, s.received_at, s.due_at, s.original_due_at, s.channel, s.answered_at, s.answer_channel, s.secret, s.marks, s.sealed
  FROM subject_ids x LEFT JOIN subjects s ON s.id = x.subject LEFT JOIN batches b ON b.id = s.batch
  WHERE x.subject_id = ? AND NOT coalesce(b.loading, 0)`, subjectID).
-		Scan(&id, &batch, &line, &received, &due, &original, &channel, &answered, &how, &logged, &sealed)
+		Scan(&id, &batch, &line, &received, &due, &original, &channel, &answered, &how, &secret, &marks, &sealed)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return fmt.Errorf("subject %s: %w", subjectID, ErrUnknown)
@@ -97,7 +98,8 @@ func (s *Store) historySubject(ctx context.Context, tx *sql.Tx, h *History, subj
 		return fmt.Errorf("subject %s %w", subjectID, ErrPurged)
 	}
 	h.Subject = Subject{ID: id.Int64, SubjectID: subjectID, Batch: batch.Int64, Line: int(line.Int64), ReceivedAt: fromSecs(received), DueAt: fromSecs(due), OriginalDueAt: fromSecs(original),
-		Channel: channel.String, AnsweredAt: fromSecs(answered), AnswerChannel: how.String, Logged: logged.Bool}
+		Channel: channel.String, AnsweredAt: fromSecs(answered), AnswerChannel: how.String, Logged: secret != nil,
+		secret: secret, marks: marks}
 	if h.Plain, err = s.box.Open(nil, sealed, seal.Place{Table: "subjects", Row: h.ID}); err != nil {
 		return fmt.Errorf("store: subject %d: %w", h.ID, err)
 	}
@@ -229,44 +231,92 @@ func historyDecisions(ctx context.Context, tx *sql.Tx, h *History) error {
 	return rows.Err()
 }
 
-// Find returns the subject_ids of those who have a mark of one of these identifiers; their
-// Nth counts for nothing. It looks at everybody: there is nothing by which an identifier could be
-// looked up.
+// Find returns the subject_ids of those who have a mark of one of these identifiers, in any
+// place among theirs.
 func (s *Store) Find(ctx context.Context, wanted []Identifier) ([]string, error) {
+	var found []string
+	err := s.FindEach(ctx, wanted, func(subjectID string, _ int) error {
+		if len(found) == 0 || found[len(found)-1] != subjectID {
+			found = append(found, subjectID)
+		}
+		return nil
+	})
+	return found, err
+}
+
+// FindEach calls fn for everyone who has a mark of one of these identifiers, in any place among
+// theirs, with the number of the identifier. It tries each identifier on everybody: there is
+// nothing by which one could be looked up.
+func (s *Store) FindEach(ctx context.Context, wanted []Identifier, fn func(subjectID string, which int) error) error {
+	byField := map[byte][]int{}
+	for i, w := range wanted {
+		byField[byte(w.Field)] = append(byField[byte(w.Field)], i)
+	}
 	rows, err := s.read.QueryContext(ctx, `SELECT s.subject_id, s.secret, s.marks FROM subjects s WHERE s.marks IS NOT NULL
  AND s.batch NOT IN (SELECT id FROM batches WHERE loading) ORDER BY s.id`)
 	if err != nil {
-		return nil, explain(err)
+		return explain(err)
 	}
 	defer rows.Close()
 	d := s.Digester()
-	var found []string
 	var id, secret, marks sql.RawBytes
 	for rows.Next() {
 		if err := rows.Scan(&id, &secret, &marks); err != nil {
-			return nil, explain(err)
+			return explain(err)
 		}
-		if marked(d, secret, marks, wanted) {
-			found = append(found, string(id))
+		err := eachMark(marks, func(field byte, nth int, mark []byte) error {
+			of := byField[field]
+			if len(of) == 0 {
+				return nil
+			}
+			nonce := d.Nonce(secret, wanted[of[0]].Kind, nth)
+			for _, i := range of {
+				if seal.Mark(nonce, wanted[i].Normal) == [seal.MarkSize]byte(mark) {
+					if err := fn(string(id), i); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
-	return found, explain(rows.Err())
+	return explain(rows.Err())
+}
+
+// Marked counts the subjects that have marks.
+func (s *Store) Marked(ctx context.Context) (n int64, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT count(*) FROM subjects WHERE marks IS NOT NULL`).Scan(&n)
+	return n, explain(err)
+}
+
+// Has reports whether the subject's identifier at this place is this one; known is false
+// where the subject has no mark of it.
+func (s *Store) Has(h *Subject, i Identifier) (same, known bool) {
+	_ = eachMark(h.marks, func(field byte, nth int, mark []byte) error {
+		if field == byte(i.Field) && nth == i.Nth {
+			known = true
+			same = seal.Mark(s.Digester().Nonce(h.secret, i.Kind, nth), i.Normal) == [seal.MarkSize]byte(mark)
+		}
+		return nil
+	})
+	return same, known
 }
 
 // markRoom is how many bytes one mark takes, with its field.
 const markRoom = 1 + seal.MarkSize
 
-func marked(d *seal.Digester, secret, marks []byte, wanted []Identifier) bool {
+// eachMark calls fn for each of a subject's marks.
+func eachMark(marks []byte, fn func(field byte, nth int, mark []byte) error) error {
 	var seen [256]int
 	for ; len(marks) >= markRoom; marks = marks[markRoom:] {
 		field := marks[0]
-		nth := seen[field]
-		seen[field]++
-		for _, w := range wanted {
-			if byte(w.Field) == field && seal.Mark(d.Nonce(secret, w.Kind, nth), w.Normal) == [seal.MarkSize]byte(marks[1:]) {
-				return true
-			}
+		if err := fn(field, seen[field], marks[1:markRoom]); err != nil {
+			return err
 		}
+		seen[field]++
 	}
-	return false
+	return nil
 }

@@ -189,3 +189,13 @@ func (s *Store) ClampWaits(ctx context.Context, vendor int64, now, latest time.T
 	})
 	return n, err
 }
+
+// Adopt takes over from another store where a vendor account is, who was seen there, and until
+// when it is to be left alone.
+func (s *Store) Adopt(ctx context.Context, v Vendor) error {
+	return s.inTx(ctx, func(c *sql.Conn) error {
+		_, err := c.ExecContext(context.Background(), `UPDATE vendors SET place=?, seen_control_at=?, seen_others_at=?, proved_at=?, paused_until=? WHERE name=?`,
+			nullText(v.Place), nullSecs(v.Seen.Control), nullSecs(v.Seen.Others), nullSecs(v.Seen.Proved), millis(v.PausedUntil), v.Name)
+		return err
+	})
+}

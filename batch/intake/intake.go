@@ -31,6 +31,9 @@ type Options struct {
 	// DefaultRegion is the country of telephone numbers that do not say theirs. Without it
 	// the first such number is warned about: a vendor may hold it in another form.
 	DefaultRegion string
+	// Anyone reads a file of people who need not have made a request: a row without a number
+	// of a request gets one from its line.
+	Anyone bool
 	// Now is the clock against which received_at is in the future; nil: time.Now.
 	Now func() time.Time
 	// Log takes warnings; nil: none.
@@ -105,6 +108,16 @@ var people = Table{Columns: Columns(), Synonyms: synonyms, Row: &record{}, Needs
 		"name one of them so, or map it with columns: in the config"},
 }}
 
+// anyone is the table of people who need not have asked.
+var anyone = Table{Columns: people.Columns, Synonyms: people.Synonyms, Row: people.Row, Needs: people.Needs[1:]}
+
+func tableOf(o Options) *Table {
+	if o.Anyone {
+		return &anyone
+	}
+	return &people
+}
+
 // Reader reads the rows of one file of people. It is not safe for concurrent use.
 type Reader struct {
 	*File
@@ -118,12 +131,12 @@ type Reader struct {
 
 // Open opens a file of people as OpenFile does.
 func Open(path string, stdin io.Reader, o Options) (*Reader, error) {
-	return newReader(OpenFile(path, stdin, &people, o))
+	return newReader(OpenFile(path, stdin, tableOf(o), o))
 }
 
 // New reads from r, which messages call name.
 func New(r io.Reader, name string, o Options) (*Reader, error) {
-	return newReader(newFile(r, name, &people, o))
+	return newReader(newFile(r, name, tableOf(o), o))
 }
 
 func newReader(f *File, err error) (*Reader, error) {
@@ -208,6 +221,9 @@ var fieldChecks = [...]struct {
 
 // fill makes a Row of what gocsv read. The first problem that is found is returned.
 func (in *Reader) fill(row *Row, rec *record) (reason vendors.Reason, column, problem string) {
+	if rec.SubjectID == "" && in.o.Anyone {
+		rec.SubjectID = fmt.Sprintf("line %d", row.Line)
+	}
 	if rec.SubjectID == "" {
 		return MissingSubjectID, colSubjectID, "is empty"
 	}

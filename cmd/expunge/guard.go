@@ -17,7 +17,7 @@ type target struct{ name, path string }
 func guard(cfg *config.Config, input string, targets ...target) error {
 	keep := map[string]string{cfg.Path: "the config", input: "the input", cfg.KeyFile: "the key", cfg.KeyFile + ".old": "a key", cfg.KeyFile + ".new": "a key"}
 	for _, end := range storeEnds {
-		keep[cfg.Store+end], keep[scratchPath(cfg)+end] = "the store", "the store of a dry run"
+		keep[cfg.Store+end], keep[scratchPath(cfg)+end], keep[recheckPath(cfg)+end] = "the store", "the store of a dry run", "the store of a recheck"
 	}
 	if cfg.KeyFile == "" {
 		delete(keep, ".old")
