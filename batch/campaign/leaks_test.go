@@ -172,6 +172,19 @@ func (h *leaksHunt) do(codes []int, args ...string) result {
 	return r
 }
 
+// fed runs a command with something on its standard input and searches what it leaves.
+func (h *leaksHunt) fed(input string, args ...string) result {
+	h.t.Helper()
+	cmd := h.command(args...)
+	var out, err bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &err
+	_ = cmd.Run() // its exit code is not the point
+	r := result{stdout: out.String(), stderr: err.String()}
+	h.streams(strings.Join(args, " "), r)
+	h.files("after " + args[0])
+	return r
+}
+
 // kill runs a command, kills it after a while and searches what is left.
 func (h *leaksHunt) kill(after time.Duration, args ...string) {
 	h.t.Helper()
@@ -219,7 +232,7 @@ func TestLeaks(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := &leaksHunt{t: t, index: newLeaksIndex(canaries), tmp: t.TempDir(), found: map[string]bool{}, seen: map[string]bool{},
-		own: map[string]bool{"subjects.csv": true, "expunge.yaml": true, "confirmations.csv": true}}
+		own: map[string]bool{"subjects.csv": true, "expunge.yaml": true, "confirmations.csv": true, "told.csv": true}}
 	h.site = newSite(t, url, settings{global: []string{"metrics: metrics.prom", "linger: 1s"}, vendors: map[string][]string{
 		sim.CustomerGauge: append([]string{"telephone_forms: [as_given, e164, national, digits]"}, leaksPace(60)...),
 		sim.Voyado:        append([]string{"archive_after: 50ms", "poll_every: 30ms", "export: true", "export_recipients: [" + who.Recipient().String() + "]"}, leaksPace(40)...),
@@ -282,6 +295,22 @@ func TestLeaks(t *testing.T) {
 	} {
 		h.do(usual, args...)
 	}
+	// What is told of people later, by ticket and by an identifier.
+	ticket, email := rows[1][0], rows[1][1]
+	h.write(t, "told.csv", fmt.Sprintf("subject_id,answered_at,channel\n%s,%s,letter\n%s,%s,%s\n%s,%s,letter\n", ticket, time.Now().Format(time.DateOnly),
+		ticket, time.Now().Format(time.DateOnly), email, email, time.Now().Format(time.DateOnly)))
+	for _, args := range [][]string{
+		{"answered", "told.csv"}, {"history", ticket}, {"history", ticket, "--json"}, {"history", ticket, "--format", "html", "-o", "letter.html"}, {"history", email},
+		{"report", "--format", "stats"}, {"report", "--format", "stats", "--by", "year", "--json", "-o", "stats.json"}, {"schema", "history"},
+	} {
+		h.do(usual, args...)
+	}
+	if !strings.Contains(h.fed(email+"\n", "history", "-").stdout, ticket) {
+		t.Errorf("history does not find %s", ticket)
+	}
+	h.fed(email+"\n"+email+"\n", "history", "-")
+	h.kill(150*time.Millisecond, "recheck", "-v", "subjects.csv", "-o", "recheck.csv")
+	h.do(usual, "recheck", "-v", "subjects.csv", "-o", "recheck.csv", "--for", "5s")
 	s.Complete("", "")
 	h.write(t, "confirmations.csv", leaksConfirmations(s))
 	h.do(usual, "confirm", "confirmations.csv")

@@ -235,6 +235,9 @@ func subjectIDProblem(id string, rec *record) string {
 	return ""
 }
 
+// SubjectIDProblem says why text cannot be the number of a request, or "". It quotes nothing of it.
+func SubjectIDProblem(text string) string { return subjectIDProblem(text, &record{}) }
+
 // isTelephone is asked of every subject_id, most of which have a letter.
 func isTelephone(text string) bool {
 	for i := range len(text) {

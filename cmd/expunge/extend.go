@@ -28,6 +28,9 @@ func (a *app) extendCommand() *cobra.Command {
 		Example: "  expunge extend DSR-1002 --until 2026-06-02 --reason 'vendor archives slowly; told on 2026-03-28'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := isTicket(args[0]); err != nil {
+				return err
+			}
 			day, err := time.Parse(time.DateOnly, until)
 			if err != nil {
 				return usage(fmt.Errorf("--until %q: must be a date such as 2026-11-21", until), "it counts to the end of that day, UTC")

@@ -17,6 +17,7 @@ import (
 
 	"expunge/batch"
 	"expunge/batch/html"
+	"expunge/batch/intake"
 	"expunge/store"
 	"expunge/store/atomicfile"
 )
@@ -44,6 +45,11 @@ func (a *app) historyCommand() *cobra.Command {
 			if !slices.Contains([]string{"text", "json", "html"}, format) {
 				return usage(fmt.Errorf("--format %q: must be text, json or html", format), "write --format html")
 			}
+			if args[0] != "-" {
+				if err := isTicket(args[0]); err != nil {
+					return err
+				}
+			}
 			return a.withStore(ctx, true, func(s *session) error {
 				if err := guard(s.cfg, "", target{"--output", out}); err != nil {
 					return err
@@ -60,6 +66,15 @@ func (a *app) historyCommand() *cobra.Command {
 	c.Flags().StringVar(&format, "format", "text", "text, json or html")
 	c.Flags().StringVarP(&out, "output", "o", "-", "`FILE` to write")
 	return c
+}
+
+// isTicket refuses what cannot be the number of a request, without quoting it: it may be a
+// person's own, which belongs on no command line.
+func isTicket(text string) error {
+	if p := intake.SubjectIDProblem(text); p != "" {
+		return usage(errors.New("SUBJECT "+p), "`expunge history -` reads an identifier from standard input")
+	}
+	return nil
 }
 
 // historyOf finds the requests that are asked for: one by its subject_id, or those of whoever has the
