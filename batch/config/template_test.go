@@ -303,3 +303,12 @@ func TestExampleCSV(t *testing.T) {
 		t.Errorf("%d rows, want 3; warnings %q", rows, log.String())
 	}
 }
+
+// A public key that is not there is named as what is not set, and not as one that is no key.
+func TestOfflineRecipients(t *testing.T) {
+	const text = "vendors:\n  voyado: {kind: voyado, cluster: w0000000, api_key: \"${NONE}\", export: true, export_dir: exports, export_recipients: [\"${NO_RECIPIENT}\"]}\n"
+	_, err := Parse([]byte(text), "expunge.yaml", Options{Kinds: realKinds, Getenv: func(string) (string, bool) { return "", false }, Offline: true})
+	if all := Problems(err); len(all) != 1 || !strings.Contains(err.Error(), "environment variable NO_RECIPIENT is not set") {
+		t.Errorf("%v", err)
+	}
+}
