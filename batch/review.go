@@ -31,17 +31,19 @@ type HeldTask struct {
 	DueAt          time.Time `json:"due_at"`
 }
 
-// Selection names held tasks. IDs alone, or the other fields, each of which narrows.
+// Selection names tasks that wait for a person. IDs alone, or the other fields, each of
+// which narrows.
 type Selection struct {
 	IDs    []int64
-	Batch  int64  // 0: all
-	Vendor string // "": all
-	Reason string // "": all
+	State  store.State // Failed (and not closed) or Waiting; any other means Held
+	Batch  int64       // 0: all
+	Vendor string      // "": all
+	Reason string      // "": all
 }
 
 // filter is the store's filter of a selection. Errors: store.ErrUnknown, of the vendor.
 func (t *Tasks) filter(ctx context.Context, s Selection) (store.HeldFilter, error) {
-	f := store.HeldFilter{Batch: s.Batch, Reason: s.Reason}
+	f := store.HeldFilter{Failed: s.State == store.Failed, Waiting: s.State == store.Waiting, Batch: s.Batch, Reason: s.Reason}
 	if s.Vendor == "" {
 		return f, nil
 	}
@@ -162,9 +164,11 @@ func (t *Tasks) heldTask(w *store.Work, names map[int64]string) (*HeldTask, erro
 	return h, nil
 }
 
-// Errors of Review, each about a selection.
+// Errors of what people decide, each about a selection.
 var (
 	ErrNotHeld   = errors.New("is not held")
+	ErrNotFailed = errors.New("has not failed")
+	ErrNotOpen   = errors.New("has not failed, is not held and does not wait")
 	ErrNoVendor  = errors.New("is at a vendor that the config does not have")
 	ErrForgotten = errors.New("has no clear identifier any more")
 
@@ -178,28 +182,114 @@ var (
 // that one.
 func (t *Tasks) Review(ctx context.Context, sel Selection, approved bool, d store.Decision) (int, error) {
 	d.Action = "reject"
-	note := d.Note
 	if approved {
 		d.Action = "approve"
 	}
-	decide := func(page []store.Work) error {
+	return t.decideAll(ctx, sel, d, isHeld, func(w *store.Work) (store.Task, error) { return t.decision(w, approved) })
+}
+
+// Retried is what became of failed tasks that a person wants to be tried again.
+type Retried struct {
+	Ready     int       // the next run goes on with them
+	Held      int       // a submission may have reached the vendor, where a repeat does harm
+	Forgotten int       // left as they are: the store has no clear identifier of them any more
+	Lifted    time.Time // the pause of the vendor that was lifted; zero: there was none
+}
+
+// Retry lets failed tasks start anew. Those that may have been submitted go the way that
+// their vendor has for a lost answer. The retry of a vendor lifts its pause, too.
+func (t *Tasks) Retry(ctx context.Context, sel Selection, d store.Decision) (r Retried, err error) {
+	d.Action, sel.State = "retry", store.Failed
+	_, err = t.decideAll(ctx, sel, d, hasFailed, func(w *store.Work) (store.Task, error) {
+		a, err := t.asked(w)
+		if errors.Is(err, ErrForgotten) && len(sel.IDs) == 0 {
+			r.Forgotten++
+			return store.Task{}, errLeave
+		}
+		if err != nil {
+			return store.Task{}, err
+		}
+		again, _ := decide.Retry(w.Task, a.Traits)
+		if again.State == store.Held {
+			r.Held++
+		} else {
+			r.Ready++
+		}
+		return again, nil
+	})
+	if err != nil || sel.Vendor == "" {
+		return r, err
+	}
+	known, err := t.Store.Vendors(ctx)
+	if err != nil {
+		return r, err
+	}
+	if v := known[sel.Vendor]; v.PausedUntil.After(t.Now()) {
+		r.Lifted = v.PausedUntil
+		return r, t.Store.PauseVendor(ctx, v.ID, time.Time{})
+	}
+	return r, nil
+}
+
+// Close settles tasks by a person's word: nothing more is to be done for them.
+func (t *Tasks) Close(ctx context.Context, sel Selection, d store.Decision) (int, error) {
+	d.Action = "close"
+	return t.decideAll(ctx, sel, d, isUnfinished, func(w *store.Work) (store.Task, error) { return decide.Close(w.Task, t.Now()), nil })
+}
+
+// errLeave leaves a task of a selection as it is.
+var errLeave = errors.New("is left as it is")
+
+// isHeld, hasFailed and isUnfinished say what may be decided of a task.
+func isHeld(t *store.Task) error {
+	if t.State != store.Held {
+		return ErrNotHeld
+	}
+	return nil
+}
+
+func hasFailed(t *store.Task) error {
+	if t.State != store.Failed || t.Settled() {
+		return ErrNotFailed
+	}
+	return nil
+}
+
+func isUnfinished(t *store.Task) error {
+	if t.State != store.Waiting && isHeld(t) != nil && hasFailed(t) != nil {
+		return ErrNotOpen
+	}
+	return nil
+}
+
+// decideAll records one decision about the tasks of a selection, and returns about how many
+// it was: by page, or, with IDs, about all of them or none.
+func (t *Tasks) decideAll(ctx context.Context, sel Selection, d store.Decision, fits func(*store.Task) error, made func(*store.Work) (store.Task, error)) (int, error) {
+	note := d.Note
+	decide := func(page []store.Work) (int, error) {
 		changes := make([]store.Change, 0, len(page))
 		for i := range page {
-			t, err := t.decision(&page[i], approved)
-			if err != nil {
-				return err
+			to, err := made(&page[i])
+			switch {
+			case errors.Is(err, errLeave):
+			case err != nil:
+				return 0, err
+			default:
+				changes = append(changes, store.Change{From: page[i].State, Task: to})
 			}
-			changes = append(changes, store.Change{From: store.Held, Task: t})
+		}
+		if len(changes) == 0 {
+			return 0, nil
 		}
 		d.Note = words.Note(note, plain(page)...)
-		return t.Store.DecideAll(ctx, changes, d)
+		return len(changes), t.Store.DecideAll(ctx, changes, d)
 	}
 	if len(sel.IDs) > 0 {
-		page, err := t.byID(ctx, sel.IDs)
+		page, err := t.byID(ctx, sel.IDs, fits)
 		if err != nil {
 			return 0, err
 		}
-		return len(page), decide(page)
+		return decide(page)
 	}
 	f, err := t.filter(ctx, sel)
 	if err != nil {
@@ -212,10 +302,11 @@ func (t *Tasks) Review(ctx context.Context, sel Selection, approved bool, d stor
 			return n, err
 		}
 		after = page[len(page)-1].ID
-		if err := decide(page); err != nil {
+		some, err := decide(page)
+		if err != nil {
 			return n, err
 		}
-		n += len(page)
+		n += some
 	}
 }
 
@@ -223,7 +314,7 @@ func (t *Tasks) Review(ctx context.Context, sel Selection, approved bool, d stor
 // and under which reference. Nothing is sent: the task waits for a confirmation. No error
 // quotes the reference, which may be anything that somebody typed.
 func (t *Tasks) Accepted(ctx context.Context, id int64, reference string, d store.Decision) error {
-	page, err := t.byID(ctx, []int64{id})
+	page, err := t.byID(ctx, []int64{id}, isHeld)
 	if err != nil {
 		return err
 	}
@@ -258,8 +349,8 @@ func (t *Tasks) Accepted(ctx context.Context, id int64, reference string, d stor
 }
 
 // byID returns the tasks that the ids stand for, each once. The error names every id that
-// stands for none.
-func (t *Tasks) byID(ctx context.Context, ids []int64) ([]store.Work, error) {
+// stands for none, or for one that does not fit.
+func (t *Tasks) byID(ctx context.Context, ids []int64, fits func(*store.Task) error) ([]store.Work, error) {
 	var page []store.Work
 	var problems []error
 	for _, id := range ids {
@@ -270,11 +361,17 @@ func (t *Tasks) byID(ctx context.Context, ids []int64) ([]store.Work, error) {
 		switch {
 		case errors.Is(err, store.ErrUnknown):
 			problems = append(problems, err)
+			continue
 		case err != nil:
 			return nil, err
-		case w.State != store.Held:
-			problems = append(problems, fmt.Errorf("task %d %w: it is %v", id, ErrNotHeld, w.State))
-		case !slices.ContainsFunc(page, func(p store.Work) bool { return p.ID == w.ID }):
+		}
+		if err := fits(&w.Task); err != nil {
+			is := w.State.String()
+			if w.State == store.Failed && w.Settled() {
+				is += ", and closed"
+			}
+			problems = append(problems, fmt.Errorf("task %d %w: it is %s", id, err, is))
+		} else if !slices.ContainsFunc(page, func(p store.Work) bool { return p.ID == w.ID }) {
 			page = append(page, w)
 		}
 	}
@@ -285,19 +382,83 @@ func (t *Tasks) decision(w *store.Work, approved bool) (store.Task, error) {
 	if !approved {
 		return decide.Reject(w.Task, t.Now()), nil
 	}
-	a := t.account(w.Vendor)
-	if a == nil {
-		return store.Task{}, fmt.Errorf("task %d %w", w.ID, ErrNoVendor)
-	}
-	s, err := vendors.ParseSubject(w.Plain)
+	a, err := t.asked(w)
 	if err != nil {
-		return store.Task{}, fmt.Errorf("task %d: %w", w.ID, err)
-	}
-	if s.At(vendors.Ref{Field: vendors.Field(w.Field), Nth: w.Nth}) == "" {
-		return store.Task{}, fmt.Errorf("task %d %w", w.ID, ErrForgotten)
+		return store.Task{}, err
 	}
 	approvedTask, _ := decide.Approve(w.Task, a.Traits, t.Now())
 	return approvedTask, nil
+}
+
+// asked returns the account of a task about which its vendor can be asked again: the config
+// has the vendor, and the store the identifier.
+func (t *Tasks) asked(w *store.Work) (*Account, error) {
+	a := t.account(w.Vendor)
+	if a == nil {
+		return nil, fmt.Errorf("task %d %w", w.ID, ErrNoVendor)
+	}
+	s, err := vendors.ParseSubject(w.Plain)
+	if err != nil {
+		return nil, fmt.Errorf("task %d: %w", w.ID, err)
+	}
+	if s.At(vendors.Ref{Field: vendors.Field(w.Field), Nth: w.Nth}) == "" {
+		return nil, fmt.Errorf("task %d %w", w.ID, ErrForgotten)
+	}
+	return a, nil
+}
+
+// Errors of what people say of a vendor.
+var (
+	ErrUnconfigured = errors.New("the config has no such vendor")
+	ErrSamePlace    = errors.New("is at the place that the config says")
+)
+
+// Prove records a person's word that a vendor's account is the right one, at the place that
+// the config says. Errors: ErrUnconfigured; ErrMoved, where work is under way elsewhere.
+func (t *Tasks) Prove(ctx context.Context, vendor string, d store.Decision) error {
+	a, known, err := t.vendor(ctx, vendor)
+	if err != nil {
+		return err
+	}
+	if known.Place != a.Place {
+		n, err := t.Store.UnderWay(ctx, a.id)
+		if err != nil {
+			return err
+		}
+		if n > 0 && known.Place != "" {
+			return fmt.Errorf("vendor %s: %w: %d tasks were submitted at %q, the config says %q", vendor, ErrMoved, n, known.Place, a.Place)
+		}
+		if err := t.Store.SetPlace(ctx, a.id, a.Place); err != nil {
+			return err
+		}
+	}
+	d.Note = words.Note(d.Note)
+	return t.Store.Prove(ctx, a.id, d)
+}
+
+// Moved records a person's word that the work under way at a vendor goes on at the place that
+// the config says, and returns both. Errors: ErrUnconfigured, ErrSamePlace.
+func (t *Tasks) Moved(ctx context.Context, vendor string, d store.Decision) (from, to string, err error) {
+	a, known, err := t.vendor(ctx, vendor)
+	if err != nil {
+		return "", "", err
+	}
+	if known.Place == "" || known.Place == a.Place {
+		return "", "", fmt.Errorf("vendor %s %w", vendor, ErrSamePlace)
+	}
+	d.Note = words.Note(d.Note)
+	return known.Place, a.Place, t.Store.Moved(ctx, a.id, a.Place, d)
+}
+
+// vendor returns a configured account, and what the store knows of it.
+func (t *Tasks) vendor(ctx context.Context, name string) (*Account, store.Vendor, error) {
+	for _, a := range t.Accounts {
+		if a.Name == name {
+			known, err := t.Store.Vendors(ctx)
+			return a, known[name], err
+		}
+	}
+	return nil, store.Vendor{}, fmt.Errorf("vendor %s: %w", name, ErrUnconfigured)
 }
 
 // plain is what the store holds of the people whom the tasks are about.

@@ -25,18 +25,22 @@ type Decision struct {
 // HeldFilter narrows which tasks are meant that wait for a person. The zero value means all
 // held ones.
 type HeldFilter struct {
-	Failed bool   // those that failed and that nobody has closed, instead of the held ones
-	Batch  int64  // 0: all
-	Vendor int64  // 0: all
-	Reason string // "": all
+	Failed  bool   // those that failed and that nobody has closed, instead of the held ones
+	Waiting bool   // those that wait for the vendor, instead of the held ones
+	Batch   int64  // 0: all
+	Vendor  int64  // 0: all
+	Reason  string // "": all
 }
 
 // heldWhere is the condition on tasks t and its arguments. A follower does not wait by
 // itself: what is decided of the task that it follows is decided of it.
 func (s *Store) heldWhere(ctx context.Context, f HeldFilter) (string, []any, error) {
 	where, args := `t.state = 5 AND t.follows IS NULL`, []any(nil)
-	if f.Failed {
+	switch {
+	case f.Failed:
 		where = `t.state = 9 AND t.closed_at IS NULL AND t.follows IS NULL`
+	case f.Waiting:
+		where = `t.state = 3 AND t.follows IS NULL`
 	}
 	if f.Vendor != 0 {
 		where, args = where+` AND t.vendor = ?`, append(args, f.Vendor)

@@ -23,7 +23,7 @@ const (
 	exitOK          = 0   // all tasks are finished, or wait on a vendor as planned
 	exitInternal    = 1   // disk, store, our own mistake
 	exitUsage       = 2   // usage or configuration; nothing was sent
-	exitFailed      = 3   // some tasks failed, some rows are invalid, or something is overdue
+	exitFailed      = 3   // something needs mending: what failed, invalid rows, what is overdue, a vendor in trouble
 	exitHeld        = 4   // nothing failed, but some tasks are held for a person
 	exitLocked      = 75  // another run holds this store
 	exitInterrupted = 130 // SIGINT; everything is saved
@@ -31,9 +31,10 @@ const (
 )
 
 const exitCodesHelp = `Exit codes: 0 all tasks are finished, or wait on a vendor as planned; 1 internal error (disk, store);
-2 usage or configuration error, nothing was sent; 3 some tasks failed, some rows are invalid, or
-something is overdue; 4 nothing failed, but some tasks are held for a person; 75 another run holds
-this store; 130 and 143 interrupted and terminated, everything is saved.`
+2 usage or configuration error, nothing was sent; 3 something needs mending: failed tasks that nobody
+has closed or retried, invalid rows, something overdue, a vendor in trouble; 4 nothing failed, but
+some tasks are held for a person; 75 another run holds this store; 130 and 143 interrupted and
+terminated, everything is saved.`
 
 // codeError is an error with the exit code it leads to and a hint for the user.
 type codeError struct {

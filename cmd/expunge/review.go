@@ -21,11 +21,13 @@ import (
 func (a *app) reviewCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "review",
-		Short: "Tasks that are held for a person: list, approve, reject",
+		Short: "What waits for a person: list, approve, reject, retry, close, prove, moved",
 		Long: "Tasks that are held wait for a person's decision: the vendor's records may be somebody else's, a request may\n" +
-			"or may not have arrived, a job takes too long. `review list` says why, `approve` and `reject` decide.",
-		Example: "  expunge review list\n  expunge review approve 1003000 --by jane --note 'both addresses are hers'\n  expunge review reject --reason malformed_key",
-	}, a.reviewListCommand(), a.reviewDecideCommand(true), a.reviewDecideCommand(false))
+			"or may not have arrived, a job takes too long. `review list` says why, `approve` and `reject` decide. Tasks that\n" +
+			"failed wait for `retry` or `close`, and a vendor whose account is in doubt for `prove` or `moved`.",
+		Example: "  expunge review list\n  expunge review approve 1003000 --by jane --note 'both addresses are hers'\n  expunge review retry --vendor voyado --reason 'it is back'",
+	}, a.reviewListCommand(), a.reviewDecideCommand(true), a.reviewDecideCommand(false), a.reviewFailedCommand(false), a.reviewFailedCommand(true),
+		a.reviewVendorCommand(false), a.reviewVendorCommand(true))
 }
 
 type reviewFlags struct {
@@ -45,16 +47,7 @@ func (f *reviewFlags) selection(c *cobra.Command) {
 }
 
 // heldReasons are the codes for which a task can be held.
-func heldReasons() []string {
-	var codes []string
-	for code, text := range batch.Reasons() {
-		if strings.HasPrefix(text, "held:") {
-			codes = append(codes, string(code))
-		}
-	}
-	slices.Sort(codes)
-	return codes
-}
+func heldReasons() []string { return codesOf("held:") }
 
 func completeReasons(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return heldReasons(), cobra.ShellCompDirectiveNoFileComp
@@ -279,12 +272,20 @@ func (a *app) reviewAccepted(ctx context.Context, s *session, id int64, referenc
 // reviewError gives the errors about a selection their exit code and hint.
 func reviewError(s *session, err error) error {
 	switch {
+	case errors.Is(err, batch.ErrNotFailed), errors.Is(err, batch.ErrNotOpen):
+		return usage(err, "nothing was changed; `expunge status` says what has failed, and `expunge history SUBJECT` the numbers of tasks")
+	case errors.Is(err, batch.ErrUnconfigured):
+		return usage(err, "it has "+strings.Join(vendorNames(s.cfg), ", "))
+	case errors.Is(err, batch.ErrMoved):
+		return usage(err, "put the place back in "+s.cfg.Path+", or say `expunge review moved VENDOR` first, if the account has really moved")
+	case errors.Is(err, batch.ErrSamePlace):
+		return usage(err, "nothing was changed: there is no move to vouch for")
 	case errors.Is(err, store.ErrUnknown), errors.Is(err, batch.ErrNotHeld):
 		return usage(err, "nothing was changed; `expunge review list` shows what is held")
 	case errors.Is(err, batch.ErrNoVendor):
 		return usage(err, "put the vendor back into "+s.cfg.Path+", or reject the task")
 	case errors.Is(err, batch.ErrForgotten):
-		return usage(err, "reject the task, and take the request in again")
+		return usage(err, "reject or close the task, and take the request in again under another subject_id")
 	case errors.Is(err, batch.ErrNotUncertain):
 		return usage(err, "nothing was changed; --reference is for tasks held as uncertain_submission, `expunge review list` says what approves others")
 	case errors.Is(err, batch.ErrNoReference):
