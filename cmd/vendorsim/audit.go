@@ -76,7 +76,7 @@ there is any disagreement.`,
 	f.StringArrayVar(&subjects, "subjects", nil, "an input file (repeatable)")
 	f.StringVar(&report, "report", "", "the report CSV")
 	f.StringVar(&configured, "config-vendors", audit.DefaultVendors,
-		"expunge's vendors as name=kind or name=kind:account; each that is named must be in the report")
+		"expunge's vendors as name=kind, name=kind:account or name=rest:RECIPE; each that is named must be in the report")
 	f.StringVar(&exports, "exports", "", "expunge's export_dir: every export that was handed out must be there")
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	return c

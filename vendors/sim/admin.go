@@ -15,6 +15,7 @@ type Remaining struct {
 	CustomerGauge map[string][]HeldRecord `json:"customergauge"`
 	Voyado        map[string]HeldVoyado   `json:"voyado"`
 	Acqueon       map[string][]Ticket     `json:"acqueon"`
+	Rest          map[string]HeldRest     `json:"rest"`     // by recipe
 	Names         map[string][]string     `json:"accounts"` // by kind, in the seed's order
 }
 
@@ -22,6 +23,14 @@ type Remaining struct {
 type HeldRecord struct {
 	Record
 	Anonymized bool `json:"anonymized"`
+}
+
+// HeldRest is one vendor that a recipe describes.
+type HeldRest struct {
+	KnownBy []string     `json:"known_by"`
+	Once    bool         `json:"once"` // a request made twice may do harm
+	Records []HeldRecord `json:"records"`
+	Jobs    []HeldJob    `json:"jobs"` // all that were ever made
 }
 
 // HeldVoyado is one Voyado account.
@@ -52,7 +61,7 @@ func (s *Sim) Remaining() Remaining {
 	r := Remaining{
 		SimDay: s.days(), MatchDigits: s.o.MatchDigits,
 		CustomerGauge: make(map[string][]HeldRecord), Voyado: make(map[string]HeldVoyado),
-		Acqueon: make(map[string][]Ticket), Names: make(map[string][]string),
+		Acqueon: make(map[string][]Ticket), Rest: make(map[string]HeldRest), Names: make(map[string][]string),
 	}
 	for _, a := range s.cg.accounts {
 		r.Names[CustomerGauge] = append(r.Names[CustomerGauge], a.Name)
@@ -85,6 +94,10 @@ func (s *Sim) Remaining() Remaining {
 			tickets = append(tickets, *t)
 		}
 		r.Acqueon[a.name] = tickets
+	}
+	for _, t := range s.twins {
+		r.Names[Rest] = append(r.Names[Rest], t.r.Name)
+		r.Rest[t.r.Name] = t.remaining()
 	}
 	return r
 }

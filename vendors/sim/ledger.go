@@ -46,8 +46,7 @@ type Entry struct {
 	Fault     FaultKind `json:"fault,omitempty"`
 	Effect    bool      `json:"effect"`              // data really changed, or a job or ticket was made
 	Reference string    `json:"reference,omitempty"` // of that job or ticket
-	Records   []Record  `json:"records,omitempty"`   // what an anonymize call took, as it was before
-	Taken     []string  `json:"taken,omitempty"`     // the ids of a recipe's records that an erase call took
+	Records   []Record  `json:"records,omitempty"`   // what a call that erases took, as it was before
 
 	// Of a preview that was answered, whole, with what the vendor holds:
 	Looked bool `json:"looked,omitempty"`

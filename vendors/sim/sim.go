@@ -222,10 +222,9 @@ type reply struct {
 	effect    bool
 	reference string
 	records   []Record
-	taken     []string // a twin's records
-	looked    bool     // the answer says what the vendor holds
-	found     int      // records, then
-	before    []byte   // on a bus: another message that arrives before the answer, and after it
+	looked    bool   // the answer says what the vendor holds
+	found     int    // records, then
+	before    []byte // on a bus: another message that arrives before the answer, and after it
 	after     []byte
 	delivered func() // called, under the lock, once the whole answer has been handed over
 	abort     bool   // no answer: the connection is cut
@@ -333,7 +332,7 @@ func (s *Sim) serve(r *http.Request, understand func() *call) reply {
 		rep.header["Date"] = s.now().Add(f.Clock).UTC().Format(http.TimeFormat)
 	}
 	entry.Effect, entry.Reference, entry.Records = rep.effect, rep.reference, rep.records
-	entry.Looked, entry.Found, entry.Taken = rep.looked, rep.found, rep.taken
+	entry.Looked, entry.Found = rep.looked, rep.found
 	if !rep.abort {
 		entry.Status = rep.status
 	}

@@ -41,10 +41,21 @@ type twin struct {
 }
 
 type twinRecord struct {
-	id      string // parts have slashes between
-	shows   map[vendors.Field]string
-	control bool // the company's own
-	gone    bool
+	Record
+	id   string // parts have slashes between; the last ends with Number
+	key  string // by which the recipe knows people, unless it is an email or a telephone
+	gone bool
+}
+
+// shows is what the record says of its owner.
+func (r *twinRecord) shows(f vendors.Field) string {
+	switch f {
+	case vendors.Email:
+		return r.Email
+	case vendors.Telephone:
+		return r.Telephone
+	}
+	return r.key
 }
 
 type twinJob struct {
@@ -57,18 +68,20 @@ type twinJob struct {
 func newTwin(s *Sim, r *rest.Recipe, seed *Seed) *twin {
 	t := &twin{s: s, r: r, jobs: map[string]*twinJob{}, tokens: map[string]bool{}}
 	t.class, _ = vendors.Normal(vendors.Field(r.KnownBy[0]), "")
-	add := func(shows map[vendors.Field]string, control bool) {
-		if shows[t.class] != "" {
-			t.records = append(t.records, &twinRecord{id: t.newID(len(t.records)), shows: shows, control: control})
+	add := func(rec *twinRecord) {
+		if rec.shows(t.class) != "" {
+			rec.Number = firstNumber + len(t.records)
+			rec.id = t.newID(rec.Number)
+			t.records = append(t.records, rec)
 		}
 	}
 	if t.class == vendors.Email || t.class == vendors.Telephone {
 		for _, rec := range seed.CustomerGauge[0].Records {
-			add(map[vendors.Field]string{vendors.Email: rec.Email, vendors.Telephone: rec.Telephone}, rec.Control)
+			add(&twinRecord{Record: rec})
 		}
 	} else {
 		for _, k := range seed.Voyado[0].Keys {
-			add(map[vendors.Field]string{t.class: k.Key}, false)
+			add(&twinRecord{key: k.Key})
 		}
 	}
 	return t
@@ -90,7 +103,7 @@ func giving(outcomes ...string) func(*rest.Example) bool {
 
 // newID makes a record's id of the sort that the example has: a number, or text. Of several
 // parts the last tells records apart.
-func (t *twin) newID(n int) string {
+func (t *twin) newID(number int) string {
 	if t.r.Preview == nil {
 		return ""
 	}
@@ -98,13 +111,13 @@ func (t *twin) newID(n int) string {
 	model := t.model()
 	for i, path := range t.r.Preview.ID {
 		v, _ := find(model, path)
-		switch _, number := v.(json.Number); {
+		switch _, isNumber := v.(json.Number); {
 		case i < len(t.r.Preview.ID)-1:
 			parts = append(parts, fmt.Sprint(v))
-		case number:
-			parts = append(parts, itoa(firstNumber+n))
+		case isNumber:
+			parts = append(parts, itoa(number))
 		default:
-			parts = append(parts, fmt.Sprintf("rec-%d", firstNumber+n))
+			parts = append(parts, fmt.Sprintf("rec-%d", number))
 		}
 	}
 	return strings.Join(parts, "/")
@@ -493,6 +506,23 @@ func (s *Sim) Holds(recipe, identifier string) bool {
 	return slices.ContainsFunc(s.twins, func(t *twin) bool { return t.r.Name == recipe && len(t.held(identifier)) > 0 })
 }
 
+// remaining is what the twin holds now.
+func (t *twin) remaining() HeldRest {
+	t.settle()
+	h := HeldRest{Once: t.r.Unsure == "hold", Records: []HeldRecord{}, Jobs: []HeldJob{}}
+	for _, k := range t.r.KnownBy {
+		h.KnownBy = append(h.KnownBy, vendors.Field(k).String())
+	}
+	for _, rec := range t.records {
+		h.Records = append(h.Records, HeldRecord{rec.Record, rec.gone})
+	}
+	for _, j := range t.made {
+		word, _ := t.word(j)
+		h.Jobs = append(h.Jobs, HeldJob{JID: j.id, Key: j.identifier, Status: word, Finished: j.finished, Fault: j.fault, Created: t.s.simTime(j.created)})
+	}
+	return h
+}
+
 func (t *twin) token() string {
 	token := "sim-" + uuid(t.s.rng)
 	t.tokens[token] = true
@@ -526,7 +556,7 @@ func (t *twin) oauth2(c *call, o *rest.OAuth2, r *http.Request, body []byte) boo
 func (t *twin) about(e *Entry, a *asked) {
 	value := a.values["identifier"]
 	if rec := t.byID(a); rec != nil && value == "" {
-		value = rec.shows[t.class]
+		value = rec.shows(t.class)
 	}
 	e.JID = a.values["job"]
 	switch t.class {
@@ -560,7 +590,7 @@ func (t *twin) held(identifier string) []*twinRecord {
 	var found []*twinRecord
 	_, want := vendors.Normal(t.class, identifier)
 	for _, rec := range t.records {
-		if _, has := vendors.Normal(t.class, rec.shows[t.class]); !rec.gone && has == want {
+		if _, has := vendors.Normal(t.class, rec.shows(t.class)); !rec.gone && has == want {
 			found = append(found, rec)
 		}
 	}
@@ -679,8 +709,8 @@ func (t *twin) record(rec *twinRecord) any {
 	}
 	for field, paths := range p.Owner.Paths() {
 		for _, path := range paths {
-			if value := rec.shows[field]; value != "" {
-				if t.s.o.Strangers && !rec.control {
+			if value := rec.shows(field); value != "" {
+				if t.s.o.Strangers && !rec.Control {
 					value = other(field, value)
 				}
 				doc = set(doc, path, value)
@@ -703,7 +733,7 @@ func (t *twin) erase(a *asked, fault FaultKind) reply {
 	}
 	if t.r.Erase.Job == "" || t.r.Status == nil {
 		rep := t.answer(e, strings.NewReplacer(orX(e.Identifier), a.values["identifier"]), nil)
-		rep.taken = t.take(about)
+		rep.records = t.take(about)
 		rep.effect = len(about) > 0
 		return rep
 	}
@@ -723,13 +753,13 @@ func (t *twin) erase(a *asked, fault FaultKind) reply {
 	return rep
 }
 
-// take erases records and returns their ids.
-func (t *twin) take(records []*twinRecord) (ids []string) {
+// take erases records and returns them.
+func (t *twin) take(records []*twinRecord) (taken []Record) {
 	for _, rec := range records {
 		rec.gone = !t.s.o.Inert
-		ids = append(ids, rec.id)
+		taken = append(taken, rec.Record)
 	}
-	return ids
+	return taken
 }
 
 // orX keeps a replacer from replacing nothing.

@@ -44,14 +44,15 @@ type Vendor struct {
 // DefaultVendors are the names that example configs use.
 const DefaultVendors = "customergauge=customergauge,voyado=voyado,acqueon=acqueon"
 
-// ParseVendors reads name=kind[:account],... texts.
+// ParseVendors reads name=kind[:account],... texts. The account of a recipe's vendor is the
+// recipe's name.
 func ParseVendors(text string) ([]Vendor, error) {
 	var all []Vendor
 	for part := range strings.SplitSeq(text, ",") {
 		name, rest, ok := strings.Cut(strings.TrimSpace(part), "=")
 		kind, account, _ := strings.Cut(rest, ":")
-		if !ok || name == "" || !slices.Contains([]string{sim.CustomerGauge, sim.Voyado, sim.Acqueon}, kind) {
-			return nil, fmt.Errorf("%q: want name=kind or name=kind:account, with kind customergauge, voyado or acqueon", part)
+		if !ok || name == "" || !slices.Contains([]string{sim.CustomerGauge, sim.Voyado, sim.Acqueon, sim.Rest}, kind) || kind == sim.Rest && account == "" {
+			return nil, fmt.Errorf("%q: want name=kind or name=kind:account, with kind customergauge, voyado or acqueon, or name=rest:RECIPE", part)
 		}
 		if slices.ContainsFunc(all, func(v Vendor) bool { return v.Name == name }) {
 			return nil, fmt.Errorf("vendor %q is named twice", name)

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"expunge/vendors"
+	"expunge/vendors/rest"
 	"expunge/vendors/sim"
 )
 
@@ -42,7 +43,7 @@ type world struct {
 	sim *sim.Sim
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, recipes ...*rest.Recipe) *world {
 	t.Helper()
 	w := &world{t: t, sim: sim.New(sim.Options{Seed: &sim.Seed{
 		CustomerGauge: []sim.CGAccount{{APIKey: "legacy", Records: []sim.Record{
@@ -51,7 +52,7 @@ func newWorld(t *testing.T) *world {
 			{Email: sim.ControlEmail, Telephone: sim.ControlTelephone, Control: true},
 		}}},
 		Voyado: []sim.VoyadoAccount{{APIKey: "key", Keys: []sim.VoyadoKey{{Key: "key-1a", Events: 1}}}},
-	}})}
+	}, Recipes: recipes})}
 	return w
 }
 
@@ -63,7 +64,7 @@ func (w *world) call(method, target, body string, header ...string) string {
 	}
 	rec := httptest.NewRecorder()
 	w.sim.ServeHTTP(rec, r)
-	if rec.Code != http.StatusOK {
+	if rec.Code >= 300 {
 		w.t.Fatalf("%s: %d %s", method, rec.Code, rec.Body)
 	}
 	ledger := w.sim.Ledger(0)
@@ -136,6 +137,11 @@ func honest(w *world) []cells {
 
 func verdict(t *testing.T, w *world, rows []cells) *Result {
 	t.Helper()
+	return verdictOn(t, w, rows, DefaultVendors)
+}
+
+func verdictOn(t *testing.T, w *world, rows []cells, configured string) *Result {
+	t.Helper()
 	dir := t.TempDir()
 	report, input := filepath.Join(dir, "report.csv"), filepath.Join(dir, "subjects.csv.gz")
 	var b bytes.Buffer
@@ -170,7 +176,7 @@ func verdict(t *testing.T, w *world, rows []cells) *Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	vs, err := ParseVendors(DefaultVendors)
+	vs, err := ParseVendors(configured)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -388,6 +394,73 @@ func TestLostReplies(t *testing.T) {
 	}
 }
 
+// TestRecipes: what is reported of a vendor that a recipe describes is held to the same: one
+// with records, one with jobs of which a second may do harm.
+func TestRecipes(t *testing.T) {
+	const contacts, search, ben = "/r/hubspot/crm/v3/objects/contacts", "/search", "ben@example.com"
+	byRecord := func(w *world, path, body string) {
+		w.call("POST", contacts+path, body, "Authorization", "Bearer sim-token", "Content-Type", "application/json")
+	}
+	look := func(w *world, email string) {
+		byRecord(w, search, fmt.Sprintf(`{"limit":100,"properties":["email"],"filterGroups":[{"filters":[{"propertyName":"email","operator":"EQ","value":%q}]}]}`, email))
+	}
+	take := func(w *world, id string) { byRecord(w, "/gdpr-delete", fmt.Sprintf(`{"objectId":%q}`, id)) }
+	regulate := func(w *world, key string) string {
+		return w.call("POST", "/r/segment/regulations", fmt.Sprintf(`{"regulationType":"DELETE_ONLY","subjectType":"USER_ID","subjectIds":[%q]}`, key),
+			"Authorization", "Bearer sim-token", "Content-Type", "application/json")
+	}
+	for _, tt := range []struct {
+		name string
+		lie  func(w *world, rows []cells)
+		want string
+	}{
+		{"the truth", func(*world, []cells) {}, ""},
+		{"taken, and not told", func(_ *world, rows []cells) { rows[0]["state"] = "held" }, "lost: "},
+		{"a record more than previewed", func(_ *world, rows []cells) { rows[0]["record_refs"] = "rec-10001" }, "harm: record 10002"},
+		{"not_found, and there", func(w *world, rows []cells) { rows[0]["state"], rows[0]["evidence"] = "not_found", "" }, "lost: "},
+		{"on a record that nobody saw", func(_ *world, rows []cells) { rows[1]["evidence"] = "others" }, ""},
+		{"by the answer alone", func(_ *world, rows []cells) { rows[1]["state"], rows[1]["evidence"] = "erased", "vendor_done" }, "nothing was ever taken"},
+		{"somebody else's", func(w *world, _ []cells) { take(w, "rec-10003") }, "what no subject of the input asked for"},
+		{"the control record", func(w *world, _ []cells) { take(w, "rec-10004") }, "would change the control record"},
+		{"done, and is not", func(_ *world, rows []cells) { rows[3]["state"], rows[3]["evidence"] = "erased", "vendor_done" }, "its job is not done"},
+		{"the job of another", func(_ *world, rows []cells) { rows[3]["reference"] = rows[2]["reference"] }, "another key"},
+		{"asked again, where that may do harm", func(w *world, _ []cells) { regulate(w, "key-2a") }, "harmful repeat: 2 tickets were raised for one customer key"},
+		{"a row is missing", func(_ *world, rows []cells) { rows[3]["vendor"] = "hs" }, "no row for this vendor"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var recipes []*rest.Recipe
+			for _, name := range []string{"hubspot", "segment"} {
+				r, err := rest.Named(name + "@1")
+				if err != nil {
+					t.Fatal(err)
+				}
+				recipes = append(recipes, r)
+			}
+			w := newWorld(t, recipes...)
+			for _, email := range []string{emailOne, ben, sim.ControlEmail} {
+				look(w, email)
+			}
+			take(w, "rec-10001")
+			take(w, "rec-10002")
+			look(w, emailOne)
+			first := regulate(w, "key-1a")
+			w.sim.Advance(7)
+			rows := []cells{
+				task("R1", "2", "hs", vendors.Email, emailOne, "erased", "evidence", "verified", "record_refs", "rec-10001;rec-10002"),
+				task("R2", "3", "hs", vendors.Email, ben, "not_found", "evidence", "control"),
+				task("R1", "2", "seg", vendors.CustomerKey, "key-1a", "erased", "evidence", "vendor_done", "reference", first),
+				task("R2", "3", "seg", vendors.CustomerKey, "key-2a", "waiting", "reference", regulate(w, "key-2a")),
+				task("R3", "4", "", vendors.Email, "", "invalid", "reason", "bad_email"),
+			}
+			tt.lie(w, rows)
+			r := verdictOn(t, w, rows, "hs=rest:hubspot,seg=rest:segment")
+			if tt.want == "" && len(r.Problems) > 0 || tt.want != "" && !slices.ContainsFunc(r.Problems, func(p Problem) bool { return strings.Contains(p.What, tt.want) }) {
+				t.Errorf("%+v, want %q", r.Problems, tt.want)
+			}
+		})
+	}
+}
+
 // TestTelephoneForms: expunge may look a number up in several forms; a change by any of
 // them belongs to the row of that number, and none to a number that only ends alike.
 func TestTelephoneForms(t *testing.T) {
@@ -416,7 +489,7 @@ func TestParseVendors(t *testing.T) {
 	if err != nil || len(got) != 2 || got[0] != (Vendor{"cg-eu", "customergauge", "second"}) {
 		t.Errorf("%+v %v", got, err)
 	}
-	for _, bad := range []string{"", "voyado", "v=else", "=voyado", "v=voyado,v=acqueon"} {
+	for _, bad := range []string{"", "voyado", "v=else", "=voyado", "v=voyado,v=acqueon", "v=rest"} {
 		if _, err := ParseVendors(bad); err == nil {
 			t.Errorf("%q is accepted", bad)
 		}

@@ -55,6 +55,21 @@ var classes = map[string][]vendors.Field{
 	sim.Acqueon:       {vendors.AccountNumber},
 }
 
+// knownBy are the identifiers by which a vendor knows a person.
+func (j *judge) knownBy(v Vendor) []vendors.Field {
+	if v.Kind != sim.Rest {
+		return classes[v.Kind]
+	}
+	var fields []vendors.Field
+	for f := range inputColumns {
+		if slices.Contains(j.facts.Remaining.Rest[v.Account].KnownBy, f.String()) {
+			fields = append(fields, f)
+		}
+	}
+	slices.Sort(fields)
+	return fields
+}
+
 // states are the words that a report may use (DESIGN.md).
 var states = []string{
 	"pending", "previewed", "submitting", "waiting", "verifying", "erased", "not_found",
@@ -177,8 +192,10 @@ func (j *judge) indexFacts() {
 			case rec.Anonymized:
 				j.problem("", sim.CustomerGauge, "harm: the control record of account %s was anonymized", account)
 			default:
-				j.control[keyOf(sim.CustomerGauge, vendors.Email, rec.Email)] = true
-				j.control[keyOf(sim.CustomerGauge, vendors.Telephone, rec.Telephone)] = true
+				for _, kind := range []string{sim.CustomerGauge, sim.Rest} { // a recipe's twin has the same people
+					j.control[keyOf(kind, vendors.Email, rec.Email)] = true
+					j.control[keyOf(kind, vendors.Telephone, rec.Telephone)] = true
+				}
 			}
 		}
 	}
@@ -206,22 +223,32 @@ func (j *judge) indexFacts() {
 		j.Effects++
 		j.effects[k] = append(j.effects[k], e)
 		for _, rec := range e.Records {
-			addRecord(j.taken, rec, e.Account)
+			addRecord(j.taken, e.Kind, rec, e.Account)
+		}
+	}
+	holds := func(kind, account string, records []sim.HeldRecord) {
+		for _, rec := range records {
+			if !rec.Anonymized {
+				addRecord(j.live, kind, rec.Record, account)
+			}
+		}
+	}
+	made := func(account string, jobs []sim.HeldJob) {
+		for i, job := range jobs {
+			if !job.Export {
+				j.jobs[[2]string{account, job.JID}] = &jobs[i]
+			}
 		}
 	}
 	for account, records := range j.facts.Remaining.CustomerGauge {
-		for _, rec := range records {
-			if !rec.Anonymized {
-				addRecord(j.live, rec.Record, account)
-			}
-		}
+		holds(sim.CustomerGauge, account, records)
 	}
 	for account, held := range j.facts.Remaining.Voyado {
-		for i, job := range held.Jobs {
-			if !job.Export {
-				j.jobs[[2]string{account, job.JID}] = &held.Jobs[i]
-			}
-		}
+		made(account, held.Jobs)
+	}
+	for account, held := range j.facts.Remaining.Rest {
+		holds(sim.Rest, account, held.Records)
+		made(account, held.Jobs)
 	}
 	for account, tickets := range j.facts.Remaining.Acqueon {
 		for i, t := range tickets {
@@ -230,10 +257,10 @@ func (j *judge) indexFacts() {
 	}
 }
 
-func addRecord(to map[key][]takenRecord, rec sim.Record, account string) {
+func addRecord(to map[key][]takenRecord, kind string, rec sim.Record, account string) {
 	for f, v := range map[vendors.Field]string{vendors.Email: rec.Email, vendors.Telephone: rec.Telephone} {
 		if v != "" {
-			k := keyOf(sim.CustomerGauge, f, v)
+			k := keyOf(kind, f, v)
 			to[k] = append(to[k], takenRecord{rec, account})
 		}
 	}
@@ -289,7 +316,7 @@ func (j *judge) indexRows(all []*row) {
 		if r.state == "skipped" && r.field == 0 {
 			continue
 		}
-		if !slices.Contains(classes[v.Kind], r.field) {
+		if !slices.Contains(j.knownBy(v), r.field) {
 			j.against(r, "a row without an identifier of this vendor, in state %s", r.state)
 			continue
 		}
@@ -355,7 +382,7 @@ func (j *judge) complete(files *Files, named bool) {
 					continue
 				}
 				p := place{batch, s.id, name}
-				least, most := identifiers(s, j.vendors[name].Kind)
+				least, most := identifiers(s, j.vendors[name].Kind, j.knownBy(j.vendors[name]))
 				switch {
 				case count[p] == 0:
 					j.problem(s.id, name, "the report has no row for this vendor")
@@ -370,10 +397,10 @@ func (j *judge) complete(files *Files, named bool) {
 
 // identifiers counts by how many identifiers a vendor may know a subject: at the least when
 // all that could be the same are, at the most as the input gives them.
-func identifiers(s *subject, kind string) (least, most int) {
+func identifiers(s *subject, kind string, by []vendors.Field) (least, most int) {
 	var distinct []key
 	var values []string
-	for _, f := range classes[kind] {
+	for _, f := range by {
 		for _, v := range s.values[f] {
 			most++
 			k := keyOf(kind, f, v)
@@ -445,6 +472,23 @@ func (j *judge) claim(r *row) {
 		j.claimVoyado(r)
 	case sim.Acqueon:
 		j.claimAcqueon(r)
+	case sim.Rest:
+		j.claimRest(r)
+	}
+}
+
+// claimRest holds what a row says to the rules of the kind in Go that works as the recipe does:
+// one with jobs, or one with records.
+func (j *judge) claimRest(r *row) {
+	switch made := len(j.facts.Remaining.Rest[r.account].Jobs) > 0 || len(r.references) > 0; {
+	case made && r.evidence != "verified":
+		j.claimVoyado(r)
+	case r.state == "erased" && r.evidence == "vendor_done":
+		if len(j.effectsOn(r)) == 0 {
+			j.against(r, "reported erased, but nothing was ever taken for it")
+		}
+	default:
+		j.claimCG(r)
 	}
 }
 
@@ -480,7 +524,8 @@ func (j *judge) claimCG(r *row) {
 		}
 		for _, e := range j.effectsOn(r) {
 			for _, rec := range e.Records {
-				if !slices.Contains(r.numbers, strconv.Itoa(rec.Number)) {
+				// A recipe's ids end with the number.
+				if n := strconv.Itoa(rec.Number); !slices.ContainsFunc(r.numbers, func(id string) bool { return strings.HasSuffix(id, n) }) {
 					j.against(r, "harm: record %d was anonymized, but the report does not list it", rec.Number)
 				}
 			}
@@ -546,7 +591,7 @@ func (j *judge) claimVoyado(r *row) {
 	}
 	done := false
 	for _, ref := range r.references {
-		job := find(j.jobs, r, j.facts.Remaining.Names[sim.Voyado], ref)
+		job := find(j.jobs, r, j.facts.Remaining.Names[r.kind], ref)
 		switch {
 		case job == nil:
 			j.against(r, "%s with a reference that is no removal job", r.state)
@@ -633,7 +678,7 @@ func (r *row) ownsUp(e *sim.Entry) bool {
 	switch {
 	case r.state == "pending" && r.attempts != "" && r.attempts != "0":
 		return true
-	case e.Kind == sim.Voyado:
+	case e.Kind == sim.Voyado, e.Kind == sim.Rest && e.Reference != "":
 		return len(r.references) > 0 // a repetition is harmless: any job of the key will do
 	}
 	return e.Reference != "" && slices.Contains(r.references, e.Reference)
@@ -658,7 +703,7 @@ func (j *judge) owned() {
 				j.problem(owners[0].id, e.Kind, "harm: request %d anonymized record %d, which is somebody else's", e.Seq, rec.Number)
 			}
 		}
-		if e.Kind == sim.Voyado {
+		if e.Kind == sim.Voyado || e.Kind == sim.Rest && e.Reference != "" {
 			k := [2]string{e.Account, value}
 			if jobsOfKey[k]++; jobsOfKey[k] > 1 {
 				j.HarmlessRepeats++
@@ -710,14 +755,21 @@ func (s *subject) has(class vendors.Field, value string) bool {
 	return false
 }
 
-// ticketsOnce checks that nobody's ticket was raised twice: a person works on each. A ticket
-// is accounted for by a row with its reference, or by a row that does not know.
+// ticketsOnce checks that nobody's ticket was raised twice: a person works on each. So with the
+// jobs of a recipe that has what is uncertain held. A ticket is accounted for by a row with
+// its reference, or by a row that does not know.
 func (j *judge) ticketsOnce() {
-	tickets := make(map[[2]string][]*sim.Entry) // account, account number
-	var order [][2]string
+	type about struct {
+		key
+		account string
+	}
+	tickets := make(map[about][]*sim.Entry)
+	var order []about
 	for i := range j.facts.Ledger {
-		if e := &j.facts.Ledger[i]; e.Effect && e.Kind == sim.Acqueon {
-			k := [2]string{e.Account, e.AccountNumber}
+		e := &j.facts.Ledger[i]
+		if e.Effect && (e.Kind == sim.Acqueon || e.Kind == sim.Rest && e.Reference != "" && j.facts.Remaining.Rest[e.Account].Once) {
+			f, value := identifierOf(e)
+			k := about{keyOf(e.Kind, f, value), e.Account}
 			if tickets[k] == nil {
 				order = append(order, k)
 			}
@@ -730,9 +782,9 @@ func (j *judge) ticketsOnce() {
 			continue
 		}
 		allowed, resubmitted := make(map[string]bool), false
-		subject, vendor := "", sim.Acqueon
-		for _, r := range j.rows[keyOf(sim.Acqueon, vendors.AccountNumber, k[1])] {
-			if !r.at(k[0]) {
+		subject, vendor := "", k.kind
+		for _, r := range j.rows[k.key] {
+			if !r.at(k.account) {
 				continue
 			}
 			subject, vendor = r.subject, r.vendor
@@ -741,7 +793,7 @@ func (j *judge) ticketsOnce() {
 			allowed[r.batch] = true
 		}
 		if len(raised) > len(allowed) && !resubmitted {
-			j.problem(subject, vendor, "harmful repeat: %d tickets were raised for one account number", len(raised))
+			j.problem(subject, vendor, "harmful repeat: %d tickets were raised for one %s", len(raised), strings.ReplaceAll(k.class.String(), "_", " "))
 		}
 	}
 }
