@@ -43,6 +43,15 @@ func newOutlook(counts []store.Standing, paces map[int64]Pace, least time.Durati
 	return o
 }
 
+// pauses says that what is at a vendor which asked to be left alone is done later by so much.
+func (o *Outlook) pauses(known map[string]store.Vendor, now time.Time) {
+	for _, v := range known {
+		if pause := v.PausedUntil.Sub(now); pause > 0 {
+			o.lead[v.ID] += pause
+		}
+	}
+}
+
 // risk is how long before this due date a task of the vendor is at risk.
 func (o *Outlook) risk(vendor int64, due time.Time) time.Duration {
 	day := due.UTC().Truncate(24 * time.Hour).Unix()

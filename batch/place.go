@@ -429,6 +429,17 @@ func (t Trouble) Words() string {
 	return ""
 }
 
+// Command is the command that a person mends it with, or learns more by.
+func (t Trouble) Command(vendor string) string {
+	switch t {
+	case MovedAway:
+		return "expunge review moved " + vendor
+	case NotProved:
+		return "expunge review prove " + vendor
+	}
+	return "expunge check"
+}
+
 // Hint says what a person can do about it.
 func (t Trouble) Hint(vendor, config string) string {
 	switch t {
@@ -455,7 +466,9 @@ func (l *Lane) saveTrouble(ctx context.Context, r LaneResult) error {
 	if err == nil {
 		err = r.Doubt
 	}
-	if l.r.dryRun || errors.Is(err, ErrClock) || err == nil && l.Calls.Load() == 0 {
+	// That it has moved shows without a call, and so does that it is back.
+	silent := err == nil && l.Calls.Load() == 0 && Trouble(l.known.Trouble) != MovedAway
+	if l.r.dryRun || errors.Is(err, ErrClock) || silent {
 		return nil
 	}
 	return l.r.store.SetTrouble(ctx, l.id, string(TroubleOf(err)), l.r.now())

@@ -115,6 +115,7 @@ func (r *Reporter) prepare(ctx context.Context) error {
 		}
 	}
 	r.outlook = newOutlook(counts, paces, r.AtRisk)
+	r.outlook.pauses(known, r.now)
 	return nil
 }
 

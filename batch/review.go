@@ -433,7 +433,7 @@ func (t *Tasks) Prove(ctx context.Context, vendor string, d store.Decision) erro
 		}
 	}
 	d.Note = words.Note(d.Note)
-	return t.Store.Prove(ctx, a.id, d)
+	return errors.Join(t.Store.Prove(ctx, a.id, d), t.mended(ctx, known, NotProved))
 }
 
 // Moved records a person's word that the work under way at a vendor goes on at the place that
@@ -447,7 +447,15 @@ func (t *Tasks) Moved(ctx context.Context, vendor string, d store.Decision) (fro
 		return "", "", fmt.Errorf("vendor %s %w", vendor, ErrSamePlace)
 	}
 	d.Note = words.Note(d.Note)
-	return known.Place, a.Place, t.Store.Moved(ctx, a.id, a.Place, d)
+	return known.Place, a.Place, errors.Join(t.Store.Moved(ctx, a.id, a.Place, d), t.mended(ctx, known, MovedAway))
+}
+
+// mended ends a trouble of a vendor that a person's word has ended.
+func (t *Tasks) mended(ctx context.Context, v store.Vendor, trouble Trouble) error {
+	if Trouble(v.Trouble) != trouble {
+		return nil
+	}
+	return t.Store.SetTrouble(ctx, v.ID, string(NoTrouble), t.Now())
 }
 
 // vendor returns a configured account, and what the store knows of it.

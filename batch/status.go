@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"expunge/batch/decide"
 	"expunge/store"
 	"expunge/vendors"
 )
@@ -34,9 +35,10 @@ type VendorStatus struct {
 	Kind        string           `json:"kind"`
 	Configured  bool             `json:"configured"`
 	States      map[string]int64 `json:"states"`
-	Open        int64            `json:"open"` // not final
+	Open        int64            `json:"open"`        // not final
+	Unsettled   int64            `json:"failed_open"` // failed, and nobody has retried or closed them
 	Overdue     int64            `json:"overdue"`
-	AtRisk      int64            `json:"at_risk"` // open, not overdue, and likely to become it
+	AtRisk      int64            `json:"at_risk"` // not settled, not overdue, and likely to become it
 	Unconfirmed int64            `json:"unconfirmed"`
 	Due         *time.Time       `json:"earliest_due_at"` // of the open ones
 	Next        *time.Time       `json:"next_at"`         // the next poll, retry or look
@@ -58,7 +60,7 @@ type OpenRequest struct {
 
 // Need is something that waits for a person, with the command for it.
 type Need struct {
-	What    string `json:"what"` // held, unconfirmed, not_configured, cut_short, unanswered
+	What    string `json:"what"` // failed, held, trouble, paused, no_status, unconfirmed, not_configured, cut_short, unanswered
 	Vendor  string `json:"vendor"`
 	Reason  string `json:"reason"`
 	Tasks   int64  `json:"tasks"`
@@ -145,6 +147,7 @@ func (t *Tasks) Status(ctx context.Context, o StatusOptions) (*Status, error) {
 	}
 	paces := t.paces()
 	outlook := newOutlook(counts, paces, o.AtRisk)
+	outlook.pauses(known, now)
 	exports, err := t.Exports(ctx, 0)
 	if err != nil {
 		return nil, err
@@ -153,7 +156,7 @@ func (t *Tasks) Status(ctx context.Context, o StatusOptions) (*Status, error) {
 		p, configured := paces[v.ID]
 		vs := vendorStatus(v, p, counts, outlook, now)
 		vs.Exports = exports[v.Name]
-		if vs.Configured = configured; configured || vs.Open > 0 {
+		if vs.Configured = configured; configured || vs.Open+vs.Unsettled > 0 {
 			s.Vendors = append(s.Vendors, vs)
 		}
 	}
@@ -164,7 +167,7 @@ func (t *Tasks) Status(ctx context.Context, o StatusOptions) (*Status, error) {
 	if err := t.statusRest(ctx, s); err != nil {
 		return nil, err
 	}
-	if err := t.statusNeeds(ctx, s, o.UnconfirmedAfter); err != nil {
+	if err := t.statusNeeds(ctx, s, known, o.UnconfirmedAfter); err != nil {
 		return nil, err
 	}
 	if t.TrackAnswers {
@@ -205,14 +208,19 @@ func vendorStatus(v store.Vendor, p Pace, counts []store.Standing, outlook *Outl
 			continue
 		}
 		vs.States[c.State.String()] += c.Tasks
-		if c.State.Final() {
+		if c.State.Final() && c.State != store.Failed {
+			continue
+		}
+		vs.Overdue += c.Overdue
+		if c.DueAt.Before(now.Add(outlook.risk(v.ID, c.DueAt))) {
+			vs.AtRisk += c.Tasks - c.Closed - c.Overdue
+		}
+		if c.State == store.Failed {
+			vs.Unsettled += c.Tasks - c.Closed
+			due = earliest(due, c.DueAt)
 			continue
 		}
 		vs.Open += c.Tasks
-		vs.Overdue += c.Overdue
-		if c.DueAt.Before(now.Add(outlook.risk(v.ID, c.DueAt))) {
-			vs.AtRisk += c.Tasks - c.Overdue
-		}
 		if p.Traits.Completion == vendors.ByPerson {
 			vs.Unconfirmed += c.Unconfirmed
 		}
@@ -299,8 +307,61 @@ func (t *Tasks) statusRest(ctx context.Context, s *Status) error {
 	return nil
 }
 
+// longTrouble is the time after which what keeps a vendor from its work is told.
+const longTrouble = 24 * time.Hour
+
+// statusTroubles lists what must be mended: tasks that failed, and vendors at which work
+// cannot go on.
+func (t *Tasks) statusTroubles(ctx context.Context, s *Status, known map[string]store.Vendor) error {
+	failed, err := t.Store.CountHeld(ctx, store.HeldFilter{Failed: true})
+	if err != nil {
+		return err
+	}
+	for _, f := range failed {
+		text := fmt.Sprintf("%d failed at %s (%s)", f.Tasks, f.Vendor, f.Reason)
+		if f.Followers > 0 {
+			text += fmt.Sprintf(", and %d of the same identifiers with them", f.Followers)
+		}
+		s.Needs = append(s.Needs, Need{What: "failed", Vendor: f.Vendor, Reason: f.Reason, Tasks: f.Tasks, Text: text + ": retry or close them",
+			Command: fmt.Sprintf("expunge review retry --vendor %s --reason %s", f.Vendor, f.Reason)})
+	}
+	silent, err := t.Store.CountHeld(ctx, store.HeldFilter{Waiting: true, Reason: string(decide.NoStatus)})
+	if err != nil {
+		return err
+	}
+	for _, f := range silent {
+		s.Needs = append(s.Needs, Need{What: "no_status", Vendor: f.Vendor, Reason: f.Reason, Tasks: f.Tasks, Command: "expunge check",
+			Text: fmt.Sprintf("%d wait at %s, which does not tell the status of their jobs", f.Tasks, f.Vendor)})
+	}
+	for i := range s.Vendors {
+		v := &s.Vendors[i]
+		if v.Open == 0 || !v.Configured {
+			continue
+		}
+		if trouble := Trouble(known[v.Vendor].Trouble); trouble != NoTrouble {
+			s.Needs = append(s.Needs, Need{What: "trouble", Vendor: v.Vendor, Reason: string(trouble), Tasks: v.Open, Command: trouble.Command(v.Vendor),
+				Text: fmt.Sprintf("%d open at %s, which %s, since %s", v.Open, v.Vendor, trouble.Words(), timeText(known[v.Vendor].TroubleAt))})
+		}
+		if v.Paused != nil && (v.Paused.After(s.At.Add(longTrouble)) || v.Due != nil && v.Paused.After(*v.Due)) {
+			s.Needs = append(s.Needs, Need{What: "paused", Vendor: v.Vendor, Tasks: v.Open, Command: "expunge review retry --vendor " + v.Vendor,
+				Text: fmt.Sprintf("%d open at %s, which asked to be left alone until %s", v.Open, v.Vendor, timeText(*v.Paused))})
+		}
+	}
+	return nil
+}
+
+// Mends are the needs that every run ends with exit code 3 for until they are gone.
+func (s *Status) Mends() []Need {
+	return slices.DeleteFunc(slices.Clone(s.Needs), func(n Need) bool {
+		return !slices.Contains([]string{"failed", "no_status", "trouble", "paused", "not_configured"}, n.What)
+	})
+}
+
 // statusNeeds lists what waits for a person.
-func (t *Tasks) statusNeeds(ctx context.Context, s *Status, unconfirmedAfter time.Duration) error {
+func (t *Tasks) statusNeeds(ctx context.Context, s *Status, known map[string]store.Vendor, unconfirmedAfter time.Duration) error {
+	if err := t.statusTroubles(ctx, s, known); err != nil {
+		return err
+	}
 	held, err := t.Store.CountHeld(ctx, store.HeldFilter{})
 	if err != nil {
 		return err

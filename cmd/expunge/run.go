@@ -308,25 +308,41 @@ func (a *app) verdict(ctx context.Context, s *session, batches []store.Batch, re
 		failed = true
 		a.note(slog.LevelWarn, "the report names each with its reason; --rejects FILE writes them, to mend and feed back", "invalid rows, not taken in: %d", invalid)
 	}
-	orphans, err := batch.NotConfigured(ctx, s.store, vendorNames(s.cfg), time.Now())
+	mends, err := a.tellMends(ctx, s, results)
 	if err != nil {
 		return 0, err
-	}
-	for _, n := range orphans {
-		a.note(slog.LevelError, "its requests stay unanswered until then", "expunge: %s", n.Text)
 	}
 	late, err := a.tellUnanswered(ctx, s)
 	if err != nil {
 		return 0, err
 	}
 	switch {
-	case failed || trouble || late || len(orphans) > 0:
+	case failed || trouble || late || mends:
 		return exitFailed, nil
 	case held:
 		a.note(slog.LevelWarn, "`expunge review list` shows them", "some tasks are held for a person")
 		return exitHeld, nil
 	}
 	return exitOK, nil
+}
+
+// tellMends tells what status says must be mended, whichever run has left it, but for what
+// was told of the lanes of this one.
+func (a *app) tellMends(ctx context.Context, s *session, results []batch.LaneResult) (some bool, err error) {
+	st, err := s.tasks.Status(ctx, s.statusOptions())
+	if err != nil {
+		return false, err
+	}
+	for _, n := range st.Mends() {
+		some = true
+		switch told := slices.ContainsFunc(results, func(r batch.LaneResult) bool { return r.Name == n.Vendor && cmp.Or(r.Err, r.Doubt) != nil }); {
+		case n.What == "not_configured":
+			a.note(slog.LevelError, "its requests stay unanswered until then", "expunge: %s", n.Text)
+		case n.What != "trouble" || !told:
+			a.note(slog.LevelWarn, "`"+n.Command+"`", "%s", n.Text)
+		}
+	}
+	return some, nil
 }
 
 func haveVendors(cfg *config.Config, names []string) error {

@@ -59,11 +59,15 @@ const recentBatches = 10
 
 func printStatus(b *strings.Builder, st *batch.Status) {
 	printVendors(b, st)
-	var open, overdue, atRisk int64
+	var open, failed, overdue, atRisk int64
 	for _, v := range st.Vendors {
-		open, overdue, atRisk = open+v.Open, overdue+v.Overdue, atRisk+v.AtRisk
+		open, failed, overdue, atRisk = open+v.Open, failed+v.Unsettled, overdue+v.Overdue, atRisk+v.AtRisk
 	}
-	fmt.Fprintf(b, "\n%d open tasks: %d overdue, %d at risk\n", open, overdue, atRisk)
+	fmt.Fprintf(b, "\n%d open tasks", open)
+	if failed > 0 {
+		fmt.Fprintf(b, " and %d failed", failed)
+	}
+	fmt.Fprintf(b, ": %d overdue, %d at risk\n", overdue, atRisk)
 	if o := st.Oldest; o != nil {
 		fmt.Fprintf(b, "due first: %s, received %s, due %s (%s)\n", clean(o.SubjectID), date(o.ReceivedAt), date(o.DueAt), o.DueStatus)
 	}
