@@ -84,8 +84,8 @@ func TestNeedsOfTrouble(t *testing.T) {
 			{fmt.Sprintf(`UPDATE vendors SET paused_until = %d`, r.job.Now().Add(23*time.Hour).UnixMilli()), ""},
 			{fmt.Sprintf(`UPDATE vendors SET paused_until = %d`, r.job.Now().Add(25*time.Hour).UnixMilli()), "paused two  2: expunge review retry --vendor two; "},
 			{`UPDATE vendors SET paused_until = 0`, ""},
-			{`UPDATE tasks SET state = 2 WHERE id = 1000`, ""},
-			{`UPDATE tasks SET state = 3, reference = 'j1', submitted_at = 1, reason = '` + string(decide.NoStatus) + `' WHERE id = 1000`, "no_status two no_status 1: expunge check; "},
+			{`UPDATE tasks SET state = 2, submitted_at = 1 WHERE id = 1000`, ""},
+			{`UPDATE tasks SET state = 3, reference = 'j1', reason = '` + string(decide.NoStatus) + `' WHERE id = 1000`, "no_status two no_status 1: expunge check; "},
 		} {
 			r.exec(tt.change)
 			if got := needs(); got != tt.want {
