@@ -28,9 +28,6 @@ func init() {
 // characters knows that text with a digit other than 0 is one.
 func noValueProblem(text string) string {
 	const what = ": leave the cell empty"
-	if len(text) > 40 {
-		return ""
-	}
 	zero, sign := false, true
 	for _, r := range text {
 		zero = zero || r == '0'
@@ -41,6 +38,9 @@ func noValueProblem(text string) string {
 		return "is all zeros, which is no value" + what
 	case sign:
 		return "holds neither a letter nor a digit, so it is no value" + what
+	}
+	if len(text) > 40 {
+		return "" // longer than any such word
 	}
 	word := strings.ToLower(strings.Trim(text, "()<>[]{}'\" "))
 	if strings.HasPrefix(word, "#") {

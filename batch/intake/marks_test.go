@@ -19,7 +19,7 @@ func TestMarks(t *testing.T) {
 			"-", "--", "—", "?", "…", "_", "0", "000", "0-0", "00000000-0000-0000-0000-000000000000", "unbekannt", "Inconnu", "onbekend", "okänd", "ukendt", "ukjent", "Desconocido", "sconosciuto", "nieznany", "tuntematon"}},
 		{"customer_key", "no value: leave the cell empty", []string{"#N/A", "#VALUE!", "#REF!", "#NAME?", "#DIV/0!", "#NV", "#WERT!", "#BEZUG!", "#N/D", "#VALEUR!", "#¡VALOR!", "#GETAL!"}},
 		{"account_number", `is "undefined", which is no value`, []string{"undefined"}},
-		{"call_id", "is all zeros", []string{"0", "0000000"}},
+		{"call_id", "is all zeros", []string{"0", "0000000", strings.Repeat("0", 45)}},
 		{"agent_id", `is "#n/a", which is no value`, []string{"#N/A"}},
 		{"region", `is "n/a", which is no value`, []string{"n/a"}},
 		{"subject_id", "no value", []string{"NULL", "#N/A", "-", "0"}},
