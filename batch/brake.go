@@ -43,7 +43,7 @@ const (
 
 // streak is what is known of the calls of one kind.
 type streak struct {
-	flying   int                // calls that are being made
+	underway int                // calls that are being made
 	good     bool               // one has succeeded in this run
 	careful  bool               // one call at a time
 	failures int                // in a row
@@ -81,10 +81,10 @@ func (b *brake) may(kind callKind, now time.Time) (p pass, turn <-chan struct{},
 	switch {
 	case b.parked && now.Before(b.until):
 		return pass{}, nil, b.until
-	case b.parked && b.kinds[looks].flying+b.kinds[submissions].flying > 0, k.careful && k.flying > 0:
+	case b.parked && b.kinds[looks].underway+b.kinds[submissions].underway > 0, k.careful && k.underway > 0:
 		return pass{}, b.ended, time.Time{}
 	}
-	k.flying++
+	k.underway++
 	return pass{kind, b.round}, nil, time.Time{}
 }
 
@@ -92,7 +92,7 @@ func (b *brake) may(kind callKind, now time.Time) (p pass, turn <-chan struct{},
 func (b *brake) end(p pass, task int64, err error, now time.Time) finding {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.land(p)
+	b.over(p)
 	return b.note(p, task, err, now)
 }
 
@@ -101,7 +101,7 @@ func (b *brake) end(p pass, task int64, err error, now time.Time) finding {
 func (b *brake) undecided(p pass) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.land(p)
+	b.over(p)
 }
 
 // judged takes in what an answer meant that was undecided.
@@ -111,8 +111,8 @@ func (b *brake) judged(p pass, task int64, err error, now time.Time) finding {
 	return b.note(p, task, err, now)
 }
 
-func (b *brake) land(p pass) {
-	b.kinds[p.kind].flying--
+func (b *brake) over(p pass) {
+	b.kinds[p.kind].underway--
 	close(b.ended)
 	b.ended = make(chan struct{})
 }
@@ -122,7 +122,7 @@ func (b *brake) note(p pass, task int64, err error, now time.Time) (f finding) {
 	k := &b.kinds[p.kind]
 	switch {
 	case err == nil:
-		*k = streak{flying: k.flying, good: true}
+		*k = streak{underway: k.underway, good: true}
 		if b.parked && !b.troubled() {
 			b.parked, b.wait, b.until = false, 0, time.Time{}
 		}

@@ -25,9 +25,17 @@ type Pacer interface {
 	Pause(until time.Time)
 }
 
-// nearer is a Pacer that can wait until a request is about to be allowed to leave.
-type nearer interface {
-	Near(ctx context.Context) error
+// turnAwaiter is a Pacer that can wait until a request is about to be allowed to leave.
+type turnAwaiter interface {
+	AwaitTurn(ctx context.Context) error
+}
+
+// LaneResult is how a lane ended.
+type LaneResult struct {
+	Name   string
+	Err    error     // it made no further calls
+	Parked time.Time // the vendor is left alone, or asked for a pause until then, or a quota is used up: the rest is left to the next run
+	Doubt  error     // the vendor is in doubt: the newest of the failures that are nobody's own
 }
 
 // Lane is one vendor account with its work. Lanes do not wait for each other.
@@ -163,8 +171,8 @@ func (l *Lane) isStopped() bool {
 	}
 }
 
-// upTo is the last state whose tasks this run works on.
-func (l *Lane) upTo() store.State {
+// lastState is the last state whose tasks this run works on.
+func (l *Lane) lastState() store.State {
 	switch {
 	case l.r.once:
 		return store.Pending
@@ -555,10 +563,10 @@ func (l *Lane) canSubmit(ctx context.Context) (pass, error) {
 	if err != nil {
 		return pass{}, err
 	}
-	if n, ok := l.Pacer.(nearer); ok && l.policy.Traits.Uncertain == vendors.HoldForPerson {
+	if n, ok := l.Pacer.(turnAwaiter); ok && l.policy.Traits.Uncertain == vendors.HoldForPerson {
 		// An intent that stands while the request waits for its turn would make a kill in
 		// that time, which at a low rate is nearly all of it, a case for a person.
-		if err := n.Near(ctx); err != nil {
+		if err := n.AwaitTurn(ctx); err != nil {
 			l.ended(p, 0, errCut)
 			return pass{}, errCut
 		}

@@ -57,14 +57,6 @@ type WorkOptions struct {
 	Wait   bool          // stay until nothing is left but what waits on people
 }
 
-// LaneResult is how a lane ended.
-type LaneResult struct {
-	Name   string
-	Err    error     // it made no further calls
-	Parked time.Time // the vendor is left alone, or asked for a pause until then, or a quota is used up: the rest is left to the next run
-	Doubt  error     // the vendor is in doubt: the newest of the failures that are nobody's own
-}
-
 // Work runs all lanes until nothing is due. The error is one of the store or of our own;
 // what goes wrong at a vendor is in the results.
 func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
@@ -129,7 +121,7 @@ func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 		})
 	}
 	g.Wait()
-	// What workers left to ride with the next commit must be there before anybody counts.
+	// What workers left for the next commit must be there before anybody counts.
 	if err := run.Store.Flush(); err != nil {
 		r.fail(err)
 	}

@@ -31,7 +31,7 @@ func (k *taskQueue) claim(ctx context.Context, now time.Time, limit int, claimed
 			w := &from[i]
 			_, task := claimed[workKey{task: w.ID}]
 			_, export := claimed[workKey{task: w.ID, export: true}]
-			if task || export || w.State > l.upTo() {
+			if task || export || w.State > l.lastState() {
 				continue
 			}
 			t, err := l.target(w)
@@ -42,7 +42,7 @@ func (k *taskQueue) claim(ctx context.Context, now time.Time, limit int, claimed
 		}
 		return nil
 	}
-	due, err := l.r.store.ClaimDue(ctx, l.id, now, l.upTo(), limit+len(claimed))
+	due, err := l.r.store.ClaimDue(ctx, l.id, now, l.lastState(), limit+len(claimed))
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (k *taskQueue) claim(ctx context.Context, now time.Time, limit int, claimed
 }
 
 func (k *taskQueue) nextAt(ctx context.Context, now time.Time) (time.Time, bool, error) {
-	return k.lane.r.store.NextAt(ctx, k.lane.id, now, k.lane.upTo())
+	return k.lane.r.store.NextAt(ctx, k.lane.id, now, k.lane.lastState())
 }
 
 // target is what a vendor is told of a claimed task.
@@ -177,7 +177,7 @@ func (w *taskWork) after(s decide.Step, a decide.Answer, now time.Time) decide.T
 }
 
 // record hands a change to the store. An intent is on disk before its call leaves, and what
-// carries a reference before anything else happens to the task; the rest rides with the
+// carries a reference before anything else happens to the task; the rest is in the
 // next commit.
 func (w *taskWork) record(onDisk func(error)) error {
 	w.lane.count(w.stored, &w.task)

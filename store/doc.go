@@ -6,7 +6,7 @@
 //
 //   - One writer. All writes go through one goroutine on one connection, in groups that
 //     share a commit (WAL, synchronous=FULL). Apply returns when its change is on disk;
-//     ApplyLater returns at once, and its change rides with the next commit. Changes are
+//     ApplyLater returns at once, and its change is in the next commit. Changes are
 //     committed in the order in which they were given.
 //   - A transition is a compare-and-swap on the task's state; one that finds another state
 //     changes nothing and is ErrConflict.

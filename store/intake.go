@@ -428,12 +428,12 @@ func (in *Intake) Reject(r Reject) error {
 // passOn gives a full part to the writer.
 func (in *Intake) passOn() error {
 	if in.part.full() {
-		in.give()
+		in.handOver()
 	}
 	return in.err
 }
 
-func (in *Intake) give() {
+func (in *Intake) handOver() {
 	if in.err == nil {
 		in.err = in.s.Err()
 	}
@@ -450,7 +450,7 @@ func (in *Intake) finishLoading() error {
 	if in.parts == nil {
 		return in.err
 	}
-	in.give() // the last one, full or not
+	in.handOver() // the last one, full or not
 	close(in.parts)
 	in.parts = nil
 	in.err = errors.Join(in.err, <-in.errs)

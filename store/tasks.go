@@ -226,7 +226,7 @@ func (t *Task) nextAt() any {
 // apply makes the change inside the open transaction.
 func (ch Change) apply(w *writer) error {
 	t := &ch.Task
-	fresh, err := w.give(&ch)
+	fresh, err := w.giveReference(&ch)
 	if err != nil {
 		return err
 	}
@@ -298,9 +298,9 @@ func (e *GivenError) Error() string {
 // Unwrap gives errors.Is the sentinel.
 func (e *GivenError) Unwrap() error { return ErrConflict }
 
-// give notes for which task a vendor gave a reference: the first. fresh says that it was
+// giveReference notes for which task a vendor gave a reference: the first. fresh says that it was
 // not known before.
-func (w *writer) give(ch *Change) (fresh bool, err error) {
+func (w *writer) giveReference(ch *Change) (fresh bool, err error) {
 	t := &ch.Task
 	if t.Reference == "" || t.State == ch.From || t.State.Final() {
 		return false, nil

@@ -18,3 +18,14 @@ const (
 	ControlRecord      Reason = "control_record"       // held: the identifier is the control record's, which is never erased
 	NoAgent            Reason = "no_agent"             // held: neither the row nor the config names the agent who raises the request
 )
+
+// FirstDoubt returns the one of two doubts about a preview that a person should hear of
+// first, "" for two that are none.
+func FirstDoubt(a, b Reason) Reason {
+	for _, r := range []Reason{SomebodyElse, InconsistentAnswer, TooManyRecords, UnknownOwner} {
+		if a == r || b == r {
+			return r
+		}
+	}
+	return ""
+}

@@ -189,7 +189,7 @@ func (f *File) start(text *bufio.Reader) error {
 	}
 	if f.rejects = isRejects(h.names); f.rejects {
 		for i, name := range h.names {
-			h.names[i] = fuse(name)
+			h.names[i] = undefuse(name)
 		}
 	}
 	if err := h.resolve(f.table, &f.o); err != nil {
@@ -486,7 +486,7 @@ func (f *File) asTheyCame(cells []string) []string {
 		cells = cells[:n-2]
 	}
 	for i := range cells {
-		cells[i] = fuse(cells[i])
+		cells[i] = undefuse(cells[i])
 	}
 	return cells
 }

@@ -180,7 +180,7 @@ func (in *Reader) Read(row *Row) (*Reject, error) {
 	for _, c := range rec.cells() {
 		if *c != "" {
 			if in.rejects {
-				*c = fuse(*c)
+				*c = undefuse(*c)
 			}
 			*c = strings.TrimSpace(*c)
 		}

@@ -76,7 +76,7 @@ func isRejects(header []string) bool {
 }
 
 // Defuse returns the cell with an apostrophe in front if a spreadsheet would run it as a
-// formula, or if it looks like one that was given an apostrophe before: fuse is its inverse.
+// formula, or if it looks like one that was given an apostrophe before: undefuse is its inverse.
 func Defuse(cell string) string {
 	if runs(strings.TrimLeft(cell, "'")) {
 		return "'" + cell
@@ -84,7 +84,7 @@ func Defuse(cell string) string {
 	return cell
 }
 
-func fuse(cell string) string {
+func undefuse(cell string) string {
 	if bare, ok := strings.CutPrefix(cell, "'"); ok && runs(strings.TrimLeft(bare, "'")) {
 		return bare
 	}

@@ -94,8 +94,8 @@ func FuzzDefuse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, cell string) {
 		d := Defuse(cell)
-		if fuse(d) != cell {
-			t.Errorf("%q became %q became %q", cell, d, fuse(d))
+		if undefuse(d) != cell {
+			t.Errorf("%q became %q became %q", cell, d, undefuse(d))
 		}
 		if runs(d) {
 			t.Errorf("%q is still a formula", d)

@@ -204,7 +204,7 @@ func (s *Source) Value(ctx context.Context) (string, error) {
 		s.mu.Unlock()
 
 		if lead {
-			s.fly(ctx, f)
+			s.fetchFor(ctx, f)
 			return f.value, f.err
 		}
 		select {
@@ -229,7 +229,7 @@ func (s *Source) Refused(value string) bool {
 	return true
 }
 
-func (s *Source) fly(ctx context.Context, f *flight) {
+func (s *Source) fetchFor(ctx context.Context, f *flight) {
 	var until time.Time
 	defer func() {
 		s.mu.Lock()

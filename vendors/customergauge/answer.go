@@ -245,14 +245,3 @@ func (v *Vendor) owner(r record, field vendors.Field, forms []form, s vendors.Su
 	}
 	return vendors.SomebodyElse
 }
-
-// graver returns the doubt that a person should hear of first.
-func graver(a, b vendors.Reason) vendors.Reason {
-	order := []vendors.Reason{vendors.SomebodyElse, vendors.InconsistentAnswer, vendors.TooManyRecords, vendors.UnknownOwner}
-	for _, r := range order {
-		if a == r || b == r {
-			return r
-		}
-	}
-	return ""
-}

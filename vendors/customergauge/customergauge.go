@@ -175,11 +175,11 @@ func (v *Vendor) Preview(ctx context.Context, t *vendors.Target) (vendors.Previe
 			matched = append(matched, f.name)
 		}
 		if !found.consistent {
-			p.Doubt = graver(p.Doubt, vendors.InconsistentAnswer)
+			p.Doubt = vendors.FirstDoubt(p.Doubt, vendors.InconsistentAnswer)
 			more = max(more, found.total-len(found.records))
 		}
 		for _, r := range found.records {
-			p.Doubt = graver(p.Doubt, v.owner(r, t.Ref.Field, forms, t.Subject))
+			p.Doubt = vendors.FirstDoubt(p.Doubt, v.owner(r, t.Ref.Field, forms, t.Subject))
 		}
 	}
 	slices.Sort(p.Refs)
@@ -188,7 +188,7 @@ func (v *Vendor) Preview(ctx context.Context, t *vendors.Target) (vendors.Previe
 		return vendors.Preview{}, unsure
 	}
 	if p.Records > v.config.MaxRecords {
-		p.Doubt = graver(p.Doubt, vendors.TooManyRecords)
+		p.Doubt = vendors.FirstDoubt(p.Doubt, vendors.TooManyRecords)
 	}
 	p.Hint = strings.Join(matched, ",")
 	return p, nil

@@ -285,16 +285,6 @@ func (o *Owner) verdict(record any, t *vendors.Target) (doubt vendors.Reason, ok
 	return vendors.UnknownOwner, true
 }
 
-// graver returns the doubt that a person should hear of first.
-func graver(a, b vendors.Reason) vendors.Reason {
-	for _, r := range []vendors.Reason{vendors.SomebodyElse, vendors.InconsistentAnswer, vendors.TooManyRecords, vendors.UnknownOwner} {
-		if a == r || b == r {
-			return r
-		}
-	}
-	return ""
-}
-
 // step is how a look-up goes on after a page.
 type step struct {
 	more  extra    // the same request with a value more

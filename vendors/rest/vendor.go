@@ -458,7 +458,7 @@ func (v *Vendor) look(ctx context.Context, op string, t *vendors.Target) (vendor
 			if !ok {
 				return vendors.Preview{}, v.unreadable(op, a, doc, errOwner)
 			}
-			p.Doubt = graver(p.Doubt, doubt)
+			p.Doubt = vendors.FirstDoubt(p.Doubt, doubt)
 			if len(how.ID) == 0 {
 				p.Records++
 				continue
@@ -478,19 +478,19 @@ func (v *Vendor) look(ctx context.Context, op string, t *vendors.Target) (vendor
 			}
 		}
 		if listed > v.max {
-			p.Doubt = graver(p.Doubt, vendors.TooManyRecords)
+			p.Doubt = vendors.FirstDoubt(p.Doubt, vendors.TooManyRecords)
 			total = fmt.Sprint(listed) // what is beyond is not read
 			break
 		}
 		if at, ok = how.Next.after(doc, a.Header, v.base, n, len(found)); !ok {
 			return vendors.Preview{}, v.unreadable(op, a, doc, errNoNext)
 		}
-		p.Doubt = graver(p.Doubt, at.doubt)
+		p.Doubt = vendors.FirstDoubt(p.Doubt, at.doubt)
 	}
 	slices.Sort(p.Refs)
 	p.Records += len(p.Refs)
 	if how.Total != "" && total != fmt.Sprint(listed) {
-		p.Doubt = graver(p.Doubt, vendors.InconsistentAnswer)
+		p.Doubt = vendors.FirstDoubt(p.Doubt, vendors.InconsistentAnswer)
 		if all, err := strconv.Atoi(total); err == nil && all > listed {
 			p.Records += all - listed // counted and not listed
 		}

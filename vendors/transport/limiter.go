@@ -470,20 +470,20 @@ func (l *Limiter) wake() {
 	}
 }
 
-// near is how long before its departure Near returns: about what it takes to commit an
+// ahead is how long before its departure AwaitTurn returns: about what it takes to commit an
 // intent.
-const near = 5 * time.Millisecond
+const ahead = 5 * time.Millisecond
 
-// Near returns when a request could leave within a few milliseconds, and takes nothing:
+// AwaitTurn returns when a request could leave within a few milliseconds, and takes nothing:
 // another may leave first, and the daily quota is not asked. It is for callers that record
 // an intent first and do not want it to stand open while the request waits for its turn.
 // Its errors are those of Wait.
-func (l *Limiter) Near(ctx context.Context) error {
+func (l *Limiter) AwaitTurn(ctx context.Context) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return stopped(err)
 		}
-		wait, err := l.untilNear()
+		wait, err := l.untilTurn()
 		if err != nil || wait <= 0 {
 			return err
 		}
@@ -496,7 +496,7 @@ func (l *Limiter) Near(ctx context.Context) error {
 	}
 }
 
-func (l *Limiter) untilNear() (time.Duration, error) {
+func (l *Limiter) untilTurn() (time.Duration, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -510,7 +510,7 @@ func (l *Limiter) untilNear() (time.Duration, error) {
 		return pause, nil
 	}
 	missing := float64(l.ahead+1) - min(l.bucket.TokensAt(now), float64(l.burst))
-	return seconds(missing/l.current) - near, nil
+	return seconds(missing/l.current) - ahead, nil
 }
 
 // Pause lets nothing leave before until, as the vendor asks. An earlier time than that of a

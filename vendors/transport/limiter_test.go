@@ -574,8 +574,8 @@ func TestLimiterQuotaPause(t *testing.T) {
 			if err := l.Wait(t.Context()); !errors.As(err, &p) || !p.Until.Equal(want) {
 				t.Errorf("Wait: %v, want ErrPaused until %v", err, want)
 			}
-			if err := l.Near(t.Context()); !errors.As(err, &p) || !p.Until.Equal(want) {
-				t.Errorf("Near: %v, want ErrPaused until %v", err, want)
+			if err := l.AwaitTurn(t.Context()); !errors.As(err, &p) || !p.Until.Equal(want) {
+				t.Errorf("AwaitTurn: %v, want ErrPaused until %v", err, want)
 			}
 			if !l.PausedUntil().Equal(want) || !l.Stats().PausedUntil.Equal(want) {
 				t.Errorf("PausedUntil %v, want %v", l.PausedUntil(), want)
@@ -701,45 +701,45 @@ func TestLimiterOptions(t *testing.T) {
 	}
 }
 
-// If Near took a token, or came long before one, an intent to submit would be on disk for a
+// If AwaitTurn took a token, or came long before one, an intent to submit would be on disk for a
 // request that is not about to leave.
-func TestLimiterNear(t *testing.T) {
+func TestLimiterAwaitTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		l := NewLimiter(LimiterOptions{Rate: vendors.Rate{PerSecond: 1}, Burst: 1})
 		for n := 1; n <= 3; n++ {
-			if err := l.Near(t.Context()); err != nil {
+			if err := l.AwaitTurn(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			due := time.Duration(n) * time.Second
-			if at := time.Since(began); at < due-near-time.Millisecond || at > due {
-				t.Errorf("near after %v, the token is due after %v", at, due)
+			if at := time.Since(began); at < due-ahead-time.Millisecond || at > due {
+				t.Errorf("left after %v, the token is due after %v", at, due)
 			}
 			if err := l.Wait(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if at := time.Since(began); at < due-time.Microsecond || at > due+time.Millisecond {
-				t.Errorf("left after %v, want %v: Near must take nothing", at, due)
+				t.Errorf("left after %v, want %v: AwaitTurn must take nothing", at, due)
 			}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		if err := l.Near(ctx); !errors.Is(err, vendors.ErrStopped) {
+		if err := l.AwaitTurn(ctx); !errors.Is(err, vendors.ErrStopped) {
 			t.Errorf("with a context that ends: %v", err)
 		}
 		l.Pause(time.Now().Add(2 * time.Second))
 		paused := time.Now()
-		if err := l.Near(t.Context()); err != nil || time.Since(paused) < 2*time.Second {
+		if err := l.AwaitTurn(t.Context()); err != nil || time.Since(paused) < 2*time.Second {
 			t.Errorf("in a short pause: %v after %v", err, time.Since(paused))
 		}
 		l.Pause(time.Now().Add(time.Hour))
-		if err := l.Near(t.Context()); !errors.Is(err, vendors.ErrPaused) {
+		if err := l.AwaitTurn(t.Context()); !errors.Is(err, vendors.ErrPaused) {
 			t.Errorf("in a long pause: %v", err)
 		}
 		if err := l.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Near(t.Context()); !errors.Is(err, vendors.ErrStopped) && !errors.Is(err, vendors.ErrPaused) {
+		if err := l.AwaitTurn(t.Context()); !errors.Is(err, vendors.ErrStopped) && !errors.Is(err, vendors.ErrPaused) {
 			t.Errorf("closed: %v", err)
 		}
 	})
