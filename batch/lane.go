@@ -236,26 +236,9 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 			}
 		}
 		if len(buf) > 0 {
-			from, n := l.reserve(buf)
-			if n == 0 {
+			rest, ok := l.handOut(ctx, hand, buf)
+			if buf = rest; !ok {
 				l.sleep(ctx, time.Time{}) // until a worker is done with one of the subjects
-				continue
-			}
-			group := buf[from : from+n : from+n]
-			if from > 0 {
-				group = slices.Clone(group)
-			}
-			select {
-			case hand <- group:
-				if from == 0 {
-					buf = buf[n:]
-				} else {
-					buf = slices.Delete(buf, from, from+n)
-				}
-			case <-l.stopped:
-				l.release(group[0].subject())
-			case <-ctx.Done():
-				l.release(group[0].subject())
 			}
 			continue
 		}
@@ -286,6 +269,30 @@ func (l *Lane) run(ctx context.Context) (parked time.Time, err error) {
 			return time.Time{}, nil
 		}
 	}
+}
+
+// handOut hands the first tasks of one subject to a worker and returns the rest; ok is false
+// when workers are at all the subjects.
+func (l *Lane) handOut(ctx context.Context, hand chan<- []work, all []work) (rest []work, ok bool) {
+	from, n := l.reserve(all)
+	if n == 0 {
+		return all, false
+	}
+	group := all[from : from+n : from+n]
+	if from > 0 {
+		group = slices.Clone(group)
+	}
+	select {
+	case hand <- group:
+		if from == 0 {
+			return all[n:], true
+		}
+		return slices.Delete(all, from, from+n), true
+	case <-l.stopped:
+	case <-ctx.Done():
+	}
+	l.release(group[0].subject())
+	return all, true
 }
 
 // reserve finds the first tasks of one subject that no worker is at, and reserves the

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -57,6 +58,28 @@ type WorkOptions struct {
 	Wait   bool          // stay until nothing is left but what waits on people
 }
 
+// first keeps the first error that it is given, and does something about it once.
+type first struct {
+	sync.Mutex
+	err error
+	do  func(error)
+}
+
+func (f *first) set(err error) {
+	f.Lock()
+	defer f.Unlock()
+	if f.err == nil {
+		f.err = err
+		f.do(err)
+	}
+}
+
+func (f *first) get() error {
+	f.Lock()
+	defer f.Unlock()
+	return f.err
+}
+
 // Work runs all lanes until nothing is due. The error is one of the store or of our own;
 // what goes wrong at a vendor is in the results.
 func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
@@ -71,33 +94,14 @@ func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 		window, end = context.WithTimeout(ctx, o.For)
 		defer end()
 	}
-	var failure struct {
-		sync.Mutex
-		err error
-	}
-	r.fail = func(err error) {
-		failure.Lock()
-		defer failure.Unlock()
-		if failure.err == nil {
-			failure.err = err
-			cancel(err)
-		}
-	}
 	var lanes []*Lane
-	var halted struct {
-		sync.Mutex
-		err error
-	}
-	r.halt = func(err error) {
-		halted.Lock()
-		defer halted.Unlock()
-		if halted.err == nil {
-			halted.err = err
-		}
+	failure := first{do: cancel}
+	halted := first{do: func(err error) {
 		for _, l := range lanes {
 			l.stop(err)
 		}
-	}
+	}}
+	r.fail, r.halt = failure.set, halted.set
 	for _, l := range run.Lanes {
 		if len(o.Only) == 0 || slices.Contains(o.Only, l.Name) {
 			l.start(r, run.Manual || l.held)
@@ -127,33 +131,32 @@ func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 	}
 	var errs []error
 	for i, l := range lanes {
-		if r := &results[i]; r.Doubt != nil && r.Parked.IsZero() {
-			// It is the vendor's trouble where work is left to the next run, and else nobody's.
-			ready, scheduled, err := run.Store.OpenTasks(context.WithoutCancel(ctx), l.id)
-			if err != nil {
-				errs = append(errs, err)
-			} else if ready+scheduled == 0 {
-				r.Doubt = nil
-			}
-		}
-		if until := l.Pacer.AskedUntil(); until.After(run.Now()) {
-			errs = append(errs, run.Store.PauseVendor(ctx, l.id, until))
-		}
-		errs = append(errs, l.saveSights(ctx), l.saveTrouble(ctx, results[i]))
-		if n := l.Calls.Load(); n > 0 {
-			run.Log.Info("calls", "vendor", l.Name, "calls", n, "failed", l.Errors.Load())
-		}
-		if res := results[i]; !res.Parked.IsZero() {
-			run.Log.Warn("left to the next run", "vendor", res.Name, "until", res.Parked.UTC().Format(time.RFC3339))
+		errs = append(errs, run.conclude(ctx, l, &results[i]))
+	}
+	return results, cmp.Or(failure.get(), halted.get(), errors.Join(errs...))
+}
+
+// conclude stores and logs what a lane leaves to the next run besides its tasks.
+func (run *Run) conclude(ctx context.Context, l *Lane, r *LaneResult) error {
+	var errs []error
+	if r.Doubt != nil && r.Parked.IsZero() {
+		// It is the vendor's trouble where work is left to the next run, and else nobody's.
+		ready, scheduled, err := run.Store.OpenTasks(context.WithoutCancel(ctx), l.id)
+		if err != nil {
+			errs = append(errs, err)
+		} else if ready+scheduled == 0 {
+			r.Doubt = nil
 		}
 	}
-	failure.Lock()
-	defer failure.Unlock()
-	if failure.err != nil {
-		return results, failure.err
+	if until := l.Pacer.AskedUntil(); until.After(run.Now()) {
+		errs = append(errs, run.Store.PauseVendor(ctx, l.id, until))
 	}
-	if halted.err != nil {
-		return results, halted.err
+	errs = append(errs, l.saveSights(ctx), l.saveTrouble(ctx, *r))
+	if n := l.Calls.Load(); n > 0 {
+		run.Log.Info("calls", "vendor", l.Name, "calls", n, "failed", l.Errors.Load())
 	}
-	return results, errors.Join(errs...)
+	if !r.Parked.IsZero() {
+		run.Log.Warn("left to the next run", "vendor", r.Name, "until", r.Parked.UTC().Format(time.RFC3339))
+	}
+	return errors.Join(errs...)
 }
