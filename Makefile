@@ -68,8 +68,12 @@ man: build
 	@mkdir -p $(BIN)/man
 	$(BIN)/expunge man $(BIN)/man
 
+## manual: every command and every topic on one HTML page, bin/manual.html
+manual: build
+	$(BIN)/expunge man --html $(BIN)
+
 ## clean: remove what was built
 clean:
 	rm -rf $(BIN) demo
 
-.PHONY: help build demo test crash faults mutants rate leaks bench fuzz lint man clean
+.PHONY: help build demo test crash faults mutants rate leaks bench fuzz lint man manual clean

@@ -38,6 +38,6 @@
 //     vendors/kind.go, or New of the vendor's kind for its own; what counts as a try: retry in
 //     decide/task.go.
 //   - A column of the report: ReportRow in report.go, and fill beside it.
-//   - A reason: decide/reason.go (decisions' and vendors') or intake/reasons.go, and the list
-//     in README.md.
+//   - A reason: decide/reason.go (decisions' and vendors') or intake/reasons.go, which the
+//     help topic "states" lists.
 package batch

@@ -443,3 +443,6 @@ func cells(states map[string]int64) []cell {
 	}
 	return all
 }
+
+// Style is the style of the pages, for others that are to look alike.
+func Style() string { return style }

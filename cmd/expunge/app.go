@@ -65,7 +65,8 @@ func (a *app) rootCommand() *cobra.Command {
 			return a.profiles.start()
 		},
 	}, a.initCommand(), a.checkCommand(), a.runCommand(), a.statusCommand(), a.reviewCommand(), a.confirmCommand(), a.answeredCommand(),
-		a.extendCommand(), a.reportCommand(), a.historyCommand(), a.recheckCommand(), a.schemaCommand(), a.batchCommand(), a.keyCommand(), a.purgeCommand(), a.vendorCommand(), a.versionCommand(), a.manCommand(), recipesTopic())
+		a.extendCommand(), a.reportCommand(), a.historyCommand(), a.recheckCommand(), a.schemaCommand(), a.batchCommand(), a.keyCommand(), a.purgeCommand(), a.vendorCommand(), a.versionCommand(), a.manCommand())
+	root.AddCommand(topics()...)
 	f := root.PersistentFlags()
 	f.StringVarP(&a.configPath, "config", "c", "expunge.yaml", "configuration `file`")
 	f.StringVar(&a.logFormat, "log-format", "text", "text or json")

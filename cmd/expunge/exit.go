@@ -18,7 +18,7 @@ import (
 	"expunge/store/seal"
 )
 
-// Exit codes, as DESIGN.md and the README have them.
+// Exit codes, as DESIGN.md and the help topic "exit-codes" have them.
 const (
 	exitOK          = 0   // all tasks are finished, or wait on a vendor as planned
 	exitInternal    = 1   // disk, store, our own mistake

@@ -1,4 +1,4 @@
-// Command expunge forgets people at a company's SaaS vendors. See README.md.
+// Command expunge forgets people at a company's SaaS vendors. See README.md and its help topics.
 package main
 
 import (

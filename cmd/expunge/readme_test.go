@@ -16,37 +16,55 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var updateREADME = flag.Bool("update-readme", false, "put what the commands print into the README")
+var updateREADME = flag.Bool("update-readme", false, "put what the commands print into the README and the topics")
 
-// between finds the README's first run.
-var between = regexp.MustCompile("(?s)<!-- first run -->\n```console\n(.*?)```\n<!-- /first run -->")
+// consoles finds the transcripts of a page.
+var consoles = regexp.MustCompile("(?s)```console\n(.*?)```")
 
-// TestREADME replays the README's first run: what it shows is what a newcomer sees. Times,
-// ids, and counts that depend on them are taken out of the comparison.
+// TestREADME replays the README's first run, and then the transcripts of the help topics in
+// what it leaves behind: what they show is what a newcomer sees. Times, ids, and counts that
+// depend on them are taken out of the comparison.
 func TestREADME(t *testing.T) {
-	const path = "../../README.md"
-	readme, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+	type shown struct {
+		path, text string
 	}
-	block := between.FindSubmatchIndex(readme)
-	if block == nil {
-		t.Fatal("the README has no first run")
+	pages := []shown{{path: "../../README.md"}}
+	for _, name := range topicNames {
+		pages = append(pages, shown{path: "topics/" + name + ".md"})
 	}
-	want := string(readme[block[2]:block[3]])
-	got := replay(t, want)
-	if *updateREADME {
-		if problem := otherColumns(want, got); problem != "" {
-			t.Fatal(problem)
-		}
-		text := string(readme[:block[2]]) + got + string(readme[block[3]:])
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+	const cut = "== the next page =="
+	var whole strings.Builder
+	for i := range pages {
+		text, err := os.ReadFile(pages[i].path)
+		if err != nil {
 			t.Fatal(err)
 		}
-		return
+		pages[i].text = string(text)
+		for _, m := range consoles.FindAllStringSubmatch(pages[i].text, -1) {
+			whole.WriteString(m[1] + "$ echo '" + cut + "'\n")
+		}
 	}
-	if diff := cmp.Diff(timeless(want), timeless(got)); diff != "" {
-		t.Errorf("-README +now (go test ./cmd/expunge -run TestREADME -update-readme mends it):\n%s", diff)
+	if !consoles.MatchString(pages[0].text) {
+		t.Fatal("the README has no first run")
+	}
+	now := strings.Split(replay(t, whole.String()), "$ echo '"+cut+"'\n"+cut+"\n")
+	for _, page := range pages {
+		text := consoles.ReplaceAllStringFunc(page.text, func(block string) string {
+			want, got := consoles.FindStringSubmatch(block)[1], now[0]
+			now = now[1:]
+			if diff := cmp.Diff(timeless(want), timeless(got)); diff != "" && !*updateREADME {
+				t.Errorf("-%s +now (go test ./cmd/expunge -run TestREADME -update-readme mends it):\n%s", page.path, diff)
+			}
+			if problem := otherColumns(want, got); problem != "" && *updateREADME {
+				t.Fatal(problem)
+			}
+			return "```console\n" + got + "```"
+		})
+		if *updateREADME {
+			if err := os.WriteFile(page.path, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
@@ -66,7 +84,7 @@ func otherColumns(old, now string) string {
 	}
 	is := headers(now)
 	for command, was := range headers(old) {
-		if is[command] != was {
+		if is[command] != was && !strings.HasPrefix(was, "$ ") && was != "" { // else nothing is shown yet
 			return fmt.Sprintf("%s\nshowed the columns %s\nand now shows       %s\nmend the numbers in the README, or write there by hand the columns that you mean", command, was, is[command])
 		}
 	}

@@ -75,11 +75,6 @@ func (a *app) vendorCommand() *cobra.Command {
 		})
 }
 
-// recipesTopic is the help page about recipes.
-func recipesTopic() *cobra.Command {
-	return &cobra.Command{Use: "recipes", Short: "How to write a recipe: a vendor described by a file", Long: rest.Help()}
-}
-
 // recipeText is the text of a shipped recipe, or of a file.
 func recipeText(name string) (file string, text []byte, err error) {
 	file, text, err = rest.Find(name)

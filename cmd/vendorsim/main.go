@@ -76,7 +76,7 @@ func rootCommand() *cobra.Command {
 	root.Flags().AddFlagSet(serve.Flags())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serve, subjectsCommand(), completeCommand(), auditCommand())
+	root.AddCommand(serve, configCommand(), subjectsCommand(), completeCommand(), auditCommand())
 	return root
 }
 

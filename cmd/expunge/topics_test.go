@@ -1,0 +1,32 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestTopics: every file of topics is in the list that the manual goes by, nothing of a
+// template is left in it, and the README, which names each, stays a page.
+func TestTopics(t *testing.T) {
+	files, err := filepath.Glob("topics/*.md")
+	if err != nil || len(files) != len(topicNames) {
+		t.Fatalf("%d files and %d names: %v", len(files), len(topicNames), err)
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines, words := strings.Count(string(readme), "\n"), len(strings.Fields(string(readme))); lines > 120 || words > 900 {
+		t.Errorf("the README has %d lines and %d words: 120 and 900 are its bounds, the rest is the topics'", lines, words)
+	}
+	for _, c := range topics() {
+		if c.Short == "" || strings.Contains(c.Long, "{{") || len(c.Long) < 500 {
+			t.Errorf("topic %s: %q, %d letters, or a place that nothing filled", c.Name(), c.Short, len(c.Long))
+		}
+		if !strings.Contains(string(readme), "`"+c.Name()+"`") {
+			t.Errorf("the README does not name the topic %s", c.Name())
+		}
+	}
+}
