@@ -93,7 +93,7 @@ type outcome struct {
 }
 
 var outcomes = []outcome{
-	{"done", "Erased", "the vendor no longer holds the data, on the evidence named below", []string{"erased"}},
+	{"done", "Erased", "the vendor's act is done, on the evidence named below: what it removes, anonymizes or only masks is said vendor by vendor", []string{"erased"}},
 	{"nothing", "Nothing held", "the vendor was asked and holds nothing for this identifier", []string{"not_found"}},
 	{"skipped", "Not applicable", "the request names no identifier that this vendor uses", []string{"skipped"}},
 	{"open", "In progress", "sent or to be sent; the vendor or its people have yet to finish", []string{"pending", "previewed", "submitting", "waiting", "verifying"}},

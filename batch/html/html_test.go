@@ -100,7 +100,7 @@ func sample(t *testing.T) (*batch.Reporter, []Vendor, Provenance) {
 		t.Fatal(err)
 	}
 	r := &batch.Reporter{Store: st, Now: func() time.Time { return now }, AtRisk: 7 * 24 * time.Hour}
-	vs := []Vendor{{Name: "customergauge", Traits: vendors.Traits{Kind: "customergauge", HowKnown: "Asked again, and gone.",
+	vs := []Vendor{{Name: "customergauge", Traits: vendors.Traits{Kind: "customergauge", Act: vendors.Anonymize, HowKnown: "Asked again, and gone.",
 		Anonymizes: []string{"email", "first name"}, Keeps: []string{"NPS score"}}, Notes: []string{"segment fields are not agreed"}}}
 	all, err := st.Batches(ctx)
 	if err != nil {
@@ -212,21 +212,46 @@ func TestUnbalanced(t *testing.T) {
 	}
 }
 
-// TestAxe: axe-core, in a real browser, finds no violation. It needs the files that .ci/run
-// installs: AXE_CORE names axe.min.js, and chromium is on the path. Elsewhere the page's
-// bones are looked at instead.
+// chromium is the browser that the pages are looked at with; "" where there is none. CI has one.
+func chromium(t *testing.T) string {
+	t.Helper()
+	browser, err := exec.LookPath("chromium")
+	if err != nil && os.Getenv("CI") == "true" {
+		t.Fatalf("in CI the pages are looked at in a browser: %v", err)
+	}
+	return browser
+}
+
+// browse opens an address in the browser and returns what it prints.
+func browse(t *testing.T, browser string, args ...string) []byte {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, browser, append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--user-data-dir=" + t.TempDir(),
+		"--virtual-time-budget=30000"}, args...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestAxe: axe-core, in a real browser, finds no violation, by day and in the dark. It needs the
+// files that .ci/run installs: AXE_CORE names axe.min.js, and chromium is on the path. Elsewhere
+// the pages' bones are looked at instead.
 func TestAxe(t *testing.T) {
-	page := render(t, nil)
-	for _, bone := range []string{`<html lang="en">`, "<title>", "<main>", "<h1>", `scope="col"`, "<caption>"} {
-		if !strings.Contains(page, bone) {
-			t.Errorf("the page has no %s", bone)
+	pages := map[string]string{"report": render(t, nil), "letter": letterOf(t)}
+	for name, page := range pages {
+		for _, bone := range []string{`<html lang="en">`, "<title>", "<main>", "<h1>", `scope="col"`, "<caption>"} {
+			if !strings.Contains(page, bone) {
+				t.Errorf("the %s has no %s", name, bone)
+			}
 		}
 	}
-	axe := os.Getenv("AXE_CORE")
-	browser, err := exec.LookPath("chromium")
-	if axe == "" || err != nil {
+	axe, browser := os.Getenv("AXE_CORE"), chromium(t)
+	if axe == "" || browser == "" {
 		if os.Getenv("CI") == "true" {
-			t.Fatalf("in CI the page is checked with axe: AXE_CORE=%q, chromium: %v", axe, err)
+			t.Fatal("in CI the pages are checked with axe: AXE_CORE is not set")
 		}
 		t.Log("axe was not run: set AXE_CORE to axe.min.js and install chromium")
 		return
@@ -235,42 +260,75 @@ func TestAxe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The page forbids scripts; this one is the test's.
-	page = regexp.MustCompile(`<meta http-equiv="Content-Security-Policy"[^>]*>`).ReplaceAllString(page, "")
-	page = strings.Replace(page, "</body>", "<script src=/axe.js></script><script>axe.run().then(r => { document.title = 'AXE:' + "+
-		"JSON.stringify({violations: r.violations.map(v => v.id + ': ' + v.nodes[0].html), passes: r.passes.length}) })</script></body>", 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/axe.js" {
 			w.Header().Set("Content-Type", "text/javascript")
 			w.Write(script)
 			return
 		}
+		// The pages forbid scripts; this one is the test's.
+		page := regexp.MustCompile(`<meta http-equiv="Content-Security-Policy"[^>]*>`).ReplaceAllString(pages[req.URL.Path[1:]], "")
+		page = strings.Replace(page, "</body>", "<script src=/axe.js></script><script>axe.run().then(r => { document.title = 'AXE:' + "+
+			"JSON.stringify({dark: matchMedia('(prefers-color-scheme: dark)').matches, passes: r.passes.length, "+
+			"violations: r.violations.map(v => v.id + ': ' + v.nodes[0].html)}) })</script></body>", 1)
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Write([]byte(page))
 	}))
 	defer srv.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--user-data-dir="+t.TempDir(),
-		"--virtual-time-budget=30000", "--dump-dom", srv.URL).Output()
-	if err != nil {
-		t.Fatal(err)
+	for name := range pages {
+		for scheme, dark := range []bool{true, false} { // as Blink numbers them
+			out := browse(t, browser, fmt.Sprintf("--blink-settings=preferredColorScheme=%d", scheme), "--dump-dom", srv.URL+"/"+name)
+			m := regexp.MustCompile(`<title>AXE:(.*?)</title>`).FindSubmatch(out)
+			if m == nil {
+				t.Fatal("axe did not end")
+			}
+			var result struct {
+				Dark       bool
+				Violations []string
+				Passes     int
+			}
+			if err := json.Unmarshal(m[1], &result); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("axe: %s, dark %v: %d violations, %d rules passed", name, dark, len(result.Violations), result.Passes)
+			if len(result.Violations) > 0 || result.Passes == 0 || result.Dark != dark {
+				t.Errorf("axe: %s, dark %v: %+v", name, dark, result)
+			}
+		}
 	}
-	m := regexp.MustCompile(`<title>AXE:(.*?)</title>`).FindSubmatch(out)
-	if m == nil {
-		t.Fatal("axe did not end")
+}
+
+// TestPrint: the pages come out of a printer on A4, dark on white, and each request of the
+// letter on a sheet of its own.
+func TestPrint(t *testing.T) {
+	letter := letterOf(t)
+	for _, rule := range []string{"@page { size: A4;", "@media print {", "@media screen and (prefers-color-scheme: dark)", ".letter + .letter { break-before: page; }"} {
+		if !strings.Contains(letter, rule) {
+			t.Errorf("the style has no %s", rule)
+		}
 	}
-	var result struct {
-		Violations []string
-		Passes     int
+	browser := chromium(t)
+	if browser == "" {
+		t.Log("nothing was printed: install chromium")
+		return
 	}
-	if err := json.Unmarshal(m[1], &result); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("axe: %d violations, %d rules passed", len(result.Violations), result.Passes)
-	if len(result.Violations) > 0 || result.Passes == 0 {
-		t.Errorf("axe: %q", result.Violations)
+	for name, want := range map[string]struct {
+		page   string
+		sheets int
+	}{"report": {render(t, nil), 3}, "letter": {letter, 2}} {
+		path, pdf := filepath.Join(t.TempDir(), name+".html"), filepath.Join(t.TempDir(), name+".pdf")
+		if err := os.WriteFile(path, []byte(want.page), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		browse(t, browser, "--blink-settings=preferredColorScheme=0", "--no-pdf-header-footer", "--print-to-pdf="+pdf, "file://"+path)
+		out, err := os.ReadFile(pdf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sheets := len(regexp.MustCompile(`/Type\s*/Page\b`).FindAll(out, -1))
+		if a4 := regexp.MustCompile(`/MediaBox\s*\[0 0 59[456][.\d]* 84[12]`).FindAll(out, -1); sheets < want.sheets || len(a4) != sheets {
+			t.Errorf("the %s is printed on %d sheets, %d of them A4", name, sheets, len(a4))
+		}
 	}
 }
 
@@ -322,6 +380,24 @@ func TestPeople(t *testing.T) {
 	}
 }
 
+// TestMonths: a period's columns are those of the statistics, erasures by their evidence.
+func TestMonths(t *testing.T) {
+	share, denied := 0.956, int64(0)
+	got := months([]batch.StatsRow{{Period: "2026-10", Vendor: "voyado", Received: 99},
+		{Period: "2026-10", Vendor: "all", Received: 55, ErasedVerified: 1, ErasedVendorDone: 2, ErasedConfirmed: 3, NotFound: 4, Skipped: 5, Open: 6, Held: 7, Failed: 8, Rejected: 19,
+			InTimeShare: &share, Denied: &denied}})
+	if len(got) != 1 || got[0].Share != "95.6 %" {
+		t.Fatalf("%+v", got)
+	}
+	var columns []string
+	for _, c := range got[0].Cells {
+		columns = append(columns, fmt.Sprint(c.Key, " ", c.N))
+	}
+	if want := "done 1, reported 2, confirmed 3, nothing 4, skipped 5, open 6, held 7, failed 27"; strings.Join(columns, ", ") != want {
+		t.Errorf("%q, want %s", columns, want)
+	}
+}
+
 // letterOf is a page about a request in every state.
 func letterOf(t *testing.T) string {
 	t.Helper()
@@ -329,8 +405,8 @@ func letterOf(t *testing.T) string {
 	until := day(60)
 	h := &batch.History{SubjectID: "DSR-1<b>", ReceivedAt: now, DueAt: until, OriginalDueAt: &now, Channel: "web <b>form", AnsweredAt: &until}
 	for i, k := range [][4]string{{"erased", "verified", "", "met"}, {"erased", "vendor_done", "", "met"}, {"erased", "confirmed", "", "met"}, {"not_found", "control", "", "met"},
-		{"skipped", "", "no_identifier", "met"}, {"held", "", "somebody_else", "open"}, {"failed", "", "refused", "open"}, {"failed", "", "rejected", "met"}, {"waiting", "", "", "open"}, {"pending", "", "", "open"}} {
-		vendor := []string{"customergauge", "old"}[i/9]
+		{"skipped", "", "no_identifier", "met"}, {"held", "", "somebody_else", "open"}, {"failed", "", "refused", "open"}, {"failed", "", "rejected", "met"}, {"failed", "", "declined", "met"}, {"waiting", "", "", "open"}, {"pending", "", "", "open"}} {
+		vendor := []string{"customergauge", "old"}[i/10]
 		h.Tasks = append(h.Tasks, batch.HistoryTask{Task: vendor + "/email/0", Vendor: vendor, IdentifierKind: "email", Identifier: "axxa@xxxmple.com",
 			State: k[0], Evidence: k[1], Reason: k[2], DueStatus: k[3]})
 	}
@@ -340,7 +416,7 @@ func letterOf(t *testing.T) string {
 		{Event: "exported", Task: "old/email/0", Export: "stored"}, {Event: "exported", Task: "old/email/0", Export: "empty"}, {Event: "erased", Task: "customergauge/email/0"},
 		{Event: "not_found", Task: "customergauge/email/0"}, {Event: "answered", Task: "-", Channel: "letter"}} {
 		e.At = day(i)
-		h.Events = append(h.Events, e)
+		h.Events = append(h.Events, e, e) // of two keys, say: told once
 	}
 	var b bytes.Buffer
 	if err := WriteLetter(&b, []*batch.History{h, {SubjectID: "DSR-2", ReceivedAt: now, DueAt: until}}, []Vendor{{Name: "customergauge", Traits: vendors.Traits{Kind: "customergauge",

@@ -2,9 +2,11 @@ package html
 
 import (
 	"bufio"
+	"cmp"
 	_ "embed"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +50,7 @@ type letterOutcome struct {
 }
 
 type letterEvent struct {
-	At   time.Time
+	Day  time.Time
 	Says string
 }
 
@@ -95,8 +97,10 @@ func request(h *batch.History, known map[string]Vendor) letterRequest {
 		r.Verdict = "The request has not come to its end everywhere: what is open is said below."
 	}
 	for _, e := range h.Events {
-		if says := eventText(&e); says != "" {
-			r.Story = append(r.Story, letterEvent{e.At, says})
+		vendor, _, _ := strings.Cut(e.Task, "/")
+		line := letterEvent{e.At.UTC().Truncate(24 * time.Hour), eventText(&e, vendor, known[vendor].Traits.Act)}
+		if line.Says != "" && !slices.Contains(r.Story, line) {
+			r.Story = append(r.Story, line)
 		}
 	}
 	return r
@@ -104,10 +108,7 @@ func request(h *batch.History, known map[string]Vendor) letterRequest {
 
 // outcomeText says where a task stands in plain words.
 func outcomeText(k *batch.HistoryTask, act vendors.Act) string {
-	done := act.Done()
-	if done == "" {
-		done = "done"
-	}
+	done := doneText(act)
 	switch k.State {
 	case "erased":
 		switch k.Evidence {
@@ -124,8 +125,11 @@ func outcomeText(k *batch.HistoryTask, act vendors.Act) string {
 	case "held":
 		return "waits for a decision of ours"
 	case "failed":
-		if k.Reason == "rejected" {
+		switch k.Reason {
+		case "rejected":
 			return "not erased: the request was rejected here"
+		case "declined":
+			return "not erased: the company declined"
 		}
 		return "not erased: it did not succeed"
 	case "waiting", "verifying":
@@ -134,9 +138,14 @@ func outcomeText(k *batch.HistoryTask, act vendors.Act) string {
 	return "not yet asked for"
 }
 
-// eventText tells an event of a request in plain words; "" where it says nothing to the person.
-func eventText(e *batch.HistoryEvent) string {
-	vendor, _, _ := strings.Cut(e.Task, "/")
+// doneText says what became of the data where a vendor's act is done. That of a vendor that is
+// no longer configured is not known.
+func doneText(act vendors.Act) string {
+	return cmp.Or(act.Done(), "done")
+}
+
+// eventText tells an event of a request at a vendor in plain words; "" where it says nothing to the person.
+func eventText(e *batch.HistoryEvent, vendor string, act vendors.Act) string {
 	switch e.Event {
 	case "received":
 		return "The request was taken in."
@@ -151,7 +160,7 @@ func eventText(e *batch.HistoryEvent) string {
 	case "declined":
 		return vendor + " declined."
 	case "erased":
-		return vendor + ": done."
+		return vendor + ": " + doneText(act) + "."
 	case "not_found":
 		return vendor + ": looked up, and nothing is held."
 	case "failed":
