@@ -209,9 +209,11 @@ func (t *Tasks) advise(h *History, k *HistoryTask, e *store.Export) {
 	case account == nil:
 		say("the config does not have this vendor: put it back, and the next run goes on", time.Time{}, "expunge check")
 	case s.State == store.Held:
-		say("a person must decide", time.Time{}, fmt.Sprintf("expunge review approve %d", taskOf(s)))
+		say("a person must decide: this lets it go on", time.Time{}, fmt.Sprintf("expunge review approve %d", taskOf(s)))
+		say("or this ends it, and nothing is erased here", time.Time{}, fmt.Sprintf("expunge review reject %d", taskOf(s)))
 	case s.State == store.Failed:
-		say("it failed: a person tries again, or closes it", time.Time{}, fmt.Sprintf("expunge review retry %d", taskOf(s)))
+		say("it failed: this tries again", time.Time{}, fmt.Sprintf("expunge review retry %d", taskOf(s)))
+		say("or this settles it as it is", time.Time{}, fmt.Sprintf("expunge review close %d --reason TEXT", taskOf(s)))
 	case s.State == store.Waiting && account.Completion == vendors.ByPerson:
 		say("the vendor's people have yet to confirm it", time.Time{}, "expunge confirm FILE.csv")
 	case s.NextAt.IsZero():

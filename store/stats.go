@@ -69,7 +69,8 @@ const (
  CASE WHEN open OR held OR failed THEN 0 WHEN bad AND ok THEN 2 WHEN bad THEN 3 WHEN ok THEN 1 ELSE 0 END,
  CASE WHEN ok AND NOT (open OR held OR failed) THEN max(0, ended - received_at) / 86400 END,
  CASE WHEN (ok OR bad) AND NOT (open OR held OR failed) THEN in_time END,
- CASE WHEN answered_at IS NOT NULL THEN max(0, answered_at - received_at) / 86400 END, answered_at <= due_at, count(*)
+ CASE WHEN answered_at IS NOT NULL THEN max(0, answered_at - received_at) / 86400 END,
+ CASE WHEN open OR held OR failed OR bad OR ok THEN answered_at <= due_at END, count(*)
  FROM (SELECT ` + sqlMonth + ` AS month, s.received_at, s.due_at, s.answered_at,
   max(t.state < 5) AS open, max(t.state = 5) AS held, max(t.state = 9 AND t.closed_at IS NULL) AS failed, max(t.closed_at IS NOT NULL) AS bad,
   max(t.closed_at IS NOT NULL AND ` + sqlRefused + `) AS refused, max(t.state IN (6,7)) AS ok,

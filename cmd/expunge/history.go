@@ -190,6 +190,14 @@ func printHistory(b *strings.Builder, h *batch.History) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", clean(k.Task), clean(k.Identifier), words(k.State, k.Evidence, k.Reason), k.DueStatus)
 	}
 	w.Flush()
+	for _, k := range h.Tasks {
+		if k.Message != "" {
+			fmt.Fprintf(b, "%s: %s\n", clean(k.Task), clean(k.Message))
+		}
+		if len(k.Former) > 0 {
+			fmt.Fprintf(b, "%s: former references %s\n", clean(k.Task), clean(strings.Join(k.Former, ", ")))
+		}
+	}
 	b.WriteByte('\n')
 	if len(h.Events) == 0 {
 		b.WriteString("no event is recorded: it was taken in before there were events\n")
@@ -232,7 +240,10 @@ func eventLine(e *batch.HistoryEvent) string {
 		text += ", reference " + e.Reference
 	}
 	if e.Records != nil {
-		text += fmt.Sprintf(", %d records", *e.Records)
+		text += fmt.Sprintf(", %d record", *e.Records)
+		if *e.Records != 1 {
+			text += "s"
+		}
 		if e.RecordsAfter != nil {
 			text += fmt.Sprintf(", then %d", *e.RecordsAfter)
 		}
