@@ -39,6 +39,10 @@ faults:
 mutants:
 	$(GO) test -count=1 -timeout 60m -run '^TestMutants$$' -v ./vendors/rest/trial -mutants | grep -v '^=== '
 
+## wrong: nights in which an account, an address, a vendor or a clock is wrong, and the next, right one
+wrong:
+	$(GO) test -count=1 -timeout 30m -run '^TestWrong$$' -v ./batch/campaign | grep -v '^=== '
+
 ## rate: the limits 5/s, 50/s and 500/s as the simulator sees requests arrive, over kills and restarts
 rate:
 	$(GO) test -count=1 -timeout 30m -run '^TestRate$$' -v ./batch/campaign -rate-for 20s | grep -v '^=== '
@@ -76,4 +80,4 @@ manual: build
 clean:
 	rm -rf $(BIN) demo
 
-.PHONY: help build demo test crash faults mutants rate leaks bench fuzz lint man manual clean
+.PHONY: help build demo test crash faults mutants wrong rate leaks bench fuzz lint man manual clean

@@ -239,6 +239,22 @@ func (l *Lane) watchClock() {
 	}
 }
 
+// setBack is how far a clock may have been set back between two runs: that is NTP at work.
+const setBack = time.Minute
+
+// CheckClock finds out, before anybody is called, whether time has gone backwards since the
+// last run: its end, or its beginning where it was killed, lies in the future. A run that
+// ended with the exit code refused called nobody, perhaps since its own clock was wrong, and
+// says nothing.
+func CheckClock(ctx context.Context, st *store.Store, now time.Time, refused int) error {
+	at, ok, err := st.LastSound(ctx, refused)
+	if err != nil || !ok || !at.After(now.Add(setBack)) {
+		return err
+	}
+	return fmt.Errorf("%w, or was in the last run: that run was at %s, and it is %s now", ErrClock,
+		at.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+}
+
 // knowClock makes the cheapest call that asks something, before the first one that changes
 // something, where nothing was heard of the vendor's clock yet.
 func (l *Lane) knowClock(ctx context.Context) error {

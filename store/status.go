@@ -96,6 +96,17 @@ func (s *Store) LastRun(ctx context.Context, codes ...int) (r Run, ok bool, err 
 	return r, true, nil
 }
 
+// LastSound returns when the newest run ended, or began where it was killed, of those that did
+// not end with the exit code refused; ok is false where there is none.
+func (s *Store) LastSound(ctx context.Context, refused int) (at time.Time, ok bool, err error) {
+	var end sql.NullInt64
+	err = s.read.QueryRowContext(ctx, `SELECT coalesce(ended_at, started_at) FROM runs WHERE coalesce(exit_code, -1) <> ? ORDER BY id DESC LIMIT 1`, refused).Scan(&end)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, false, nil
+	}
+	return fromSecs(end), end.Valid, explain(err)
+}
+
 // CountRuns counts the runs by exit code; -1 stands for those that have not ended, or were
 // killed.
 func (s *Store) CountRuns(ctx context.Context) (map[int]int64, error) {

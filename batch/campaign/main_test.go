@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -13,6 +15,7 @@ import (
 var (
 	flagKills = flag.Int("kills", 0, "how many times TestCrash kills the program; 0: the short version")
 	flagSeed  = flag.Uint64("seed", 1, "seed of TestCrash's inputs, faults and instants")
+	flagOnly  = flag.String("only", "", "only the cases of TestWrong and TestFaults whose names match this expression")
 	flagRate  = flag.Duration("rate-for", 0, "how long TestRate keeps each limit busy; 0: the short version")
 )
 
@@ -51,4 +54,13 @@ func build(t *testing.T) {
 	if p.err != nil {
 		t.Fatal(p.err)
 	}
+}
+
+// only returns those of a campaign's cases that -only names.
+func only[T any](cases []T, name func(T) string) []T {
+	if *flagOnly == "" {
+		return cases
+	}
+	wanted := regexp.MustCompile(*flagOnly)
+	return slices.DeleteFunc(cases, func(c T) bool { return !wanted.MatchString(name(c)) })
 }

@@ -38,6 +38,7 @@ type settings struct {
 	global  []string            // lines of the top level
 	only    []string            // vendors; nil: all three
 	vendors map[string][]string // lines below a vendor
+	places  map[string][]string // instead of those for the simulator, below a vendor
 }
 
 // quick makes retries and jobs a matter of milliseconds, as the simulator's days are.
@@ -89,7 +90,11 @@ func (s *site) configure(t *testing.T, set settings) {
 			own = quick[name]
 		}
 		fmt.Fprintf(&b, "  %s:\n    kind: %s\n", name, name)
-		for _, l := range append(slices.Clone(places[name]), own...) {
+		place, ok := set.places[name]
+		if !ok {
+			place = places[name]
+		}
+		for _, l := range append(slices.Clone(place), own...) {
 			fmt.Fprintln(&b, "    "+l)
 		}
 	}

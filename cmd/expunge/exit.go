@@ -149,7 +149,7 @@ func classify(err error) (int, string) {
 	case errors.Is(err, batch.ErrTooMany):
 		return exitUsage, "if this file is meant to be so large, run again with --allow-large"
 	case errors.Is(err, batch.ErrClock):
-		return exitUsage, "set this machine's clock (NTP): due dates and waits depend on it; nobody was called any more"
+		return exitUsage, "set this machine's clock (NTP): due dates and waits depend on it; nobody was called any more. If it was wrong in the last run and is right now: --trust-clock"
 	case errors.Is(err, batch.ErrExportDir):
 		return exitUsage, exportDirHint
 	case errors.Is(err, batch.ErrInvalidRows):

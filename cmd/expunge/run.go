@@ -27,6 +27,7 @@ import (
 
 type runFlags struct {
 	dryRun, quiet, wait, strict, allowLarge bool
+	trustClock                              bool
 	report, rejects, window, metrics        string
 	only                                    []string
 	reading                                 readingFlags
@@ -60,6 +61,7 @@ func (a *app) runCommand() *cobra.Command {
 	fl.BoolVar(&f.strict, "strict", false, "refuse the whole file if any row is invalid")
 	fl.StringVar(&f.rejects, "rejects", "", "write the invalid rows to `FILE`, to mend and feed back")
 	f.reading.add(c)
+	fl.BoolVar(&f.trustClock, "trust-clock", false, "the clock is right now: it was wrong in the last run")
 	fl.BoolVar(&f.allowLarge, "allow-large", false, "take in more subjects than max_subjects")
 	return c
 }
@@ -158,6 +160,11 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 		}
 		defer func() { err = errors.Join(err, remove()) }()
 		if err := s.workOn(ctx, tmp); err != nil {
+			return err
+		}
+	}
+	if !f.trustClock {
+		if err := batch.CheckClock(ctx, st, time.Now(), exitUsage); err != nil {
 			return err
 		}
 	}
