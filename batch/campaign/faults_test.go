@@ -22,6 +22,7 @@ import (
 // The steps at which a call can fail.
 const (
 	stepToken   = "token"
+	stepCheck   = "check" // a status asked for before the first write, to learn the vendor's clock
 	stepPreview = "preview"
 	stepWrite   = "submit"
 	stepVerify  = "verify"
@@ -83,6 +84,13 @@ func faultCases() []faultCase {
 	harmless := []string{"429"}
 	kills := []string{faultKillBefore, faultKillAfter}
 	looks := slices.Concat(notApplied, applied, harmless, kills, []string{faultWrongType})
+	// What is not the vendor's answer: a gateway's, that of an address which is not the
+	// API's, of a vendor that is busy. None of them says anything of the person.
+	strange := []string{"404", "404_empty", "404_message", "404_route", "404_html", "405", "410", "415", "501", "400", "403", "403_html", "unavailable_400"}
+	cgStrange := append(slices.Clone(strange), "404_code", "405_code", "404_v6", "422_v6", "401_v6")
+	busy := []string{"409", "423", "425"}
+	pages := []string{"maintenance", "unavailable"}
+	empty := []string{"empty_200", "empty_202", "empty_204"}
 
 	// CustomerGauge: reads are asked again. After a write without an answer the vendor is
 	// asked what it holds, and written to again only if that is still there.
@@ -92,11 +100,16 @@ func faultCases() []faultCase {
 		c.step = step
 		add(c, looks...)
 	}
+	for _, step := range []string{stepPreview, stepVerify} {
+		c := cg
+		c.step = step
+		add(c, slices.Concat(cgStrange, busy, pages)...)
+	}
 	c := cg
 	c.step = stepWrite
-	add(c, slices.Concat(applied, []string{faultWrongType, faultKillAfter})...)
+	add(c, slices.Concat(applied, empty, []string{faultWrongType, faultKillAfter})...)
 	c.writes = 2
-	add(c, slices.Concat(notApplied, harmless, []string{"401"})...)
+	add(c, slices.Concat(notApplied, harmless, cgStrange, busy, pages, []string{"401"})...)
 	add(c, faultKillBefore)
 	c = cg
 	for _, step := range []string{stepPreview, stepVerify} {
@@ -109,7 +122,7 @@ func faultCases() []faultCase {
 		for _, f := range []struct {
 			fault string
 			times int
-		}{{"401", 2}, {"400", 1}, {"404", 1}, {"garbage", 3}, {faultRedirect, 3}} {
+		}{{"401", 2}, {"garbage", 3}, {faultRedirect, 3}} {
 			c = cg
 			c.step, c.fault, c.times, c.config = step, f.fault, f.times, []string{"max_attempts: 3"}
 			if step == stepWrite && f.fault != "garbage" {
@@ -120,29 +133,27 @@ func faultCases() []faultCase {
 	}
 	// Credentials refused at the token: the vendor is left alone until the next run.
 	refused := cg
-	refused.step, refused.fault, refused.first, refused.again = stepToken, "401", 3, true
-	all = append(all, refused)
+	refused.step, refused.first, refused.again = stepToken, 3, true
+	add(refused, "400", "401", "403")
 
 	// Voyado: a removal without an answer is asked for again, which is harmless, and makes a
 	// second job where the first request had arrived.
 	voy := faultCase{vendor: sim.Voyado, state: "erased", evidence: "vendor_done", writes: 1, effects: 1}
 	c = voy
 	c.step = stepPoll
-	add(c, slices.Concat(looks, []string{"wrong_jid"})...)
+	add(c, slices.Concat(looks, strange, busy, pages, []string{"wrong_jid"})...)
 	c.step = stepWrite
-	add(c, faultWrongType, "job_paused")
+	add(c, faultWrongType, "job_paused", "repeated_id")
 	c.writes = 2
-	add(c, slices.Concat(notApplied, harmless, []string{faultKillBefore})...)
+	add(c, slices.Concat(notApplied, harmless, strange, busy, pages, []string{faultKillBefore})...)
 	c.effects = 2
-	add(c, slices.Concat(applied, []string{faultKillAfter, "job_error", "job_lost"})...)
-	for _, step := range []string{stepWrite, stepPoll} {
-		c = voy
-		c.step = step
-		if step == stepWrite {
-			c.writes = 2
-		}
-		add(c, "403", "400", "404")
-	}
+	add(c, slices.Concat(applied, empty, []string{faultKillAfter, "job_error", "job_lost", "job_forgotten"})...)
+	// The call before the first that changes something: nothing leaves without it.
+	c = voy
+	c.step = stepCheck
+	add(c, slices.Concat(looks, busy, pages, []string{"400", "404", "404_html", "405"})...)
+	c.first, c.again = 3, true
+	add(c, "403", "403_html")
 	all = append(all,
 		faultCase{vendor: sim.Voyado, step: stepWrite, fault: "job_error", times: 2, first: 3, state: "failed", reason: "job_failed", writes: 2, effects: 2},
 		faultCase{vendor: sim.Voyado, step: stepWrite, fault: "job_lost", times: 2, first: 4, state: "held", reason: "job_lost", writes: 2, effects: 2},
@@ -158,26 +169,24 @@ func faultCases() []faultCase {
 	c.exports = 1
 	for _, step := range []string{stepExport, stepFetch} {
 		c.step = step
-		add(c, "cut", "500", "lost", "garbage", "truncated", "429", "403", "400", faultKillBefore, faultKillAfter)
+		add(c, slices.Concat([]string{"cut", "500", "lost", "garbage", "truncated", "429", faultKillBefore, faultKillAfter}, strange, busy, pages)...)
 	}
 
 	// Acqueon: a second request makes a second ticket, so that a person decides.
 	acq := faultCase{vendor: sim.Acqueon, step: stepWrite, state: "held", reason: "uncertain_submission", writes: 1, first: 4}
 	c = acq
-	add(c, slices.Concat(notApplied, []string{faultKillBefore})...)
+	add(c, slices.Concat(notApplied, busy, pages, []string{"bus_error", "success_false", faultKillBefore})...)
 	c.effects = 1
-	add(c, slices.Concat(applied, []string{faultKillAfter})...)
+	add(c, slices.Concat(applied, empty, []string{faultKillAfter})...)
 	c = faultCase{vendor: sim.Acqueon, step: stepWrite, state: "waiting", writes: 2, effects: 1}
-	add(c, harmless...)
+	add(c, slices.Concat(harmless, strange)...)
 	c.writes = 1
-	add(c, faultWrongType)
+	add(c, faultWrongType, "only_data", "only_message", "repeated_id")
 	c.config = []string{"resubmit_uncertain: true"}
 	c.writes, c.effects = 2, 2
 	add(c, slices.Concat(applied, []string{faultKillAfter})...)
 	c.effects = 1
 	add(c, slices.Concat(notApplied, []string{faultKillBefore})...)
-	c.config = nil
-	add(c, "400", "403", "404")
 	return all
 }
 
@@ -186,7 +195,7 @@ func faultCases() []faultCase {
 // accepted one taken for a failure, a refusal that is tried for ever) shows here.
 func TestFaults(t *testing.T) {
 	build(t)
-	cases := faultCases()
+	cases := only(faultCases(), func(c faultCase) string { return c.name() })
 	lines := make([]string, len(cases))
 	var mu sync.Mutex
 	unexpected := 0
@@ -339,11 +348,14 @@ var steps = map[string]string{
 func (in *injector) hit(step string) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if step == stepPreview && in.written > 0 {
+	switch {
+	case step == stepPreview && in.written > 0:
 		step = stepVerify
+	case step == stepPoll && in.written == 0:
+		step = stepCheck
 	}
-	if step != in.c.step || in.left == 0 || step == stepPoll && in.written == 0 {
-		return false // a job's status is also asked to learn the vendor's clock, before the first write
+	if step != in.c.step || in.left == 0 {
+		return false
 	}
 	in.left--
 	return true
@@ -361,14 +373,7 @@ func (in *injector) script(r sim.RequestInfo) sim.Fault {
 	if !in.hit(step) {
 		return sim.Fault{}
 	}
-	switch f := in.c.fault; f {
-	case "400", "401", "403", "404", "408", "500", "503":
-		var status int
-		fmt.Sscan(f, &status)
-		return sim.Fault{Kind: sim.ServerError, Status: status}
-	default:
-		return sim.Fault{Kind: sim.FaultKind(f)}
-	}
+	return sim.Fault{Kind: sim.FaultKind(in.c.fault)}
 }
 
 // own says whether the fault is made here and not by the simulator.

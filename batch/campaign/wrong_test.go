@@ -72,12 +72,15 @@ type wrongNight struct {
 
 func wrongWays() []*way {
 	const (
-		down    = `(?m)^  .*VENDOR, which does not answer, since`
-		address = `(?m)^  .*VENDOR, which does not answer as its API does`
-		parked  = `(?m)^  .*VENDOR, which refuses everybody, or its answers cannot be understood`
-		keys    = `(?m)^  .*VENDOR, which refuses our credentials`
-		moved   = `(?m)^  .*VENDOR, which is at another place.*\n.*expunge review moved VENDOR`
-		control = `(?m)^  .*VENDOR, which does not show the control record`
+		down     = `(?m)^  .*VENDOR, which does not answer, since`
+		address  = `(?m)^  .*VENDOR, which does not answer as its API does: the address may be wrong`
+		doubt    = `(?m)^  .*VENDOR, which refuses everybody, or its answers cannot be understood`
+		keys     = `(?m)^  .*VENDOR, which refuses our credentials`
+		moved    = `(?m)^  .*VENDOR, which is at another place.*\n.*expunge review moved VENDOR`
+		control  = `(?m)^  .*VENDOR, which does not show the control record`
+		unproved = `(?m)^  .*VENDOR, which shows nothing of anybody.*\n.*expunge review prove VENDOR`
+		paused   = `(?m)^  .*VENDOR, which asked to be left alone until.*\n.*expunge review retry --vendor VENDOR`
+		clock    = `this machine's clock is wrong`
 	)
 	cg := func(w way) *way { w.vendor = sim.CustomerGauge; return &w }
 	voy := func(w way) *way { w.vendor = sim.Voyado; return &w }
@@ -102,65 +105,65 @@ func wrongWays() []*way {
 	var all []*way
 	// The address is wrong: a gateway answers in the vendor's place.
 	for _, form := range []string{"404_empty", "404_message", "404_route", "404_html", "404_code", "405_code", "405", "410", "415", "501"} {
-		all = append(all, cg(way{name: "every call answered " + form, faults: []string{"customergauge.preview:" + form, "customergauge.anonymize:" + form}, needs: parked}))
+		all = append(all, cg(way{name: "every call answered " + form, faults: []string{"customergauge.preview:" + form, "customergauge.anonymize:" + form}, needs: address}))
 	}
-	for _, form := range []string{"404_route", "405", "403_html", "400", "404_v6", "422_v6"} {
-		all = append(all, cg(way{name: "every anonymize call answered " + form, faults: []string{"customergauge.anonymize:" + form}, needs: parked, calls: 300}))
+	for _, f := range []struct{ form, needs string }{{"404_route", address}, {"405", address}, {"403_html", keys}, {"400", doubt}, {"404_v6", doubt}, {"422_v6", doubt}} {
+		all = append(all, cg(way{name: "every anonymize call answered " + f.form, faults: []string{"customergauge.anonymize:" + f.form}, needs: f.needs, calls: 300}))
 	}
 	all = append(all,
-		cg(way{name: "404 after each anonymize call", faults: []string{"customergauge.verify:404_message"}, needs: parked, calls: 700}),
-		cg(way{name: "a host where nobody listens", place: cgAt(dead), needs: parked}),
-		cg(way{name: "a host that shows a page for everything", place: cgAt(page), needs: parked}),
+		cg(way{name: "404 after each anonymize call", faults: []string{"customergauge.verify:404_message"}, needs: address, calls: 700}),
+		cg(way{name: "a host where nobody listens", place: cgAt(dead), needs: down}),
+		cg(way{name: "a host that shows a page for everything", place: cgAt(page), needs: doubt}),
 		cg(way{name: "the token's address is a page", place: func(w *wrongNight) []string {
 			return slices.Concat([]string{"base_url: " + w.url, "token_url: " + w.page + "/oauth2/token"}, token)
-		}, needs: parked}),
+		}, needs: down}),
 
 		// The account is wrong.
-		cg(way{name: "another company's account", env: "CG_CLIENT_ID=" + sim.OtherClientID, needs: `VENDOR.*control`}),
-		cg(way{name: "an account that shows nobody", faults: []string{"customergauge:nobody"}, needs: `VENDOR.*control`}),
-		cg(way{name: "an account that shows nobody, no control record", faults: []string{"customergauge:nobody"}, noControl: true, needs: `VENDOR.*unproved`}),
-		cg(way{name: "a wrong secret", env: "CG_CLIENT_SECRET=wrong", needs: `VENDOR.*credentials`, calls: 5}),
-		cg(way{name: "every call refused by a filter", faults: []string{"customergauge.preview:403_html", "customergauge.anonymize:403_html"}, needs: `VENDOR.*(credentials|parked)`}),
+		cg(way{name: "another company's account", env: "CG_CLIENT_ID=" + sim.OtherClientID, needs: control}),
+		cg(way{name: "an account that shows nobody", faults: []string{"customergauge:nobody"}, needs: control}),
+		cg(way{name: "an account that shows nobody, no control record", faults: []string{"customergauge:nobody"}, noControl: true, needs: unproved}),
+		cg(way{name: "a wrong secret", env: "CG_CLIENT_SECRET=wrong", needs: keys, calls: 5}),
+		cg(way{name: "every call refused by a filter", faults: []string{"customergauge.preview:403_html", "customergauge.anonymize:403_html"}, needs: keys}),
 		cg(way{name: "moved to another account while looks are open", before: []string{"customergauge.anonymize:empty_202,slow=8s"},
-			env: "CG_CLIENT_ID=" + sim.OtherClientID, needs: `VENDOR.*moved`, calls: 1}),
+			env: "CG_CLIENT_ID=" + sim.OtherClientID, needs: moved, calls: 1}),
 		cg(way{name: "moved to another host while looks are open", before: []string{"customergauge.anonymize:empty_202,slow=8s"},
-			place: cgAt(far), needs: `VENDOR.*moved`, calls: 1}),
+			place: cgAt(far), needs: moved, calls: 1}),
 
 		// The vendor is not well.
-		cg(way{name: "a maintenance page with status 200", faults: []string{"customergauge:maintenance"}, needs: parked}),
-		cg(way{name: "an error object with status 200", faults: []string{"customergauge.preview:unavailable", "customergauge.anonymize:unavailable"}, needs: parked}),
-		cg(way{name: "an error object with status 400", faults: []string{"customergauge.preview:unavailable_400", "customergauge.anonymize:unavailable_400"}, needs: parked}),
-		cg(way{name: "503 to everything", faults: []string{"customergauge:503"}, needs: parked}),
-		cg(way{name: "423 to every look", faults: []string{"customergauge.preview:423"}, needs: parked}),
-		cg(way{name: "409 to every anonymize call", faults: []string{"customergauge.anonymize:409"}, needs: parked, calls: 700}),
-		cg(way{name: "half of each answer", faults: []string{"customergauge.preview:truncated", "customergauge.anonymize:truncated"}, needs: parked}),
-		cg(way{name: "429 for a month", after: "2592000", needs: `VENDOR.*paused`,
+		cg(way{name: "a maintenance page with status 200", faults: []string{"customergauge:maintenance"}, needs: down}),
+		cg(way{name: "an error object with status 200", faults: []string{"customergauge.preview:unavailable", "customergauge.anonymize:unavailable"}, needs: doubt}),
+		cg(way{name: "an error object with status 400", faults: []string{"customergauge.preview:unavailable_400", "customergauge.anonymize:unavailable_400"}, needs: doubt}),
+		cg(way{name: "503 to everything", faults: []string{"customergauge:503"}, needs: down}),
+		cg(way{name: "423 to every look", faults: []string{"customergauge.preview:423"}, needs: down}),
+		cg(way{name: "409 to every anonymize call", faults: []string{"customergauge.anonymize:409"}, needs: down, calls: 700}),
+		cg(way{name: "half of each answer", faults: []string{"customergauge.preview:truncated", "customergauge.anonymize:truncated"}, needs: doubt}),
+		cg(way{name: "429 for a month", after: "2592000", needs: paused,
 			between: [][]string{{"review", "retry", "--vendor", sim.CustomerGauge, "--by", "anna", "--reason", "the vendor says that it was a mistake"}}}),
 
 		// The clock is wrong.
-		cg(way{name: "the vendor's clock is two hours ahead of ours", faults: []string{"customergauge:clock=2h"}, exit: 2, needs: `clock`, calls: 2}),
-		cg(way{name: "our clock is a year ahead of the vendor's", faults: []string{"customergauge:clock=-8760h"}, exit: 2, needs: `clock`, calls: 2}),
-		voy(way{name: "our clock is a year behind the vendor's", faults: []string{"voyado:clock=8760h"}, exit: 2, needs: `clock`, calls: 2}),
-		voy(way{name: "the last run ended in the future", before: []string{}, tamper: runsEnd("+1 day"), mend: runsEnd("-2 days"), exit: 2, needs: `clock`, calls: 1}),
+		cg(way{name: "the vendor's clock is two hours ahead of ours", faults: []string{"customergauge:clock=2h"}, exit: 2, needs: clock, calls: 2}),
+		cg(way{name: "our clock is a year ahead of the vendor's", faults: []string{"customergauge:clock=-8760h"}, exit: 2, needs: clock, calls: 2}),
+		voy(way{name: "our clock is a year behind the vendor's", faults: []string{"voyado:clock=8760h"}, exit: 2, needs: clock, calls: 2}),
+		voy(way{name: "the last run ended in the future", before: []string{}, tamper: runsEnd("+1 day"), mend: runsEnd("-2 days"), exit: 2, needs: clock, calls: 1}),
 
 		// The same of Voyado.
-		voy(way{name: "a wrong key", env: "VOYADO_API_KEY=wrong", needs: `VENDOR.*credentials`, calls: 5}),
-		voy(way{name: "every call answered 404_html", faults: []string{"voyado:404_html"}, needs: parked}),
-		voy(way{name: "every call answered 405", faults: []string{"voyado:405"}, needs: parked}),
-		voy(way{name: "a maintenance page with status 200", faults: []string{"voyado:maintenance"}, needs: parked}),
-		voy(way{name: "an error object with status 400", faults: []string{"voyado:unavailable_400"}, needs: parked}),
+		voy(way{name: "a wrong key", env: "VOYADO_API_KEY=wrong", needs: keys, calls: 5}),
+		voy(way{name: "every call answered 404_html", faults: []string{"voyado:404_html"}, needs: address}),
+		voy(way{name: "every call answered 405", faults: []string{"voyado:405"}, needs: address}),
+		voy(way{name: "a maintenance page with status 200", faults: []string{"voyado:maintenance"}, needs: doubt}),
+		voy(way{name: "an error object with status 400", faults: []string{"voyado:unavailable_400"}, needs: doubt}),
 		voy(way{name: "every job's status is a 404 page", faults: []string{"voyado.job-status:404_html"}, config: []string{"max_attempts: 3"}, wait: true,
-			needs: `VENDOR`, calls: 700}),
-		voy(way{name: "moved to another cluster while jobs are open", before: []string{}, place: at("base_url", far, "api_key: ${VOYADO_API_KEY}"), needs: `VENDOR.*moved`, calls: 1}),
-		voy(way{name: "a host where nobody listens", place: at("base_url", dead, "api_key: ${VOYADO_API_KEY}"), needs: parked}),
+			needs: address, calls: 700}),
+		voy(way{name: "moved to another cluster while jobs are open", before: []string{}, place: at("base_url", far, "api_key: ${VOYADO_API_KEY}"), needs: moved, calls: 1}),
+		voy(way{name: "a host where nobody listens", place: at("base_url", dead, "api_key: ${VOYADO_API_KEY}"), needs: down}),
 
 		// And of Acqueon, where what may have arrived is for a person.
-		acq(way{name: "every request answered 403", faults: []string{"acqueon:403"}, needs: `VENDOR.*credentials`, calls: 5}),
-		acq(way{name: "every request answered 404_route", faults: []string{"acqueon:404_route"}, needs: parked}),
-		acq(way{name: "an error with status 400", faults: []string{"acqueon:unavailable_400"}, needs: parked}),
-		acq(way{name: "a payload under the wrong name", faults: []string{"acqueon:only_data"}, config: []string{"dialect: sample"}, needs: parked}),
-		acq(way{name: "a maintenance page with status 200", faults: []string{"acqueon:maintenance"}, needs: parked, between: again("uncertain_submission")}),
-		acq(way{name: "a host where nobody listens", place: at("url", dead, "agent_id: agent1"), needs: parked}),
+		acq(way{name: "every request answered 403", faults: []string{"acqueon:403"}, needs: keys, calls: 5}),
+		acq(way{name: "every request answered 404_route", faults: []string{"acqueon:404_route"}, needs: address}),
+		acq(way{name: "an error with status 400", faults: []string{"acqueon:unavailable_400"}, needs: doubt}),
+		acq(way{name: "a payload under the wrong name", faults: []string{"acqueon:only_data"}, config: []string{"dialect: sample"}, needs: doubt}),
+		acq(way{name: "a maintenance page with status 200", faults: []string{"acqueon:maintenance"}, needs: doubt, between: again("uncertain_submission")}),
+		acq(way{name: "a host where nobody listens", place: at("url", dead, "agent_id: agent1"), needs: down}),
 	)
 	return all
 }
