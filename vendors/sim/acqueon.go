@@ -173,8 +173,8 @@ func (v *acqVendor) messageCall(r *http.Request, body []byte) *call {
 			foreign = v.answer(payload, map[string]any{"response": t.Reference})
 		}
 		shown := ""
-		if n := len(account.tickets); c.fault == RepeatedID && n > 0 {
-			shown = account.tickets[n-1].Reference
+		if c.fault == RepeatedID && len(account.tickets) > 0 {
+			shown = account.tickets[0].Reference
 		}
 		t := &Ticket{
 			Reference:     itoa(firstTicket + len(account.tickets)),

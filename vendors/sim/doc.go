@@ -100,7 +100,7 @@
 //	job_paused   it says "paused" for a day instead of "running", then goes on (Voyado)
 //	job_stuck    it never ends (Voyado)
 //	job_forgotten  once it is done its status is not_found (Voyado)
-//	repeated_id  the job or ticket is made, and the answer names the one before (Voyado, Acqueon)
+//	repeated_id  the job or ticket is made, and the answer names the first one (Voyado, Acqueon)
 //	echo         an error that quotes the request: in its message, page or headers, as it
 //	             came or encoded; a status that is the key (nothing happens)
 //	wrong_jid    a status answer speaks of another job, as done (Voyado)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -172,10 +173,8 @@ func (v *voyVendor) create(a *voyAccount, base, key string, export bool, fault F
 	}
 	shown := j.jid
 	if fault == RepeatedID {
-		for _, before := range a.made {
-			if before.export == export {
-				shown = before.jid
-			}
+		if i := slices.IndexFunc(a.made, func(first *voyJob) bool { return first.export == export }); i >= 0 {
+			shown = a.made[i].jid
 		}
 	}
 	a.jobs[j.jid] = j

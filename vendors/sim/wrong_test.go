@@ -182,23 +182,23 @@ func TestNobody(t *testing.T) {
 	}
 }
 
-// TestRepeatedIDs: an answer names the job or ticket before, and the ledger the real one.
+// TestRepeatedIDs: each answer names the first job or ticket, and the ledger the real one.
 func TestRepeatedIDs(t *testing.T) {
 	b := start(t, Options{Faults: []string{"all:repeated_id"}})
-	first, second := b.voyado("POST", "create-remove-customer-job?customerKey=k1"), b.voyado("POST", "create-remove-customer-job?customerKey=k3")
-	if e := b.sim.Ledger(0); first.JID != second.JID || e[0].Reference != first.JID || e[1].Reference == second.JID || !e[1].Effect {
+	first, second, third := b.voyado("POST", "create-remove-customer-job?customerKey=k1"), b.voyado("POST", "create-remove-customer-job?customerKey=k3"), b.voyado("POST", "create-remove-customer-job?customerKey=k3")
+	if e := b.sim.Ledger(0); first.JID != second.JID || first.JID != third.JID || e[0].Reference != first.JID || e[1].Reference == second.JID || !e[1].Effect {
 		t.Errorf("%s %s: %+v", first.JID, second.JID, e)
 	}
 	b.sim.Advance(7)
 	if h := b.sim.Remaining().Voyado["voyado"]; len(h.Keys) != 0 {
 		t.Errorf("%v are left", h.Keys)
 	}
-	for range 2 {
+	for range 3 {
 		if a, err := asks["request"](b); err != nil || !strings.Contains(a.body, `"10089"`) {
 			t.Errorf("%v %s", err, a.body)
 		}
 	}
-	if n := len(b.sim.Remaining().Acqueon["acqueon"]); n != 2 {
+	if n := len(b.sim.Remaining().Acqueon["acqueon"]); n != 3 {
 		t.Errorf("%d tickets", n)
 	}
 }
