@@ -50,6 +50,8 @@ type streak struct {
 	down     int                // of these: not answered
 	refused  int                // of these: our credentials
 	tasks    map[int64]struct{} // whose answers raised doubt, in a row
+	first    int64              // the task whose call was the first of these failures
+	others   bool               // calls about others failed after it
 	last     error              // the newest failure
 }
 
@@ -62,6 +64,7 @@ type pass struct {
 // finding is what a call that has ended tells.
 type finding struct {
 	Blamed  bool      // the failure is the task's own: others of the kind succeeded just before
+	Alone   bool      // in this run nobody else was called for by the kind, and it failed twice: at most once in a run
 	Nth     int       // failures in a row, this one included: how long the next try waits
 	Parked  time.Time // not zero: the call has parked the vendor until then
 	Refused bool      // our credentials were refused each time, and nothing was accepted in this run
@@ -133,7 +136,12 @@ func (b *brake) note(p pass, task int64, err error, now time.Time) (f finding) {
 		return finding{} // nor do these, nor of the task
 	}
 	f.Blamed = k.good && k.failures == 0
+	if k.failures == 0 {
+		k.first = task
+	}
+	k.others = k.others || task != k.first
 	k.failures++
+	f.Alone = !k.good && !k.others && k.failures == 2
 	k.last = err
 	f.Nth = k.failures
 	longest := b.longestDown

@@ -143,6 +143,37 @@ func TestBrakeBlame(t *testing.T) {
 	}
 }
 
+// TestBrakeAlone: where nobody but one is called for, the second failure in a row is marked,
+// once.
+func TestBrakeAlone(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		tasks []int64 // whose submissions fail, one after the other
+		want  int     // which of them is marked, from 1; 0: none
+	}{
+		{"one alone", []int64{7, 7, 7, 7}, 2},
+		{"another between", []int64{7, 8, 7, 7}, 0},
+		{"another first", []int64{8, 7, 7, 7}, 0},
+	} {
+		for _, err := range []error{errBad, errNoAnswer} {
+			b := newBraking(t)
+			b.call(looks, 7, nil) // a look is no submission
+			for i, task := range tt.tasks {
+				if f := b.call(submissions, task, err); f.Alone != (i+1 == tt.want) || f.Blamed {
+					t.Errorf("%s, call %d: alone %v, blamed %v", tt.name, i+1, f.Alone, f.Blamed)
+				}
+			}
+		}
+	}
+	b := newBraking(t)
+	b.call(submissions, 1, nil)
+	for range 3 {
+		if f := b.call(submissions, 7, errBad); f.Alone {
+			t.Error("others were accepted in this run: the first failure was the task's own")
+		}
+	}
+}
+
 // TestBrakeCareful: calls of a kind go one at a time until the first success, and again
 // after an answer that raises doubt.
 func TestBrakeCareful(t *testing.T) {

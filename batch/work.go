@@ -145,7 +145,10 @@ func (w *taskWork) ask(ctx context.Context, s decide.Step) decide.Answer {
 	return decide.Answer{Err: errCut}
 }
 
+// answered adds to an answer how the call for it went. Where one task alone is left, its
+// failures are its own if some were before: others were accepted then.
 func (w *taskWork) answered(a decide.Answer, c called) decide.Answer {
+	c.Blamed = c.Blamed || c.Alone && w.task.Attempts > 0
 	return withCall(a, c, w.target.Subject)
 }
 

@@ -244,6 +244,9 @@ func TestLastRun(t *testing.T) {
 	if r, ok, err := s.LastRun(ctx, 0, 4); err != nil || !ok || r.ID != 4 || !r.EndedAt.Equal(start.Add(3*time.Hour+time.Minute)) {
 		t.Errorf("the newest good one: %+v %v %v", r, ok, err)
 	}
+	if at, ok, err := s.LastSound(ctx, 2); err != nil || !ok || !at.Equal(start.Add(9*time.Hour)) {
+		t.Errorf("a run that was killed is known by its beginning: %v %v %v", at, ok, err)
+	}
 	counts, err := s.CountRuns(ctx)
 	if diff := cmp.Diff(map[int]int64{0: 2, 3: 2, 4: 1, -1: 1}, counts); diff != "" || err != nil {
 		t.Error(diff, err)

@@ -460,3 +460,22 @@ func eventually(t *testing.T, what string, is func() bool) {
 		}
 	}
 }
+
+// exec changes the store's rows with plain SQL.
+func (s *site) exec(t *testing.T, query string, args ...any) {
+	t.Helper()
+	db, err := sql.Open("sqlite3", "file:"+s.path("expunge.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(query, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// dayPasses makes due what was to wait for up to a day.
+func (s *site) dayPasses(t *testing.T) {
+	t.Helper()
+	s.exec(t, `UPDATE tasks SET next_at = max(1, next_at - 86400000) WHERE next_at > 0`)
+}

@@ -2,7 +2,6 @@ package campaign
 
 import (
 	"cmp"
-	"database/sql"
 	"fmt"
 	"io"
 	"maps"
@@ -172,14 +171,7 @@ func wrongWays() []*way {
 func runsEnd(by string) func(*wrongNight) {
 	return func(w *wrongNight) {
 		w.t.Helper()
-		db, err := sql.Open("sqlite3", "file:"+w.path("expunge.db"))
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		defer db.Close()
-		if _, err := db.Exec(`UPDATE runs SET ended_at = CAST(strftime('%s', 'now', ?) AS INTEGER) WHERE id = (SELECT max(id) FROM runs)`, by); err != nil {
-			w.t.Fatal(err)
-		}
+		w.site.exec(w.t, `UPDATE runs SET ended_at = CAST(strftime('%s', 'now', ?) AS INTEGER) WHERE id = (SELECT max(id) FROM runs)`, by)
 	}
 }
 

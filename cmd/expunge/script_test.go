@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,6 +51,7 @@ func TestMain(m *testing.M) {
 //	conforms NAME FILE  what FILE holds, or each element of a list of them, is as `expunge schema NAME` says
 //	skewed DURATION     starts a vendor whose clock is ahead by that, or which tells no time (none), or
 //	                    which has a certificate of an unknown authority (tls); its address is $SKEWED
+//	sql FILE STATEMENT  changes a store's rows, as another time or another program would have left them
 //	help COMMAND        the command and all below it have help with examples
 func TestScripts(t *testing.T) {
 	vendorsim := buildSim(t)
@@ -74,7 +76,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": cmdCode, "sim": cmdSim(filepath.Join(vendorsim, "vendorsim")), "simpost": cmdSimPost, "simget": cmdSimGet, "calls": cmdCalls, "signal": cmdSignal,
-			"exited": cmdExited, "hook": cmdHook, "hooked": cmdHooked, "told": cmdTold, "jsonlines": cmdJSONLines, "conforms": cmdConforms, "skewed": cmdSkewed, "help": cmdHelp,
+			"exited": cmdExited, "hook": cmdHook, "hooked": cmdHooked, "told": cmdTold, "jsonlines": cmdJSONLines, "conforms": cmdConforms, "skewed": cmdSkewed, "sql": cmdSQL, "help": cmdHelp,
 		},
 	})
 }
@@ -186,6 +188,14 @@ func cmdCalls(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("the simulator never saw %d requests more", more)
+}
+
+func cmdSQL(ts *testscript.TestScript, _ bool, args []string) {
+	db, err := sql.Open("sqlite3", "file:"+ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer db.Close()
+	_, err = db.Exec(args[1])
+	ts.Check(err)
 }
 
 func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
