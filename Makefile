@@ -76,8 +76,16 @@ man: build
 manual: build
 	$(BIN)/expunge man --html $(BIN)
 
+## package: a .deb, an .rpm and an OCI image of the static program, in bin/package/
+package:
+	@bash cmd/expunge/packaging/package.sh
+
+## package-try: installed, upgraded with an old store, run and removed in clean roots (as root)
+package-try:
+	@bash cmd/expunge/packaging/try.sh
+
 ## clean: remove what was built
 clean:
 	rm -rf $(BIN) demo
 
-.PHONY: help build demo test crash faults mutants wrong rate leaks bench fuzz lint man manual clean
+.PHONY: help build demo test crash faults mutants wrong rate leaks bench fuzz lint man manual package package-try clean

@@ -34,6 +34,8 @@ var (
 	ErrNoStore = errors.New("there is no store here yet")
 	// ErrNewerSchema: a newer program wrote this store.
 	ErrNewerSchema = errors.New("the store was written by a newer version of expunge")
+	// ErrOlderSchema: an older program wrote this store, and it was opened to read.
+	ErrOlderSchema = errors.New("the store was written by an older version of expunge")
 	// ErrConflict: the task is not in the state that the change starts from.
 	ErrConflict = errors.New("the task has moved on")
 	// ErrGone: the store's file was removed or replaced while we had it open.
@@ -83,7 +85,7 @@ type Store struct {
 }
 
 // Open opens the store at path, making it first if need be (mode 0600), and takes the run
-// lock. Errors: ErrLocked, ErrNoStore (read-only or existing), ErrNewerSchema, seal.ErrNoKey,
+// lock. Errors: ErrLocked, ErrNoStore (read-only or existing), ErrNewerSchema, ErrOlderSchema (read-only), seal.ErrNoKey,
 // seal.ErrWrongKey, or what the file system or SQLite says.
 func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if o.Now == nil {
@@ -293,7 +295,7 @@ func (s *Store) checkSchema(ctx context.Context) error {
 		return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, have, newest)
 	}
 	if have < newest {
-		return fmt.Errorf("store: the schema is older than this program: the next run brings it up to date")
+		return fmt.Errorf("%w (schema %d, this program knows %d)", ErrOlderSchema, have, newest)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -30,8 +31,11 @@ import (
 // nowhere else.
 var kinds = []vendors.Kind{customergauge.Kind, voyado.Kind, acqueon.Kind, rest.Kind}
 
-// version is set at build time.
-var version = "dev"
+// release is set when a package is built: -ldflags '-X main.release=1.2.3'.
+var release string
+
+// version is what runs and reports name as the program that made them.
+var version, built = programVersion()
 
 // app is what the commands share.
 type app struct {
@@ -76,6 +80,8 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(err, fmt.Sprintf("`%s --help` shows the flags", c.CommandPath()))
 	})
+	root.Version = built
+	root.SetVersionTemplate("expunge {{.Version}}\n")
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	wrapArgs(root)
@@ -344,11 +350,29 @@ func (s *session) reading() intake.Options {
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
-		v := version
-		if info, ok := debug.ReadBuildInfo(); ok && v == "dev" && info.Main.Version != "" && info.Main.Version != "(devel)" {
-			v = info.Main.Version
-		}
-		_, err := fmt.Fprintf(a.stdout, "expunge %s\n", v)
+		_, err := fmt.Fprintf(a.stdout, "expunge %s\n", built)
 		return err
 	}}
+}
+
+// programVersion returns the release, or what the toolchain knows of the source instead, and
+// the same with the commit and its date.
+func programVersion() (version, built string) {
+	version = cmp.Or(release, "dev")
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return version, version
+	}
+	if v := info.Main.Version; release == "" && v != "" && v != "(devel)" {
+		version = v
+	}
+	of := map[string]string{}
+	for _, s := range info.Settings {
+		of[s.Key] = s.Value
+	}
+	built = version
+	if commit := of["vcs.revision"]; commit != "" {
+		built += fmt.Sprintf(" (commit %.12s, %s)", commit, of["vcs.time"])
+	}
+	return version, built
 }

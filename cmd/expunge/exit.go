@@ -164,6 +164,8 @@ func classify(err error) (int, string) {
 		return exitUsage, "name a file: a folder, a pipe or a device cannot stand for it"
 	case errors.Is(err, store.ErrNoStore):
 		return exitUsage, "`expunge run subjects.csv` makes it"
+	case errors.Is(err, store.ErrOlderSchema):
+		return exitUsage, "the next run brings it up to date: `expunge run`"
 	case errors.Is(err, store.ErrNewerSchema):
 		return exitUsage, "use the newer version of expunge"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
