@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
+
 	"expunge/vendors/sim"
 	"expunge/vendors/sim/audit"
 )
@@ -32,7 +34,7 @@ func TestCrash(t *testing.T) {
 	if want <= 0 {
 		want, perRound = shortKills, shortKills/2
 	}
-	c := &campaign{rng: rand.New(rand.NewPCG(*flagSeed, 0xdead)), where: map[string]int{}}
+	c := &campaign{rng: rand.New(rand.NewPCG(*flagSeed, 0xdead)), where: map[string]int{}, told: map[string]int{}}
 	build(t)
 	for n := 0; c.kills < want && !t.Failed(); n++ {
 		c.round(t, n, min(perRound, want-c.kills))
@@ -43,7 +45,16 @@ func TestCrash(t *testing.T) {
 	}
 	fmt.Printf("%d rounds, seed %d, %d effects at the vendors, %d removal jobs made again, %d requests held as uncertain; kills found: %s\n",
 		c.rounds, *flagSeed, c.effects, c.again, c.uncertain, strings.Join(where, ", "))
-	fmt.Printf("%d events replayed, %d differences\n", c.events, c.untold)
+	var told []string
+	for _, kind := range slices.Sorted(maps.Keys(c.told)) {
+		told = append(told, fmt.Sprintf("%d %s", c.told[kind], kind))
+	}
+	fmt.Printf("%d events replayed, %d differences (%s; %d rows of followers)\n", c.events, c.untold, strings.Join(told, ", "), c.followers)
+	for _, kind := range []string{"received", "submitted", "erased", "not_found", "exported", "extended", "answered", "purge"} {
+		if c.told[kind] == 0 && !t.Failed() {
+			t.Errorf("no event of kind %s was put to the test", kind)
+		}
+	}
 	fmt.Printf("%d kills, %d lost, %d stuck, %d harmful repeats, %d report mismatches\n", c.kills, c.lost, c.stuck, c.harm, c.mismatch)
 	if c.lost+c.stuck+c.harm+c.mismatch+c.untold > 0 {
 		t.Fail()
@@ -56,7 +67,8 @@ type campaign struct {
 	rounds, kills               int
 	lost, stuck, harm, mismatch int
 	effects, again, uncertain   int
-	events, untold              int
+	events, untold, followers   int
+	told                        map[string]int // events by kind, those of each look
 	where                       map[string]int // what state a kill found the program in
 }
 
@@ -83,35 +95,61 @@ type input struct {
 func (c *campaign) round(t *testing.T, n, budget int) {
 	r := &round{campaign: c, t: t, n: n, seed: c.rng.Uint64(), big: n%4 == 1, budget: budget, committed: map[string]map[string]bool{}}
 	c.rounds++
+	export, manual := n%2 == 0, n%4 == 2
 	people, more, pace := 40+c.rng.IntN(30), 4, 1
 	if *flagKills <= 0 {
 		people, pace = 10, 4 // less work, done faster
 	}
 	r.sim = startSim(t, r.simulator(people+more)...)
-	r.site = newSite(t, r.sim.url, settings{global: []string{"linger: 3s"}, vendors: map[string][]string{
+	global, voyado := []string{"linger: 3s"}, []string{fmt.Sprintf("rate: %d/s", 40*pace), "concurrency: 3", "timeout: 5s", "retry_base: 20ms", "retry_cap: 100ms",
+		"archive_after: 400ms", "poll_every: 150ms"}
+	if export {
+		officer, err := age.GenerateX25519Identity()
+		if err != nil {
+			t.Fatal(err)
+		}
+		voyado = append(voyado, "export: true", "export_recipients: "+officer.Recipient().String())
+	}
+	if manual {
+		global = append(global, "approval: manual")
+	}
+	r.site = newSite(t, r.sim.url, settings{global: global, vendors: map[string][]string{
 		sim.CustomerGauge: {fmt.Sprintf("rate: %d/s", 80*pace), "burst: 4", "concurrency: 6", "timeout: 5s", "retry_base: 20ms", "retry_cap: 100ms"},
-		sim.Voyado: {fmt.Sprintf("rate: %d/s", 40*pace), "concurrency: 3", "timeout: 5s", "retry_base: 20ms", "retry_cap: 100ms",
-			"archive_after: 400ms", "poll_every: 150ms"},
-		sim.Acqueon: {fmt.Sprintf("rate: %d/s", 12*pace), "timeout: 5s", "retry_base: 20ms", "retry_cap: 100ms"},
+		sim.Voyado:        voyado,
+		sim.Acqueon:       {fmt.Sprintf("rate: %d/s", 12*pace), "timeout: 5s", "retry_base: 20ms", "retry_cap: 100ms"},
 	}})
 	r.inputs = append(r.inputs, r.makeInput(people))
 	first := "subjects.csv"
 
 	// Of the round's kills some are aimed: at the intake of a big file, at the writing of
-	// the report, at the confirmations, at a second file. The rest is anywhere.
+	// the report, at what people decide, at the confirmations, at a second file. The rest is anywhere.
 	aimed := max(1, budget/8)
 	intake := 0
 	if r.big {
 		aimed, intake = max(1, budget/5), max(1, budget/4)
 	}
+	later := 2*aimed + 1
+	if *flagKills > 0 {
+		later += 4
+	}
+	if manual {
+		later += aimed
+	}
 	r.killInIntake(intake, "run", first)
-	r.killWithin(max(1, r.budget-2*aimed-intake-1), 0, 750*time.Millisecond/time.Duration(pace), "run", first)
+	r.killWithin(max(1, r.budget-later-intake), 0, 750*time.Millisecond/time.Duration(pace), "run", first)
 	r.finish("run", first)
+	if manual {
+		r.decide(aimed, first)
+	}
 	r.killInReport(aimed, "run")
 	r.inputs = append(r.inputs, r.makeSecondInput(people, more))
 	r.killInIntake(intake, "run", "second.csv")
 	r.killWithin(aimed, 0, 400*time.Millisecond/time.Duration(pace), "run", "second.csv")
 	r.finish("run", "second.csv")
+	if manual {
+		r.decide(1, "second.csv")
+	}
+	r.tell(people)
 	r.sim.post(t, "/_sim/acqueon/complete", "")
 	r.write(t, "confirmations.csv", r.sim.get(t, "/_sim/acqueon/confirmations.csv?vendor=acqueon"))
 	r.killWithin(r.budget, 0, 120*time.Millisecond, "confirm", "confirmations.csv")
@@ -120,6 +158,51 @@ func (c *campaign) round(t *testing.T, n, budget int) {
 	r.mustRun(t, []int{0, 3, 4}, "run")
 	if !t.Failed() {
 		r.judge()
+	}
+	r.budget = 1
+	r.killWithin(1, 0, 60*time.Millisecond, "purge", "--before", "2199-01-01", "--yes", "--failed")
+	r.mustRun(t, []int{0}, "purge", "--before", "2199-01-01", "--yes", "--failed")
+	r.replayed(r.look(t))
+}
+
+// decide approves what is held, under kills, and goes on with it.
+func (r *round) decide(kills int, input string) {
+	r.killWithin(kills, 0, 60*time.Millisecond, "review", "approve", "--vendor", sim.CustomerGauge, "--reason", "approval_required", "--by", "kim", "--note", "seen")
+	for range 3 { // a page of decisions at a time
+		for _, vendor := range []string{sim.CustomerGauge, sim.Voyado, sim.Acqueon} {
+			r.mustRun(r.t, []int{0}, "review", "approve", "--vendor", vendor, "--reason", "approval_required", "--by", "kim", "--note", "seen")
+		}
+		r.finish("run", input)
+	}
+}
+
+// tell extends two requests and records that they were answered, under kills.
+func (r *round) tell(people int) {
+	told := "subject_id,answered_at,channel\n"
+	until := time.Now().AddDate(0, 2, 0).Format(time.DateOnly)
+	for i := range 2 {
+		id := sim.PersonAt(r.seed, people+i).SubjectID // of the second file
+		args := []string{"extend", id, "--until", until, "--reason", "many requests", "--by", "kim"}
+		r.killWithin(1, 0, 40*time.Millisecond, args...)
+		r.mustRun(r.t, []int{0, 2}, args...) // 2: it was recorded before the kill
+		told += id + "," + time.Now().UTC().Format(time.DateOnly) + ",letter\n"
+	}
+	r.write(r.t, "told.csv", told)
+	r.killWithin(1, 0, 40*time.Millisecond, "answered", "told.csv")
+	r.mustRun(r.t, []int{0}, "answered", "told.csv")
+}
+
+// replayed counts what a look says of the events.
+func (r *round) replayed(snap snapshot) {
+	r.events += snap.events
+	r.untold += len(snap.untold)
+	for kind, n := range snap.told {
+		r.told[kind] += n
+	}
+	for _, k := range snap.tasks {
+		if k.follow {
+			r.followers++
+		}
 	}
 }
 
@@ -336,15 +419,14 @@ func (r *round) killed(p *process, command string) bool {
 		}
 	}
 	snap := r.look(r.t)
-	r.events += snap.events
-	r.untold += len(snap.untold)
+	r.replayed(snap)
 	switch {
 	case half:
 		r.where["while the report was written"]++
 	case snap.loading > 0:
 		r.where["in an intake"]++
-	case command == "confirm":
-		r.where["in a confirmation"]++
+	case command != "run":
+		r.where["in "+command]++
 	case len(snap.batches) == 0:
 		r.where["before anything was taken in"]++
 	case snap.states["submitting"] > 0:
@@ -417,8 +499,7 @@ func (r *round) judge() {
 		}
 	}
 	snap := r.look(t)
-	r.events += snap.events
-	r.untold += len(snap.untold)
+	r.replayed(snap)
 	r.judgeReferences(snap, facts.Ledger, name())
 	for _, k := range snap.tasks {
 		if k.kind == sim.Acqueon && k.reason == "uncertain_submission" {

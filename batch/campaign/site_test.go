@@ -22,6 +22,7 @@ import (
 
 	_ "github.com/mattn/go-sqlite3" // the store is read with plain SQL
 
+	"expunge/store"
 	"expunge/store/replay"
 	"expunge/vendors/sim"
 )
@@ -243,7 +244,8 @@ type snapshot struct {
 	batches []storedBatch
 	loading int
 	events  int
-	untold  []string // what the events say otherwise than the rest
+	told    map[string]int // events by kind
+	untold  []string       // what the events say otherwise than the rest
 }
 
 type storedTask struct {
@@ -261,7 +263,7 @@ type storedBatch struct{ rows, subjects, invalid, duplicates int }
 // A store that is not there yet, or has no tables, is an empty snapshot.
 func (s *site) look(t *testing.T) snapshot {
 	t.Helper()
-	snap := snapshot{refs: map[string]map[string]bool{}, states: map[string]int{}}
+	snap := snapshot{refs: map[string]map[string]bool{}, states: map[string]int{}, told: map[string]int{}}
 	dir, err := os.MkdirTemp("", "campaign-look-")
 	if err != nil {
 		t.Fatal(err)
@@ -331,6 +333,12 @@ func (s *site) look(t *testing.T) snapshot {
 		} else {
 			snap.batches = append(snap.batches, b)
 		}
+		return err
+	})
+	query(t, db, `SELECT event, count(*) FROM events GROUP BY 1`, func(scan func(...any) error) error {
+		var kind, n int
+		err := scan(&kind, &n)
+		snap.told[store.EventKind(kind).String()] = n
 		return err
 	})
 	if snap.untold, snap.events, err = replay.Check(t.Context(), db); err != nil {
