@@ -3,6 +3,7 @@ package intake
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -202,6 +203,24 @@ func dateHint(text string) string {
 	}
 	return fmt.Sprintf("; it may be %s, which only its writer knows: write which in the config, as in date_format: %s, or with --date-format",
 		strings.Join(names, " or "), names[0])
+}
+
+// otherThan is the hint of the first cell that is a date in another format, or "". One that
+// leaves a single format counts more than one that leaves several.
+func (f DateFormat) otherThan(cells iter.Seq[string]) string {
+	unclear := ""
+	for cell := range cells {
+		if _, _, ok := f.read(cell); ok {
+			continue
+		}
+		switch hint := dateHint(cell); {
+		case strings.HasPrefix(hint, "; it looks like"):
+			return hint
+		case unclear == "":
+			unclear = hint
+		}
+	}
+	return unclear
 }
 
 // receivedAt reads a date (midnight UTC: the earliest moment it can mean) or a time.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"os"
 	"slices"
@@ -193,14 +194,14 @@ func (f *File) start(text *bufio.Reader) error {
 		}
 	}
 	if err := h.resolve(f.table, &f.o); err != nil {
-		return f.alsoEncoding(err)
+		return f.alsoRows(err, &h, peeked, comma)
 	}
 	if f.rejects { // our own two columns are nobody's mistake
 		h.unknown = slices.DeleteFunc(h.unknown, func(i int) bool { return i >= len(h.names)-2 })
 	}
 	warnings, err := h.judge(f.table, &f.o)
 	if err != nil {
-		return f.alsoEncoding(err)
+		return f.alsoRows(err, &h, peeked, comma)
 	}
 	for _, w := range warnings {
 		f.o.Log.Warn(w, "file", f.name)
@@ -226,14 +227,40 @@ func (f *File) start(text *bufio.Reader) error {
 	})
 }
 
-// alsoEncoding adds to the hint of a header's problem that the rows are in another encoding:
-// both can be mended at once.
-func (f *File) alsoEncoding(err error) error {
+// alsoRows adds to the hint of a header's problem what every row would be refused for, the
+// encoding and the way of writing dates: all can be mended at once.
+func (f *File) alsoRows(err error, h *header, peeked []byte, comma rune) error {
 	var he *HeaderError
-	if f.looks != "" && errors.As(err, &he) && he.Hint != "" {
+	if !errors.As(err, &he) || he.Hint == "" {
+		return err
+	}
+	if f.looks != "" {
 		he.Hint += "; besides, its rows are not UTF-8: " + encodingHint(f.looks)
 	}
+	if i := h.dates(); i >= 0 {
+		if hint := f.o.DateFormat.otherThan(firstCells(peeked, comma, i)); hint != "" {
+			he.Hint += "; besides, its dates cannot be read as they are: " + strings.TrimPrefix(hint, "; ")
+		}
+	}
 	return err
+}
+
+// firstCells yields the filled cells of a column in the rows that are wholly in peeked, but for
+// the header's.
+func firstCells(peeked []byte, comma rune, column int) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		cr := csv.NewReader(bytes.NewReader(peeked))
+		cr.Comma, cr.FieldsPerRecord, cr.ReuseRecord = comma, -1, true
+		for n := 0; ; n++ {
+			cells, err := cr.Read()
+			if err != nil || cr.InputOffset() == int64(len(peeked)) && len(peeked) == bufferSize {
+				return
+			}
+			if n > 0 && column < len(cells) && strings.TrimSpace(cells[column]) != "" && !yield(cells[column]) {
+				return
+			}
+		}
+	}
 }
 
 // separatorLine returns the length of a first line like sep=; by which a spreadsheet is

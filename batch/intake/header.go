@@ -155,6 +155,8 @@ func (h *header) resolve(t *Table, o *Options) error {
 			hint := cmp.Or(h.otherDelimiter(), need.Hint)
 			if slices.ContainsFunc(h.unknown, func(i int) bool { return h.mayBe(i, need.Columns) }) {
 				hint = h.paste(t, h.unknown)
+			} else if len(h.taken) > 0 && slices.ContainsFunc(h.unknown, h.mayIdentify) {
+				hint += "; besides, it is not known what these are: " + h.list(h.named(h.unknown)) + ": " + h.paste(t, h.named(h.unknown))
 			}
 			return h.fail(0, need.Problem, hint)
 		}
@@ -182,7 +184,7 @@ func (h *header) take(i int, column string) error {
 // error where one may be what a vendor knows people by. A row that is read without it would
 // look like a request that is done.
 func (h *header) judge(t *Table, o *Options) (warnings []string, err error) {
-	unknown := slices.DeleteFunc(slices.Clone(h.unknown), func(i int) bool { return h.names[i] == "" })
+	unknown := h.named(h.unknown)
 	var nobody []string
 	if o.Nobody != nil {
 		nobody = o.Nobody(h.fields())
@@ -192,7 +194,7 @@ func (h *header) judge(t *Table, o *Options) (warnings []string, err error) {
 	case len(unknown) == 0:
 	case t.NoOthers:
 		problem = "what these columns say is not known: "
-	case slices.ContainsFunc(unknown, func(i int) bool { return identifies(h.names[i], h.known) }):
+	case slices.ContainsFunc(unknown, h.mayIdentify):
 		problem = "columns that are not known, and one of them may be what a vendor knows people by: "
 	case len(nobody) > 0:
 		problem = fmt.Sprintf("%s would be asked about nobody of this file, in which these columns are not known: ", strings.Join(nobody, ", "))
@@ -211,6 +213,11 @@ func (h *header) judge(t *Table, o *Options) (warnings []string, err error) {
 		warnings = append(warnings, name+" is asked about nobody of this file: it has no column by which this vendor knows people")
 	}
 	return warnings, nil
+}
+
+// named are those of the columns that have a name.
+func (h *header) named(columns []int) []int {
+	return slices.DeleteFunc(slices.Clone(columns), func(i int) bool { return h.names[i] == "" })
 }
 
 // fields are those of the columns that the file has.
@@ -318,9 +325,23 @@ func telling(header, column string) bool {
 	return (len(header) > 4 || header == "mail") && header != "account" && slices.Contains(identifierColumns(), column)
 }
 
-// identifies reports whether an unknown column may hold what a vendor knows people by.
-func identifies(name string, known map[string]string) bool {
-	return slices.ContainsFunc(maybe(name, known), func(column string) bool { return slices.Contains(identifierColumns(), column) })
+// mayIdentify reports whether an unknown column may hold what a vendor knows people by.
+func (h *header) mayIdentify(i int) bool {
+	return slices.ContainsFunc(maybe(h.names[i], h.known), func(column string) bool { return slices.Contains(identifierColumns(), column) })
+}
+
+// dates returns the first column that holds dates, or may, or -1.
+func (h *header) dates() int {
+	dated := func(column string) bool { return strings.HasSuffix(column, "_at") }
+	if i := slices.IndexFunc(h.columns, dated); i >= 0 {
+		return i
+	}
+	for _, i := range h.unknown {
+		if slices.ContainsFunc(maybe(h.names[i], h.known), dated) {
+			return i
+		}
+	}
+	return -1
 }
 
 // byHeader turns the config's columns round, in the form of NormalHeader.

@@ -26,6 +26,11 @@ func TestHeaderErrors(t *testing.T) {
 		{"no identifier", "subject_id,name,call_id\n", nil, []string{"email, other_email, telephone", "account_number"}},
 		{"email misspelt", "subject_id,E-Mail Adress\n", nil, []string{`columns: {email: 'E-Mail Adress'}`}},
 		{"email of somebody", "subject_id,Requester e-mail\n", nil, []string{`columns: {email: 'Requester e-mail'}, or, if they mean nothing here, ignore_columns: ['Requester e-mail']`}},
+		{"all that stops a file at once", "E-Mail-Adresse;Kundennummer;Name;;Eingang am\na@example.com;K-1;J\xfcrgen;;03.04.2025\nb@example.com;K-2;;;31.12.2025\n", nil, []string{
+			"no subject_id", "have to be given some", `column "Kundennummer" (customer_key or account_number?)`, `columns: {customer_key: 'Kundennummer'}`,
+			"--encoding windows-1252", "its dates cannot be read as they are: it looks like dd.mm.yyyy: write date_format: dd.mm.yyyy in the config, or --date-format dd.mm.yyyy"}},
+		{"dates of which one tells the order", "subject_id,email,Kundennummer,received\nR-1,a@example.com,K-1,3/4/2025\nR-2,a@example.com,K-1,13/4/2025\n", nil, []string{"'Kundennummer'", "it looks like dd/mm/yyyy"}},
+		{"dates that can be two", "subject_id,email,Kundennummer,received\nR-1,a@example.com,K-1,3/4/2025\n", nil, []string{"'Kundennummer'", "it may be dd/mm/yyyy or mm/dd/yyyy"}},
 		{"other delimiter", "subject_id|email\nDSR-1|a@example.com\n", nil, []string{"no subject_id", "have | between them"}},
 		{"same header twice", "subject_id,email,comments,Email\n", nil, []string{"column 4", `"email"`, `"Email"`, "both email"}},
 		{"two synonyms", "subject_id,phone,mobile\n", nil, []string{"column 3", "both telephone", `columns: {other_telephone: 'mobile'}`}},
