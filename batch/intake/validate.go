@@ -33,7 +33,7 @@ func emailProblem(text string) string {
 	switch {
 	case at <= 0 || at == len(text)-1:
 		return cmp.Or(noValueProblem(text), markProblem(text), "is not an address such as name@example.com")
-	case text[0] == '\'' || text[0] == '=': // RFC 5322 allows them, and no person has them
+	case text[0] == '\'' || text[0] == '=' || text[0] == '`': // RFC 5322 allows them, and no person has them
 		return markProblem(text)
 	case at > maxLocal || len(text)-at-1 > maxDomain:
 		return "is too long for an address"
