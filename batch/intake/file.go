@@ -79,7 +79,7 @@ type File struct {
 type BrokenFileError struct {
 	File string
 	Line int    // where the row begins that could not be read, 1-based
-	Hint string // what to do; may be ""
+	Hint string // what to do, a line for each thing; may be ""
 	Err  error  // what happened; holds nothing of the row
 }
 
@@ -235,11 +235,11 @@ func (f *File) alsoRows(err error, h *header, peeked []byte, comma rune) error {
 		return err
 	}
 	if f.looks != "" {
-		he.Hint += "; besides, its rows are not UTF-8: " + encodingHint(f.looks)
+		he.Hint += "\nits rows are not UTF-8: " + encodingHint(f.looks)
 	}
 	if i := h.dates(); i >= 0 {
 		if hint := f.o.DateFormat.otherThan(firstCells(peeked, comma, i)); hint != "" {
-			he.Hint += "; besides, its dates cannot be read as they are: " + strings.TrimPrefix(hint, "; ")
+			he.Hint += "\nits dates cannot be read as they are: " + strings.TrimPrefix(hint, "; ")
 		}
 	}
 	return err

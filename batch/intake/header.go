@@ -156,7 +156,7 @@ func (h *header) resolve(t *Table, o *Options) error {
 			if slices.ContainsFunc(h.unknown, func(i int) bool { return h.mayBe(i, need.Columns) }) {
 				hint = h.paste(t, h.unknown)
 			} else if len(h.taken) > 0 && slices.ContainsFunc(h.unknown, h.mayIdentify) {
-				hint += "; besides, it is not known what these are: " + h.list(h.named(h.unknown)) + ": " + h.paste(t, h.named(h.unknown))
+				hint += "\nit is not known what these are: " + h.list(h.named(h.unknown)) + ": " + h.paste(t, h.named(h.unknown))
 			}
 			return h.fail(0, need.Problem, hint)
 		}

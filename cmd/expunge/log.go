@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 )
 
@@ -60,6 +61,6 @@ func (a *app) note(level slog.Level, hint, format string, args ...any) {
 	}
 	fmt.Fprintln(a.logs, text)
 	if hint != "" {
-		fmt.Fprintln(a.logs, "hint: "+hint)
+		fmt.Fprintln(a.logs, "hint: "+strings.ReplaceAll(hint, "\n", "\nhint: "))
 	}
 }
