@@ -50,7 +50,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.BoolVar(&o.full, "full", false, "at the size of the goals: ten million rows; takes about an hour and 15 GB")
+	f.BoolVar(&o.full, "full", false, "at the size of the goals: ten million rows; takes about an hour and a half, and 25 GB")
 	f.IntVar(&o.pairs, "pairs", 5, "how often each figure and its baseline are measured, in turns")
 	f.StringVar(&o.expunge, "expunge", "bin/expunge", "the program")
 	f.StringVar(&o.temp, "dir", "", "where the stores are made (default: the system's temporary folder); a RAM disk shows nothing")
@@ -101,6 +101,8 @@ var groups = []group{
 	{"resume", measureResume},
 	{"nightly", measureNightly},
 	{"bytes", measureBytes},
+	{"events", measureEvents},
+	{"history", measureHistory},
 }
 
 type group struct {
@@ -121,6 +123,7 @@ var parts = map[string]func(ctx context.Context, args []string, stdin io.Reader,
 	"serve": serve,
 	"bare":  bare,
 	"spin":  spin,
+	"write": write,
 }
 
 // inWorld runs fn with a folder and a server of its own.
