@@ -411,14 +411,24 @@ func (t *Tasks) asked(w *store.Work) (*Account, error) {
 var (
 	ErrUnconfigured = errors.New("the config has no such vendor")
 	ErrSamePlace    = errors.New("is at the place that the config says")
+	ErrUntried      = errors.New("was never tried, and no task has ended as erased there yet")
 )
 
 // Prove records a person's word that a vendor's account is the right one, at the place that
-// the config says. Errors: ErrUnconfigured; ErrMoved, where work is under way elsewhere.
+// the config says. Errors: ErrUnconfigured; ErrUntried; ErrMoved, where work is under way
+// elsewhere.
 func (t *Tasks) Prove(ctx context.Context, vendor string, d store.Decision) error {
 	a, known, err := t.vendor(ctx, vendor)
 	if err != nil {
 		return err
+	}
+	if a.Untried {
+		switch erased, err := t.Store.AnyErased(ctx, a.id); {
+		case err != nil:
+			return err
+		case !erased:
+			return fmt.Errorf("vendor %s %w", vendor, ErrUntried)
+		}
 	}
 	if known.Place != a.Place {
 		n, err := t.Store.UnderWay(ctx, a.id)

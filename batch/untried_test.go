@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -17,17 +18,19 @@ func TestUntried(t *testing.T) {
 		r.people(2)
 		r.work(WorkOptions{})
 		r.want("2 held (approval_required)")
+		prove := func() error {
+			return r.job.Prove(context.Background(), "acme", store.Decision{At: time.Now(), Who: "kim", Note: "gone at the vendor"})
+		}
+		if err := prove(); !errors.Is(err, ErrUntried) {
+			t.Errorf("vouched for before anything was erased: %v", err)
+		}
 		if n, err := r.job.Review(context.Background(), Selection{IDs: []int64{r.tasks()[0].ID}}, true, store.Decision{At: time.Now(), Who: "kim"}); n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
 		r.work(WorkOptions{})
 		r.want("1 erased, 1 held (approval_required)")
 
-		id := r.lanes["acme"].id
-		if err := r.st.SetPlace(context.Background(), id, f.traits.Place); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.st.Prove(context.Background(), id, store.Decision{At: time.Now(), Who: "kim", Note: "gone at the vendor"}); err != nil {
+		if err := prove(); err != nil {
 			t.Fatal(err)
 		}
 		r.use(f)

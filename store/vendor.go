@@ -164,6 +164,13 @@ func (s *Store) UnderWay(ctx context.Context, vendor int64) (n int64, err error)
 	return n, explain(err)
 }
 
+// AnyErased reports whether a task of a vendor ever ended as erased. It may go through all of
+// the vendor's tasks.
+func (s *Store) AnyErased(ctx context.Context, vendor int64) (any bool, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM tasks WHERE vendor = ? AND state = ? AND follows IS NULL)`, vendor, Erased).Scan(&any)
+	return any, explain(err)
+}
+
 // ClampWaits makes everything of a vendor due now that is scheduled later than latest: a run
 // under a clock that was ahead has scheduled it. It returns how much that was.
 func (s *Store) ClampWaits(ctx context.Context, vendor int64, now, latest time.Time) (n int64, err error) {

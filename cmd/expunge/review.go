@@ -280,6 +280,8 @@ func reviewError(s *session, err error) error {
 		return usage(err, "put the place back in "+s.cfg.Path+", or say `expunge review moved VENDOR` first, if the account has really moved")
 	case errors.Is(err, batch.ErrSamePlace):
 		return usage(err, "nothing was changed: there is no move to vouch for")
+	case errors.Is(err, batch.ErrUntried):
+		return usage(err, "approve one task, see that the person is gone at the vendor, then vouch; `expunge help recipes` says more")
 	case errors.Is(err, store.ErrUnknown), errors.Is(err, batch.ErrNotHeld):
 		return usage(err, "nothing was changed; `expunge review list` shows what is held")
 	case errors.Is(err, batch.ErrNoVendor):
