@@ -160,6 +160,7 @@ type Traits struct {
 	Remote     bool       // Preview asks the vendor: the erasure can be verified
 	Completion Completion // what ends a submission that was accepted
 	Uncertain  Uncertain  // what a submission without an answer leads to
+	FailedEnds bool       // ByPoll: a job that failed is not made anew, though a lost one may be (Uncertain)
 	Fields     FieldSet   // what of the subject the vendor needs: kept until the task is final
 
 	// Untried says that what is known of the vendor was never tried at the vendor itself: every

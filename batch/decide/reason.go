@@ -44,7 +44,7 @@ var ownReasons = map[vendors.Reason]string{
 	NotPermitted:        "held: the vendor answers 401 or 403 for this person, and accepts others",
 	StillPresent:        "held: the vendor accepted, and still shows the records after verify_patience",
 	NotDoneInTime:       "held: the vendor's job is not done after give_up_after",
-	JobFailed:           "failed: the vendor's job failed, and again when it was made anew",
+	JobFailed:           "failed: the vendor's job failed, and again where it could be made anew",
 	JobLost:             "held: the vendor does not know the job that it gave us, nor one made anew",
 	UnknownStatus:       "open: the vendor reports a status that expunge does not know",
 	NoStatus:            "open: the vendor has not told the status of its job, max_attempts times in a row; it is asked on",

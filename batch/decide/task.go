@@ -58,7 +58,8 @@ func (p *Policy) afterPreview(t store.Task, pv vendors.Preview, proof store.Evid
 	case doubt == "" && p.Manual:
 		doubt = ApprovalRequired
 	}
-	if p.Remote {
+	// What is gone after a submission that may have arrived was seen, and went by it: it stays listed.
+	if p.Remote && (doubt != "" || !seenBefore || !Submitted(&t)) {
 		t.Records, t.RecordRefs = store.Counted(pv.Records), refs
 	}
 	t.Hint, t.PreviewedAt = pv.Hint, now
@@ -149,8 +150,9 @@ func (p *Policy) afterPoll(t store.Task, pg vendors.Progress, now time.Time) sto
 		t.Lost++
 		t.Approval = "" // of more time for a job that is no more
 		t.Message = "the vendor says: " + pg.Status
+		again := p.Traits.Uncertain != vendors.HoldForPerson && (pg.Job == vendors.JobLost || !p.FailedEnds)
 		switch {
-		case t.Lost == 1 && p.Traits.Uncertain != vendors.HoldForPerson:
+		case t.Lost == 1 && again:
 			// Once more, as after a lost answer. The reference stays known as a former one.
 			return ready(t, store.Pending)
 		case pg.Job == vendors.JobLost:

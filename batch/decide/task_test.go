@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +147,8 @@ func TestAfterPreview(t *testing.T) {
 		{"gone after a submission that was accepted", auto, accepted(before(2, "1;2")), pv(""), store.Erased, "", 2},
 		{"gone after an uncertain submission", auto, lost(before(2, "1;2")), pv(""), store.Erased, "", 2},
 		{"there after an uncertain submission", auto, lost(before(2, "1;2")), pv("", "1", "2"), store.Submitting, "", 2},
+		{"fewer after an uncertain submission", auto, lost(before(2, "1;2")), pv("", "2"), store.Submitting, "", 2},
+		{"approved, and fewer after an uncertain submission", manual, approved("2:1;2", lost(before(2, "1;2"))), pv("", "2"), store.Submitting, "", 2},
 		{"new after an uncertain submission", auto, lost(before(2, "1;2")), pv("", "3"), store.Held, PreviewChanged, 1},
 		{"gone, in doubt, after an uncertain submission", auto, lost(before(2, "1;2")), pv(vendors.InconsistentAnswer), store.Held, vendors.InconsistentAnswer, 0},
 		{"never seen, and uncertain", auto, lost(store.Task{}), pv(""), store.NotFound, "", 0},
@@ -166,6 +169,9 @@ func TestAfterPreview(t *testing.T) {
 		}
 		switch got.State {
 		case store.Submitting:
+			if seen := store.SplitRefs(tt.task.RecordRefs); Submitted(&tt.task) && !slices.Equal(store.SplitRefs(got.RecordRefs), seen) {
+				t.Errorf("%s: %s are listed, a submission may have taken any of %v", tt.name, got.RecordRefs, seen)
+			}
 			if !got.SubmittedAt.Equal(noon) || !got.PreviewedAt.Equal(noon) || got.Hint != tt.pv.Hint {
 				t.Errorf("%s: the intent: %+v", tt.name, got)
 			}
@@ -437,14 +443,17 @@ func TestAfterPoll(t *testing.T) {
 		rule vendors.Uncertain
 		job  vendors.Job
 		want result
+		ends bool
 	}{
-		{vendors.AskAgain, vendors.JobFailed, result{store.Pending, "", true, 0, 0}},
-		{vendors.AskAgain, vendors.JobLost, result{store.Pending, "", true, 0, 0}},
-		{vendors.HoldForPerson, vendors.JobFailed, result{store.Failed, JobFailed, false, 0, 0}},
-		{vendors.HoldForPerson, vendors.JobLost, result{store.Held, JobLost, false, 0, 0}},
+		{vendors.SubmitAgain, vendors.JobFailed, result{store.Failed, JobFailed, false, 0, 0}, true},
+		{vendors.SubmitAgain, vendors.JobLost, result{store.Pending, "", true, 0, 0}, true},
+		{vendors.AskAgain, vendors.JobFailed, result{store.Pending, "", true, 0, 0}, false},
+		{vendors.AskAgain, vendors.JobLost, result{store.Pending, "", true, 0, 0}, false},
+		{vendors.HoldForPerson, vendors.JobFailed, result{store.Failed, JobFailed, false, 0, 0}, false},
+		{vendors.HoldForPerson, vendors.JobLost, result{store.Held, JobLost, false, 0, 0}, false},
 	} {
 		tr := byPoll
-		tr.Uncertain = tt.rule
+		tr.Uncertain, tr.FailedEnds = tt.rule, tt.ends
 		got := testPolicy(tr).afterPoll(at(0, time.Hour), vendors.Progress{Job: tt.job, Status: "word"}, noon)
 		if diff := cmp.Diff(tt.want, resultOf(got)); diff != "" {
 			t.Errorf("rule %d, job %d: %s", tt.rule, tt.job, diff)

@@ -280,7 +280,7 @@ func (v *Vendor) Traits() vendors.Traits {
 		VerifyAfter: time.Duration(r.Done.After), VerifyPatience: time.Duration(r.Done.Patience),
 	}
 	if r.Done.By == byStatus {
-		t.VerifyAfter = 0
+		t.VerifyAfter, t.FailedEnds = 0, true
 		t.FirstPoll, t.PollEvery, t.GiveUpAfter = time.Duration(r.Done.After), time.Duration(r.Done.Every), time.Duration(r.Done.Patience)
 		t.LeadTime = t.FirstPoll
 	}
