@@ -33,7 +33,7 @@ crash:
 
 ## faults: every external write fails in both ways, at every step of every vendor
 faults:
-	$(GO) test -count=1 -timeout 30m -run '^TestFaults$$' -v ./batch/campaign | grep -v '^=== '
+	$(GO) test -count=1 -timeout 30m -run '^TestFaults$$' -v ./batch/campaign -whole | grep -v '^=== '
 
 ## mutants: every word of every shipped recipe misspelt, dropped or put in another's place: 0 silent
 mutants:

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"expunge/vendors/rest"
 	"expunge/vendors/sim"
 )
 
@@ -67,6 +68,15 @@ func (c *faultCase) name() string {
 	return name
 }
 
+// What is not the vendor's answer: a gateway's, that of an address which is not the API's, of
+// a vendor that is busy, or nothing. None of them says anything of the person.
+var (
+	strange = []string{"404", "404_empty", "404_message", "404_route", "404_html", "405", "410", "415", "501", "400", "403", "403_html", "unavailable_400"}
+	busy    = []string{"409", "423", "425"}
+	pages   = []string{"maintenance", "unavailable"}
+	empty   = []string{"empty_200", "empty_202", "empty_204"}
+)
+
 // faultCases is the table of what must happen. It follows VENDORS.md and the decision
 // tables of package batch, and is written by hand: a change there must be a change here.
 func faultCases() []faultCase {
@@ -84,13 +94,7 @@ func faultCases() []faultCase {
 	harmless := []string{"429"}
 	kills := []string{faultKillBefore, faultKillAfter}
 	looks := slices.Concat(notApplied, applied, harmless, kills, []string{faultWrongType})
-	// What is not the vendor's answer: a gateway's, that of an address which is not the
-	// API's, of a vendor that is busy. None of them says anything of the person.
-	strange := []string{"404", "404_empty", "404_message", "404_route", "404_html", "405", "410", "415", "501", "400", "403", "403_html", "unavailable_400"}
 	cgStrange := append(slices.Clone(strange), "404_code", "405_code", "404_v6", "422_v6", "401_v6")
-	busy := []string{"409", "423", "425"}
-	pages := []string{"maintenance", "unavailable"}
-	empty := []string{"empty_200", "empty_202", "empty_204"}
 
 	// CustomerGauge: reads are asked again. After a write without an answer the vendor is
 	// asked what it holds, and written to again only if that is still there.
@@ -187,6 +191,87 @@ func faultCases() []faultCase {
 	add(c, slices.Concat(applied, []string{faultKillAfter})...)
 	c.effects = 1
 	add(c, slices.Concat(notApplied, []string{faultKillBefore})...)
+	return append(all, recipeFaults()...)
+}
+
+// recipeFaults follow what a recipe says of its vendor: by what it is erased (a record that was
+// looked up, or a job), and what an answer that got lost leads to.
+func recipeFaults() []faultCase {
+	var all []faultCase
+	add := func(c faultCase, faults ...string) {
+		for _, f := range faults {
+			c := c
+			c.fault = f
+			all = append(all, c)
+		}
+	}
+	before := slices.Concat([]string{"cut", "500", "503", "408", faultRedirect}, busy, pages)
+	after := slices.Concat([]string{"lost", "garbage", "truncated"}, empty)
+	looks := slices.Concat(before, []string{"lost", "garbage", "truncated", "429", faultWrongType, faultKillBefore, faultKillAfter})
+	refusals, keys := strange, []string{"403", "403_html"}
+	names := shipped()
+	if !*flagWhole {
+		names = []string{"hubspot", "opendsr", "zendesk"}
+		looks, refusals, keys = []string{"garbage"}, []string{"404_route"}, nil
+		before, after = []string{"503", "maintenance"}, []string{"lost", "empty_202"}
+	}
+	for _, name := range names {
+		// As at CustomerGauge: looked up again, and taken again only if it is still there.
+		c := faultCase{vendor: name, state: "erased", evidence: "verified", writes: 1, effects: 1}
+		reads, again := []string{stepPreview, stepVerify}, 1
+		switch name {
+		case "opendsr":
+			// A removal that is asked for again carries the same id, and makes no second job.
+			c.evidence, reads, again = "vendor_done", []string{stepPoll}, 2
+		case "segment":
+			c.evidence, reads = "vendor_done", []string{stepPoll}
+		case "zendesk":
+			c.state, c.evidence, reads = "waiting", "", []string{stepPreview}
+		}
+		for _, c.step = range reads {
+			add(c, looks...)
+			add(c, refusals...)
+		}
+		if c.step == stepPoll {
+			// The call before the first that changes something: nothing leaves without it.
+			check := c
+			check.step = stepCheck
+			add(check, slices.DeleteFunc(slices.Concat(looks, refusals), func(f string) bool { return slices.Contains(keys, f) })...)
+			check.first, check.again = 3, true
+			add(check, keys...)
+		}
+		c.step = stepWrite
+		sure := c
+		sure.writes = 2
+		add(sure, append(refusals, "429")...)
+		lost := c
+		switch name {
+		case "segment", "zendesk":
+			lost = faultCase{vendor: name, step: stepWrite, state: "held", reason: "uncertain_submission", writes: 1, first: 4}
+		}
+		never := lost
+		if never.effects > 0 {
+			never.writes = 2
+		}
+		add(never, append(before, faultKillBefore)...)
+		lost.effects, lost.writes = 1, again
+		add(lost, append(after, faultKillAfter)...)
+		add(c, faultWrongType)
+		if c.evidence != "vendor_done" {
+			continue
+		}
+		// What a vendor says of its job: failed is its last word, a lost one is asked for again
+		// where that does no harm, and word of another job is not believed.
+		add(c, "job_paused")
+		job := c
+		job.state, job.evidence, job.reason, job.first = "failed", "", "job_failed", 3
+		add(job, "job_error")
+		job.state, job.reason, job.first, job.times = "held", "job_lost", 4, 2
+		job.writes = again
+		add(job, "job_lost")
+		c.step = stepPoll
+		add(c, "wrong_jid")
+	}
 	return all
 }
 
@@ -242,13 +327,18 @@ func (c *faultCase) run(t *testing.T, where string) (got, problem string) {
 	seed := sim.DefaultSeed()
 	seed.CustomerGauge[0].Records = []sim.Record{{Number: 10438, FirstName: "Ada", LastName: "Ek", Email: "ada@example.com"}}
 	seed.Voyado[0].Keys = []sim.VoyadoKey{{Key: "d9528030-509c-4e0f-b585-7168f1e9feca", Events: 2}}
-	day := 40 * time.Millisecond
+	o := sim.Options{Seed: seed, Day: 40 * time.Millisecond, ArchiveDays: 1}
 	config := slices.Concat(quick[c.vendor], c.config)
+	if isRecipe(c.vendor) {
+		o.Recipes = recipes(t, c.vendor)
+		config = slices.Concat(quick[sim.Rest], c.config)
+		in.recipe = o.Recipes[0]
+	}
 	if c.exports != 0 {
-		day = 500 * time.Millisecond // a result can be fetched for a week
+		o.Day = 500 * time.Millisecond // a result can be fetched for a week
 		config = append(config, "export: required", "export_recipients: "+recipient)
 	}
-	s, url := serve(t, sim.Options{Seed: seed, Day: day, ArchiveDays: 1}, in.wrap)
+	s, url := serve(t, o, in.wrap)
 	defer close(in.release)
 	s.Script(in.script)
 
@@ -276,14 +366,14 @@ func (c *faultCase) run(t *testing.T, where string) (got, problem string) {
 		wantExit = 0
 		exits = append(exits, site.run(t, "run", "--wait").code)
 	}
-	o := outcome{exit: exits[len(exits)-1]}
+	came := outcome{exit: exits[len(exits)-1]}
 	if rows := site.report(t, "report.csv"); len(rows) == 1 {
-		o.state, o.evidence, o.reason = rows[0]["state"], rows[0]["evidence"], rows[0]["reason"]
+		came.state, came.evidence, came.reason = rows[0]["state"], rows[0]["evidence"], rows[0]["reason"]
 	}
-	o.writes = in.writes()
+	came.writes = in.writes()
 	for _, e := range s.Ledger(0) {
 		if e.Effect && e.Op != "create-export" {
-			o.effects++
+			came.effects++
 		}
 	}
 	refs := site.look(t).refs[c.vendor]
@@ -303,10 +393,10 @@ func (c *faultCase) run(t *testing.T, where string) (got, problem string) {
 	switch {
 	case in.left > 0 && c.times <= 1:
 		problem += "the fault never happened"
-	case o != want:
+	case came != want:
 		problem += want.String()
 	}
-	return o.String(), problem
+	return came.String(), problem
 }
 
 // outcome is what came of a fault.
@@ -324,6 +414,7 @@ func (o outcome) String() string {
 // injector makes one fault happen at one step.
 type injector struct {
 	c       *faultCase
+	recipe  *rest.Recipe  // of the vendor, if it has one
 	now     chan struct{} // closed when the program is to be killed
 	release chan struct{} // closed when the case is over
 
@@ -340,7 +431,7 @@ func (in *injector) writes() int {
 
 // steps names the calls as the simulator does.
 var steps = map[string]string{
-	"token": stepToken, "anonymize": stepWrite, "create-removal": stepWrite, "request": stepWrite, "job-status": stepPoll,
+	"token": stepToken, "anonymize": stepWrite, "create-removal": stepWrite, "request": stepWrite, "job-status": stepPoll, "erase": stepWrite,
 	"create-export": stepExport, "export-result": stepFetch,
 }
 
@@ -384,12 +475,16 @@ func (in *injector) own() bool {
 // wrap is for the faults that the simulator does not know.
 func (in *injector) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if stepOf(r) == stepWrite {
+		step := stepOf(r)
+		if in.recipe != nil {
+			step = recipeStep(in.recipe, r)
+		}
+		if step == stepWrite {
 			in.mu.Lock()
 			in.written++
 			in.mu.Unlock()
 		}
-		if !in.own() || !in.hit(stepOf(r)) {
+		if !in.own() || !in.hit(step) {
 			next.ServeHTTP(w, r)
 			return
 		}

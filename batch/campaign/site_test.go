@@ -37,7 +37,7 @@ type site struct {
 // settings are what a site's config says besides places and credentials.
 type settings struct {
 	global  []string            // lines of the top level
-	only    []string            // vendors; nil: all three
+	only    []string            // vendors, or names of recipes; nil: all three that have a kind of their own
 	vendors map[string][]string // lines below a vendor
 	places  map[string][]string // instead of those for the simulator, below a vendor
 }
@@ -48,6 +48,7 @@ var quick = map[string][]string{
 	sim.Voyado: {"rate: 1000/s", "concurrency: 4", "timeout: 20s", "retry_base: 10ms", "retry_cap: 50ms",
 		"archive_after: 60ms", "poll_every: 40ms"},
 	sim.Acqueon: {"rate: 1000/s", "timeout: 20s", "retry_base: 10ms", "retry_cap: 50ms"},
+	sim.Rest:    {"rate: 1000/s", "timeout: 20s", "retry_base: 10ms", "retry_cap: 50ms"},
 }
 
 func newSite(t *testing.T, url string, set settings) *site {
@@ -87,13 +88,16 @@ func (s *site) configure(t *testing.T, set settings) {
 	}
 	for _, name := range names {
 		own, ok := set.vendors[name]
-		if !ok {
-			own = quick[name]
+		kind, place := name, places[name]
+		if place == nil {
+			kind, place = sim.Rest, s.recipePlace(t, recipes(t, name)[0])
 		}
-		fmt.Fprintf(&b, "  %s:\n    kind: %s\n", name, name)
-		place, ok := set.places[name]
 		if !ok {
-			place = places[name]
+			own = quick[kind]
+		}
+		fmt.Fprintf(&b, "  %s:\n    kind: %s\n", name, kind)
+		if elsewhere, ok := set.places[name]; ok {
+			place = elsewhere
 		}
 		for _, l := range append(slices.Clone(place), own...) {
 			fmt.Fprintln(&b, "    "+l)

@@ -179,7 +179,7 @@ func (k FaultKind) possible(kind, op string) bool {
 		return op == opRequest
 	}
 	if _, ok := k.empty(); ok {
-		return op == opAnonymize || op == opRemoval || op == opExport || op == opRequest
+		return op == opAnonymize || op == opRemoval || op == opExport || op == opRequest || op == opErase
 	}
 	return canned[k].kind == "" || canned[k].kind == kind && op != opToken
 }

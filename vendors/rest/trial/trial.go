@@ -84,7 +84,7 @@ func Case(r *rest.Recipe) (vendortest.Case, error) {
 		Serve:  twin.ServeHTTP,
 		Target: vendors.Target{Ref: vendors.Ref{Field: person[0].Field}, Subject: person, ReceivedAt: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)},
 		Reads: func(q vendortest.Request) bool {
-			return r.Preview != nil && isFor(&r.Preview.Request, q.Method, q.Path) || r.Status != nil && isFor(&r.Status.Request, q.Method, q.Path)
+			return r.Preview != nil && IsFor(&r.Preview.Request, q.Method, q.Path) || r.Status != nil && IsFor(&r.Status.Request, q.Method, q.Path)
 		},
 		Unclear: []string{`{}`, `{"data":{}}`, `{"error":"maintenance"}`},
 	}
@@ -110,8 +110,8 @@ func Case(r *rest.Recipe) (vendortest.Case, error) {
 
 var aPlaceholder = regexp.MustCompile(`\\\{[^}]*\\\}`)
 
-// isFor reports whether method and path are those of a recipe's request, wherever its base is.
-func isFor(q *rest.Request, method, path string) bool {
+// IsFor reports whether method and path are those of a recipe's request, wherever its base is.
+func IsFor(q *rest.Request, method, path string) bool {
 	pattern := aPlaceholder.ReplaceAllString(regexp.QuoteMeta(q.Path), `[^/]+`)
 	return method == q.Method && regexp.MustCompile(pattern+"$").MatchString(path)
 }
@@ -119,7 +119,7 @@ func isFor(q *rest.Request, method, path string) bool {
 func isToken(r *rest.Recipe, req *http.Request) bool {
 	return slices.ContainsFunc(r.Auths(), func(a *rest.Auth) bool {
 		if a.Token != nil {
-			return isFor(&a.Token.Request, req.Method, req.URL.EscapedPath())
+			return IsFor(&a.Token.Request, req.Method, req.URL.EscapedPath())
 		}
 		if a.OAuth2 == nil {
 			return false
