@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The main job on the simulator: a first night, further nights until the Voyado jobs are
 # done, the confirmations of Acqueon's admin, an export opened by who may open it, and the
-# check against what really happened.
+# check against what really happened. A fourth vendor is described by a recipe, letters.yaml.
 # `make demo` builds the programs and calls this. Leaves report and store in demo/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -14,7 +14,7 @@ say() { printf '\n== %s\n' "$*"; }
 umask 077
 rm -rf demo
 mkdir demo
-cp testdata/demo/expunge.yaml demo/
+cp testdata/demo/expunge.yaml testdata/demo/letters.yaml demo/
 
 say "a pair of keys for the privacy officer: exports are kept for these eyes alone"
 "${GO:-go}" build -o bin/ filippo.io/age/cmd/age filippo.io/age/cmd/age-keygen ./testdata/demo/ziplines
@@ -22,10 +22,10 @@ bin/age-keygen -o demo/officer.key 2>/dev/null
 EXPORT_RECIPIENT=$(bin/age-keygen -y demo/officer.key)
 export EXPORT_RECIPIENT
 echo "$EXPORT_RECIPIENT"
-export CG_CLIENT_ID=sim-client CG_CLIENT_SECRET=sim-secret VOYADO_API_KEY=sim-api-key
+export CG_CLIENT_ID=sim-client CG_CLIENT_SECRET=sim-secret VOYADO_API_KEY=sim-api-key LETTERS_TOKEN=sim-token
 
 say "the simulator: people from testdata/people.json, a day lasts two seconds, some faults"
-"$vendorsim" --seed-file testdata/people.json --control --day 2s --for 5m --addr-file demo/sim.addr \
+"$vendorsim" --seed-file testdata/people.json --recipe testdata/demo/letters.yaml --control --day 2s --for 5m --addr-file demo/sim.addr \
   --fault all:latency=2ms --fault customergauge:5xx=0.05 --fault customergauge:lost=0.03 \
   --fault customergauge:429=0.01 --fault voyado:5xx=0.05 --fault voyado:lost=0.05 >demo/sim.log 2>&1 &
 sim=$!
@@ -48,6 +48,9 @@ night() {
     *) echo "expunge $*: exit $code" >&2; exit 1 ;;
   esac
 }
+
+say "the fourth vendor is a file, tried without the vendor: expunge vendor test letters.yaml"
+"$expunge" vendor test letters.yaml
 
 say "first night, a window of 6 s: expunge run subjects.csv"
 night run "$subjects" --rejects rejects.csv --for 6s
@@ -92,5 +95,5 @@ say "expunge status"
 say "the report against the simulator's ledger"
 night run
 "$vendorsim" audit --url "$SIM_URL" --subjects "$subjects" --report report.csv --exports exports \
-  --config-vendors customergauge=customergauge,voyado=voyado,acqueon=acqueon
+  --config-vendors customergauge=customergauge,voyado=voyado,acqueon=acqueon,letters=rest:letters
 echo "the control totals balance, and the simulator's ledger agrees with the report, subject by subject"
