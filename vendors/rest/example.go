@@ -344,14 +344,14 @@ func (r *Recipe) cover(d *strict.Decoder) {
 		if !gives(ofPreview, "1 record") {
 			missing("of preview that gives 1 record")
 		}
-		if !gives(ofPreview, "none") {
-			missing("of preview that gives none")
-		}
 		list := has(ofPreview, func(e *Example) bool {
 			found, _ := at(e.document(), p.Records)
 			_, is := found.([]any)
 			return is
 		})
+		if (list || p.None != nil) && !gives(ofPreview, "none") {
+			missing("of preview that gives none")
+		}
 		if list && len(p.ID) > 0 && !has(ofPreview, func(e *Example) bool { return strings.HasSuffix(e.Gives, " records") }) {
 			missing("of preview that gives several records")
 		}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -92,8 +93,9 @@ func (r *Rule) matches(status int, doc any) bool {
 		return false
 	}
 	if r.Absent != "" {
-		if _, object := doc.(map[string]any); !object {
-			return false
+		all, object := doc.(map[string]any)
+		if !object || r.At == "" && slices.ContainsFunc(slices.Collect(maps.Values(all)), func(v any) bool { return v != nil }) {
+			return false // beside something else, such as an error, it could be anything
 		}
 		if _, there := at(doc, r.Absent); there {
 			return false

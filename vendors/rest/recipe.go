@@ -114,7 +114,7 @@ type Preview struct {
 	ID      []string `yaml:"id" doc:"path of a record's id, or paths of its parts"`
 	Owner   *Owner   `yaml:"owner" doc:"whose record it is: paths by identifier (email: [properties.email]; lists as emails[].value), or exact"`
 	Next    *Next    `yaml:"next" doc:"how a list goes on"`
-	None    []Rule   `yaml:"none" doc:"answers that mean nobody, besides an empty list"`
+	None    []Rule   `yaml:"none" doc:"answers that mean nobody, besides an empty list. Without a rule, what a stranger gets is believed while the control record is found"`
 }
 
 // Owner says where a record shows whose it is.
@@ -147,7 +147,7 @@ type Rule struct {
 	Status int    `yaml:"status" doc:"the HTTP status"`
 	At     string `yaml:"at" doc:"a path that must be there"`
 	Is     string `yaml:"is" doc:"and what must stand there"`
-	Absent string `yaml:"absent" doc:"a path that must not be there"`
+	Absent string `yaml:"absent" doc:"a path that must not be there; without at, nothing else may be there either"`
 	Means  string `yaml:"means" doc:"of errors: auth, slow_down, unavailable, refused or unreadable"`
 }
 
@@ -595,7 +595,9 @@ func (c *checker) preview() {
 		c.path("preview.id", path, true)
 	}
 	for i := range p.None {
-		c.rule("preview.none", &p.None[i], true)
+		n := &p.None[i]
+		c.rule("preview.none", n, true)
+		c.must(n.At == "" || n.Is != "", "preview.none", "needs is beside at", "which word says nobody? A gateway has such a path too. Where no page tells the word, leave the rule away: while the control record is found, what a stranger gets is believed")
 	}
 	c.owner(p.Owner)
 	x := p.Next
@@ -638,6 +640,7 @@ func (c *checker) owner(o *Owner) {
 		}
 	}
 	c.must(some != o.Exact, key, "needs paths, or exact: true alone", "")
+	c.must(!o.Exact || len(c.r.Preview.ID) > 0, key+".exact", "needs an id", "what has neither owner nor id may be no record")
 	c.must(o.Exact == (o.Why != ""), key+".why", "belongs to exact: true", "say why the look-up finds one exact value only")
 	c.must(!o.Exact || !c.r.knows(vendors.Telephone), key+".exact", "is never for telephones", "people share them")
 	for _, k := range c.r.KnownBy {

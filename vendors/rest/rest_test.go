@@ -127,6 +127,8 @@ func TestMistakes(t *testing.T) {
 		{"{status: 204}", "{status: 404}", "must be a 2xx status"},
 		{"{status: 404, at: error.code, is: no_such_contact}", "{status: 404}", "needs at or absent beside the status"},
 		{"{status: 404, at: error.code, is: no_such_contact}", "{status: 503, at: error}", "status 503 has a fixed meaning"},
+		{"at: error.code, is: no_such_contact", "at: error.code", "preview.none: needs is beside at"},
+		{"id: [list, id]\n  owner: {email: [\"emails[].value\"]}", "owner: {exact: true, why: by its own key}", "owner.exact: needs an id"},
 		{"by: preview", "by: status", "status: is missing"},
 		{"uncertain: ask", "uncertain: repeat", "why: belongs to uncertain: repeat"},
 		{"full: 3", "full: 4", "the request does not ask for 4 records a page"},
@@ -173,6 +175,42 @@ func TestMistakes(t *testing.T) {
 	}
 	if _, err := Parse("acme.yaml", []byte(acmeText(t))); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRule: which answers a rule describes. One that something else than the API could give is
+// not the one that is meant.
+func TestRule(t *testing.T) {
+	gone, off := Rule{Status: 200, Absent: "user"}, Rule{Status: 200, Absent: "list", At: "total", Is: "0"}
+	said := Rule{Status: 404, At: "error.code", Is: "no_such_user"}
+	for _, tt := range []struct {
+		rule   Rule
+		status int
+		body   string
+		want   bool
+	}{
+		{gone, 200, `{}`, true},
+		{gone, 202, `{}`, false},
+		{gone, 200, `{"user":null}`, true},
+		{gone, 200, `{"user":{}}`, false},
+		{gone, 200, `{"error":"Service temporarily unavailable"}`, false},
+		{gone, 200, `[]`, false},
+		{gone, 200, `"none"`, false},
+		{off, 200, `{"total":0,"page":1}`, true},
+		{off, 200, `{"total":0,"list":[]}`, false},
+		{off, 200, `{"total":1}`, false},
+		{off, 200, `{"error":"busy"}`, false},
+		{said, 404, `{"error":{"code":"no_such_user"}}`, true},
+		{said, 404, `{"error":{"code":"no_such_route"}}`, false},
+		{said, 404, `{"error":"no_such_user"}`, false},
+	} {
+		doc, err := decode("acme", "preview", &vendors.Answer{Status: tt.status, Body: []byte(tt.body)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tt.rule.matches(tt.status, doc); got != tt.want {
+			t.Errorf("%+v and %d %s: %v", tt.rule, tt.status, tt.body, got)
+		}
 	}
 }
 

@@ -629,7 +629,10 @@ func (t *twin) look(a *asked, r *http.Request) reply {
 	p := t.r.Preview
 	all := t.held(a.values["identifier"])
 	if len(all) == 0 {
-		rep := t.answer(t.example("preview", giving("none")), nil, nil)
+		rep := jsonReply(http.StatusNotFound, map[string]string{"message": "there is no such person"}) // as the recipe does not say how
+		if e := t.example("preview", giving("none")); e != nil {
+			rep = t.answer(e, nil, nil)
+		}
 		rep.looked = true
 		return rep
 	}

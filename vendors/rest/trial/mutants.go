@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -155,7 +156,10 @@ func (j *journey) run() (Fate, string) {
 	person := Person(j.original)
 	s := seed(person)
 	rec := s.CustomerGauge[0].Records[0]
-	s.CustomerGauge[0].Records = append(s.CustomerGauge[0].Records, rec) // two of them
+	several := slices.ContainsFunc(slices.Collect(maps.Values(j.original.Examples)), func(e rest.Example) bool { return strings.HasSuffix(e.Gives, " records") })
+	if several || j.original.Erase.Each == "identifier" {
+		s.CustomerGauge[0].Records = append(s.CustomerGauge[0].Records, rec) // two of them
+	}
 	s.Complete()
 	o := sim.Options{Seed: s, Recipes: []*rest.Recipe{j.original}, NoLedger: true, Strangers: j.strangers, PageSize: 1}
 	if j.fault != sim.NoFault {
@@ -184,7 +188,7 @@ func (j *journey) run() (Fate, string) {
 	case err != nil || p.Doubt != "":
 		return j.ended(Visible)
 	case v.Traits().Remote && p.Records == 0:
-		return Silent, "not_found, and the vendor holds two records"
+		return Silent, "not_found, and the vendor holds records"
 	}
 	t.Hint = p.Hint
 	before := twin.Held(j.original.Name)
@@ -211,6 +215,9 @@ func (j *journey) run() (Fate, string) {
 	}
 	if v.Traits().Remote && v.Traits().Completion != vendors.ByPerson {
 		p, err := v.Preview(ctx, t)
+		if form := (*vendors.Error)(nil); errors.As(err, &form) && form.Form != "" {
+			err = nil // as a stranger would get it
+		}
 		if erased = err == nil && p.Doubt == "" && p.Records == 0; !erased {
 			return j.ended(Visible)
 		}
