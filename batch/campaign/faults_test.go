@@ -225,7 +225,7 @@ func recipeFaults() []faultCase {
 			c.evidence, reads, again = "vendor_done", []string{stepPoll}, 2
 		case "segment":
 			c.evidence, reads = "vendor_done", []string{stepPoll}
-		case "zendesk":
+		case "amplitude", "zendesk":
 			c.state, c.evidence, reads = "waiting", "", []string{stepPreview}
 		}
 		for _, c.step = range reads {
@@ -246,7 +246,7 @@ func recipeFaults() []faultCase {
 		add(sure, append(refusals, "429")...)
 		lost := c
 		switch name {
-		case "segment", "zendesk":
+		case "amplitude", "segment", "zendesk":
 			lost = faultCase{vendor: name, step: stepWrite, state: "held", reason: "uncertain_submission", writes: 1, first: 4}
 		}
 		never := lost

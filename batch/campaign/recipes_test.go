@@ -82,8 +82,8 @@ func recipeStep(r *rest.Recipe, q *http.Request) string {
 	return stepWrite
 }
 
-// byPeople is the recipe whose erasures are finished by people, under references of ours.
-const byPeople = "zendesk"
+// byPeople are the recipes whose erasures are finished by people, under references of ours.
+var byPeople = []string{"amplitude", "zendesk"}
 
 // recipeAccounts says which of the simulator's twins each vendor of a site is, for the judge.
 func recipeAccounts(names []string) string {
