@@ -38,7 +38,7 @@ func (a *app) recheckCommand() *cobra.Command {
 			"task: the file may be of anyone, with or without a subject_id, such as a suppression list. A CSV says of each identifier\n" +
 			"whether it is held and the verdict: gone; back (erased or not found before, and held now); never_asked; still_open;\n" +
 			"unknown. Cut short, the same command goes on with what was not looked at; until then the file's people are kept, sealed,\n" +
-			"beside the store.\n\n" +
+			"beside the store, for a week at most. Whom a purge has dropped is not known any more: never_asked.\n\n" +
 			"Exit codes besides the usual: 4 somebody is back; 3 something is unknown, or a row is invalid.",
 		Example: "  expunge recheck erased-last-year.csv -o recheck.csv\n  expunge recheck suppression.csv --vendor customergauge --for 4h -o recheck.csv",
 		Args:    cobra.ExactArgs(1),
@@ -57,7 +57,7 @@ func (a *app) recheckCommand() *cobra.Command {
 // recheckPath is where the store of a recheck is, until everyone has been looked up.
 func recheckPath(cfg *config.Config) string { return cfg.Store + ".recheck" }
 
-// recheckAge is for how long what was looked up counts, when a recheck goes on.
+// recheckAge is for how long what was looked up counts, when a recheck goes on, and for how long it is kept.
 const recheckAge = 7 * 24 * time.Hour
 
 func (a *app) recheck(ctx context.Context, input string, f recheckFlags) (err error) {
@@ -84,7 +84,8 @@ func (a *app) recheck(ctx context.Context, input string, f recheckFlags) (err er
 		}
 	}
 	// The real store is held meanwhile, for its lock, its daily limits and the pauses that vendors asked for.
-	st, err := a.openStore(ctx, cfg, false)
+	// Where there is none yet, nobody was asked before.
+	st, err := store.Open(ctx, cfg.Store, a.storeOptions(cfg, false, false))
 	if err != nil {
 		return err
 	}

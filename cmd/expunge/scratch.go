@@ -51,11 +51,21 @@ func removeScratch(path string) error {
 	return errors.Join(errs...)
 }
 
-// sweepScratch removes the scratch store of a dry run that was killed. That of one under way
-// is locked.
+// sweepScratch removes the scratch store of a dry run that was killed, and that of a recheck
+// with which nobody has gone on for too long. Those of one under way are locked.
 func sweepScratch(cfg *config.Config) error {
-	path := scratchPath(cfg)
-	if _, err := os.Lstat(path); err != nil {
+	return errors.Join(sweep(scratchPath(cfg), 0), sweep(recheckPath(cfg), recheckAge))
+}
+
+// sweep removes a scratch store that was not written to for so long.
+func sweep(path string, age time.Duration) error {
+	var written time.Time
+	for _, end := range []string{"", "-wal"} {
+		if st, err := os.Lstat(path + end); err == nil && st.ModTime().After(written) {
+			written = st.ModTime()
+		}
+	}
+	if written.IsZero() || age > 0 && time.Since(written) < age {
 		return nil
 	}
 	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
