@@ -62,9 +62,11 @@ type HistoryEvent struct {
 	Reference    string     `json:"reference"`
 	By           string     `json:"by"`
 	Note         string     `json:"note"`
-	Until        *time.Time `json:"until"`   // of extended
-	Channel      string     `json:"channel"` // of answered
-	Export       string     `json:"export"`  // of exported: how it ended
+	SubmittedAt  *time.Time `json:"submitted_at"` // when the vendor was told
+	CompletedAt  *time.Time `json:"completed_at"` // when it was done, which may be long before it was recorded
+	Until        *time.Time `json:"until"`        // of extended
+	Channel      string     `json:"channel"`      // of answered
+	Export       string     `json:"export"`       // of exported: how it ended
 }
 
 // HistoryAdvice is what comes next, or what a person can do now.
@@ -152,6 +154,7 @@ func historyEvent(e *store.Event, raw *store.History, tasks map[int64]string) Hi
 		out.Task = tasks[e.Task]
 		out.Evidence, out.Reason, out.Reference = e.Evidence.String(), e.Reason, e.Reference
 		out.Records, out.RecordsAfter = optionalCount(e.Records), optionalCount(e.RecordsAfter)
+		out.SubmittedAt, out.CompletedAt = optional(e.SubmittedAt), optional(e.CompletedAt)
 	}
 	if e.Body.Until != 0 {
 		out.Until = optional(time.Unix(e.Body.Until, 0))

@@ -98,11 +98,16 @@ func request(h *batch.History, known map[string]Vendor) letterRequest {
 	}
 	for _, e := range h.Events {
 		vendor, _, _ := strings.Cut(e.Task, "/")
-		line := letterEvent{e.At.UTC().Truncate(24 * time.Hour), eventText(&e, vendor, known[vendor].Traits.Act)}
+		at := e.At
+		if e.CompletedAt != nil && (e.Event == "erased" || e.Event == "not_found") {
+			at = *e.CompletedAt // it may have been recorded later
+		}
+		line := letterEvent{at.UTC().Truncate(24 * time.Hour), eventText(&e, vendor, known[vendor].Traits.Act)}
 		if line.Says != "" && !slices.Contains(r.Story, line) {
 			r.Story = append(r.Story, line)
 		}
 	}
+	slices.SortStableFunc(r.Story, func(a, b letterEvent) int { return a.Day.Compare(b.Day) })
 	return r
 }
 

@@ -248,6 +248,15 @@ func eventLine(e *batch.HistoryEvent) string {
 			text += fmt.Sprintf(", then %d", *e.RecordsAfter)
 		}
 	}
+	// A vendor that acts at once has no other event that says when it was told; what staff have done is
+	// recorded later.
+	other := func(t *time.Time) bool { return t != nil && minute(*t) != minute(e.At) }
+	if (e.Event == "erased" || e.Event == "failed") && e.Reference == "" && other(e.SubmittedAt) {
+		text += ", submitted " + minute(*e.SubmittedAt)
+	}
+	if (e.Event == "erased" || e.Event == "not_found") && other(e.CompletedAt) {
+		text += ", done " + minute(*e.CompletedAt)
+	}
 	if e.Until != nil {
 		text += " until " + minute(*e.Until)
 	}
