@@ -27,6 +27,16 @@ type Status struct {
 	// first; null where answers are not tracked.
 	Unanswered []OpenRequest `json:"unanswered" null:"where answers are not tracked"`
 	LastRun    *RunStatus    `json:"last_run"`
+	Log        *LogStatus    `json:"log"` // null before the first head
+}
+
+// LogStatus is the newest head of the log.
+type LogStatus struct {
+	Origin string    `json:"origin"`
+	Size   int64     `json:"size"`
+	Root   string    `json:"root"`
+	At     time.Time `json:"at"`
+	Note   string    `json:"note"` // as it was signed
 }
 
 // VendorStatus is one vendor's part.
@@ -295,6 +305,11 @@ func (t *Tasks) statusRest(ctx context.Context, s *Status) error {
 	}
 	for _, x := range extended {
 		s.Extended = append(s.Extended, Extended{SubjectID: x.SubjectID, ReceivedAt: x.ReceivedAt, Original: optional(x.Original), Until: x.Until, At: x.At, Who: x.Who, Reason: x.Note})
+	}
+	if h, err := t.Store.Head(ctx); err != nil {
+		return err
+	} else if h != nil {
+		s.Log = &LogStatus{Origin: h.Origin, Size: h.Size, Root: h.Root.String(), At: h.At, Note: string(h.Note)}
 	}
 	r, ok, err := t.Store.LastRun(ctx)
 	if err != nil || !ok {

@@ -106,6 +106,9 @@ func (s *Store) DropBatch(ctx context.Context, id int64, d Decision) (Batch, err
 	if !b.Dropped.At.IsZero() {
 		return Batch{}, fmt.Errorf("batch %d %w", id, ErrDropped)
 	}
+	if _, err := s.Integrate(ctx); err != nil { // what goes is hashed first
+		return Batch{}, err
+	}
 	err = s.inTx(ctx, func(c *sql.Conn) error {
 		why, err := whyNotDropped(c, b)
 		if err != nil {

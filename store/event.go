@@ -84,8 +84,15 @@ type EventBody struct {
 	Tasks      int64  `json:"tasks,omitempty"`
 	Run        int64  `json:"run,omitempty"`
 	Version    string `json:"version,omitempty"`
-	Config     string `json:"config,omitempty"` // SHA-256 of the configuration file
-	Before     int64  `json:"before,omitempty"` // of a purge
+	Config     string `json:"config,omitempty"`  // SHA-256 of the configuration file
+	Intents    int64  `json:"intents,omitempty"` // of a run: submissions that are about to leave and must not be repeated
+	Before     int64  `json:"before,omitempty"`  // of a purge
+
+	LogKey     string `json:"log_key,omitempty"` // the log's new public key
+	LostOrigin string `json:"lost_origin,omitempty"`
+	LostSize   int64  `json:"lost_size,omitempty"`
+	LostRoot   string `json:"lost_root,omitempty"`
+	Note       string `json:"note,omitempty"` // of restart: why
 }
 
 // text is what column body holds: nil for nothing.
@@ -138,7 +145,8 @@ const (
 
 	sqlEventOwn      = `INSERT INTO events (seq, task, prev, at, event, body) SELECT ?1, id * 1000 + 999, event, ?2, ?3, ?4 FROM subjects WHERE id = ?5`
 	sqlEventOwnPoint = `UPDATE subjects SET event = ? WHERE id = ?`
-	sqlEventNobody   = `INSERT INTO events (seq, at, event, body) VALUES (?, ?, ?, ?)`
+	sqlEventNobody   = `INSERT INTO events (seq, prev, at, event, body) VALUES (?1, (SELECT last FROM log), ?2, ?3, ?4)`
+	sqlEventLast     = `UPDATE log SET last = ?`
 )
 
 // word is a person's decision that is recorded.
@@ -259,8 +267,11 @@ func (w *writer) tellAll(kind EventKind, b *EventBody) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.each(sqlEventNobody, nil, w.seq+1, w.now(), int64(kind), body)
+	if _, err := w.each(sqlEventNobody, nil, w.seq+1, w.now(), int64(kind), body); err != nil {
+		return err
+	}
 	w.seq++
+	_, err = w.each(sqlEventLast, nil, w.seq)
 	return err
 }
 
@@ -270,7 +281,7 @@ func (w *writer) now() int64 { return w.s.o.Now().Unix() }
 // findSeq finds the number of the newest event: at the start, and after a transaction was
 // rolled back that may have written some.
 func (w *writer) findSeq() error {
-	_, err := w.each(`SELECT coalesce(max(seq), 0) FROM events`, func(row []driver.Value) error {
+	_, err := w.each(`SELECT max(coalesce((SELECT max(seq) FROM events), 0), (SELECT size FROM log))`, func(row []driver.Value) error {
 		var ok bool
 		if w.seq, ok = row[0].(int64); !ok {
 			return errForm

@@ -29,7 +29,8 @@ const (
 	// The last of a subject's own events before those of a batch that does not count.
 	sqlUntellOwn = `UPDATE subjects SET event = (WITH RECURSIVE chain(seq) AS (SELECT subjects.event UNION SELECT e.prev FROM chain JOIN events e USING (seq))
  SELECT max(seq) FROM chain WHERE seq < (SELECT first_event FROM batches WHERE id = ?2)) WHERE id = ?1`
-	sqlTasksOf = `INSERT INTO events (seq, task, prev, at, event, records, reference, body)
+	sqlUntellLast = `UPDATE log SET last = (SELECT max(seq) FROM events WHERE task IS NULL) WHERE last >= (SELECT first_event FROM batches WHERE id = ? AND loading)`
+	sqlTasksOf    = `INSERT INTO events (seq, task, prev, at, event, records, reference, body)
  SELECT ?1, id * 1000 + 999, event, ?2, ?3, length(marks) / 17, shape, ?4 FROM subjects WHERE id = ?5`
 	sqlReceived = `INSERT INTO events (seq, task, at, event, records, reference)
  SELECT event, id * 1000 + 999, ?1, 1, length(marks) / 17, shape FROM subjects WHERE id BETWEEN ?2 AND ?3`
@@ -111,6 +112,9 @@ func (s *Store) untell(ctx context.Context, b Batch) error {
 			return s.tell(c, func(w *writer) error {
 				n, err := w.each(`DELETE FROM events WHERE seq > ?1 - 50000 AND seq >= (SELECT first_event FROM batches WHERE id = ?2 AND loading) RETURNING 1`, nil, w.seq, b.ID)
 				if more = n > 0; err != nil {
+					return err
+				}
+				if _, err := w.each(sqlUntellLast, nil, b.ID); err != nil {
 					return err
 				}
 				return w.findSeq()

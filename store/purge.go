@@ -65,6 +65,11 @@ func (s *Store) Purge(ctx context.Context, f PurgeFilter) (p Purged, err error) 
 		return p, err
 	}
 	p.Failed = before.Failed
+	if before.Subjects > 0 {
+		if _, err := s.Integrate(ctx); err != nil { // afterwards nobody could hash their events
+			return p, err
+		}
+	}
 	for last := int64(0); ; {
 		var ids []int64
 		err := s.inTx(ctx, func(c *sql.Conn) error {

@@ -11,7 +11,7 @@ import (
 
 // A rotation seals the store under a new key. It may be cut short at any point:
 //
-//  1. BeginRotation seals the lookup key under the new key and keeps the old key, sealed
+//  1. BeginRotation seals the lookup key and the log's key under the new key and keeps the old key, sealed
 //     under the new one, in one commit. Before that commit the store opens with the old
 //     key only, after it with the new key only. The new key is never sealed under the old
 //     one: a copy of the store together with a stolen old key must not give it away.
@@ -92,6 +92,9 @@ func (s *Store) BeginRotation(ctx context.Context, next seal.Key) error {
 		}
 		if _, err := c.ExecContext(bg, `UPDATE meta SET value = ? WHERE name = 'lookup_key'`,
 			box.Seal(nil, s.lookup[:], lookupPlace)); err != nil {
+			return err
+		}
+		if _, err := c.ExecContext(bg, `UPDATE meta SET value = ? WHERE name = 'log_keys'`, box.Seal(nil, s.log.seeds, logPlace)); err != nil {
 			return err
 		}
 		return s.tell(c, func(w *writer) error { return w.tellAll(EventKey, nil) })

@@ -59,6 +59,10 @@ type Options struct {
 	// set), masked forms left behind. It is how the store drops what is no longer needed
 	// without knowing what a field is.
 	Forget func(plain []byte, keep uint32) ([]byte, error)
+	// Kind names a field of a subject that is an identifier, for proofs.
+	Kind func(field int) string
+	// LogName is what the log is called from its first head on; "": by the store's id.
+	LogName string
 }
 
 // Store is an open store. All methods are safe for concurrent use.
@@ -68,6 +72,7 @@ type Store struct {
 	id       []byte
 	box      *seal.Box
 	lookup   seal.LookupKey
+	log      logKeys
 	rotating bool     // see rotate.go
 	replaced seal.Key // while rotating
 	lock     *flock.Flock
@@ -110,7 +115,10 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		if err := s.checkSchema(ctx); err != nil {
 			return nil, err
 		}
-		return s, s.loadKeys(ctx, false)
+		if err := s.loadKeys(ctx, false); err != nil {
+			return nil, err
+		}
+		return s, s.openLog(ctx)
 	}
 	if s.write, err = open(path, "mode=rw&_foreign_keys=on&_journal_mode=WAL&_cache_size=-4000&_txlock=immediate&_synchronous=FULL&_secure_delete=on"); err != nil {
 		return nil, err
@@ -139,6 +147,9 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		if err := s.initKeys(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.openLog(ctx); err != nil {
+		return nil, err
 	}
 	var exported bool
 	if err := s.write.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM exports)`).Scan(&exported); err != nil {

@@ -69,10 +69,29 @@ func (s *Store) close(t *testing.T) {
 	if s.read == nil {
 		return
 	}
+	provable(t, s)
 	if err := s.Close(); err != nil && s.Err() == nil {
 		t.Error(err)
 	}
 	replayed(t, s.path)
+}
+
+// provable hashes what happened, and finds what of it could not be shown.
+func provable(t *testing.T, s *Store) {
+	t.Helper()
+	if _, ok := byHand.Load(s.path); ok || s.write == nil || s.Err() != nil {
+		return
+	}
+	if _, err := os.Stat(s.path); err != nil {
+		return // a test took it away
+	}
+	if _, err := s.Integrate(ctx); err != nil {
+		t.Errorf("integrate: %v", err)
+	}
+	k, err := s.CheckLog(ctx, nil)
+	if err != nil || len(k.Problems) > 0 {
+		t.Errorf("the log: %+v, %v", k, err)
+	}
 }
 
 // byHand has the paths of the stores in which a test has written rows that count for others

@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"expunge/batch/intake"
+	"expunge/store/ledger"
 	"expunge/vendors"
 	"expunge/vendors/strict"
 )
@@ -61,6 +62,7 @@ type Config struct {
 	Metrics          string            `yaml:"metrics"`           // where a run writes Prometheus metrics; "" is nowhere
 	Notify           Notify            `yaml:"notify"`
 	Log              Log               `yaml:"log"`
+	Organisation     string            `yaml:"organisation"` // who the certificates are of
 
 	Vendors  []Vendor `yaml:"-"` // by name
 	Warnings []string `yaml:"-"` // what is allowed but unwise, with file and line
@@ -82,7 +84,10 @@ const NotifyHealthchecks = "healthchecks"
 
 // Log says what the store keeps of what was done, so that it can be shown and proved.
 type Log struct {
-	Marks bool `yaml:"marks"` // a person can be found again by an identifier, until the purge
+	Marks    bool   `yaml:"marks"`     // a person can be found again by an identifier, until the purge
+	Origin   string `yaml:"origin"`    // the log's name; "": after the store
+	HeadFile string `yaml:"head_file"` // where heads are appended to, away from this machine; "" is nowhere
+	Ping     bool   `yaml:"ping"`      // the newest head goes with the call of notify.success
 }
 
 // Vendor is one configured account.
@@ -193,7 +198,7 @@ func read(d *decoder, data []byte, mode fs.FileMode, kinds []vendors.Kind) (*Con
 	if c.KeyFile == "" && c.KeyEnv == "" {
 		c.KeyFile = defaultKeyFile
 	}
-	for _, path := range []*string{&c.Store, &c.KeyFile, &c.Report, &c.Metrics} {
+	for _, path := range []*string{&c.Store, &c.KeyFile, &c.Report, &c.Metrics, &c.Log.HeadFile} {
 		if path != &c.Report || *path != "-" {
 			*path = d.resolve(*path)
 		}
@@ -258,6 +263,11 @@ func (d *decoder) check(c *Config) {
 			}
 		}
 	}
+	if c.Log.Origin != "" {
+		if err := ledger.CheckName(c.Log.Origin); err != nil {
+			fail("log.origin", "cannot be the name of a log", err.Error())
+		}
+	}
 	switch n := c.Notify; {
 	case n.Style != "" && n.Style != NotifyHealthchecks:
 		fail("notify.style", "must be healthchecks, or be left out", "")
@@ -288,7 +298,7 @@ func (d *decoder) checkKey(c *Config, fail func(key, problem, hint string)) {
 func (d *decoder) checkPaths(c *Config, fail func(key, problem, hint string)) {
 	taken := map[string]string{filepath.Clean(c.Path): "the config"}
 	for _, k := range []struct{ key, path string }{
-		{"store", c.Store}, {"key_file", c.KeyFile}, {"report", c.Report}, {"metrics", c.Metrics},
+		{"store", c.Store}, {"key_file", c.KeyFile}, {"report", c.Report}, {"metrics", c.Metrics}, {"log.head_file", c.Log.HeadFile},
 	} {
 		if k.path == "" || k.path == "-" {
 			continue

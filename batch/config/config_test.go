@@ -156,7 +156,8 @@ linger: 90s
 unconfirmed_after: 1d12h
 track_answers: true
 metrics: out/expunge.prom
-log: {marks: false}
+log: {marks: false, origin: privacy.example.com/expunge, head_file: out/expunge.head, ping: true}
+organisation: Example AB
 notify:
   start: https://hc.example.com/ping/1?a=b
   success: http://127.0.0.1:8080/ok
@@ -216,12 +217,13 @@ vendors:
 		Columns:       map[string]string{"email": "E-mail Address", "region": "Land"},
 		IgnoreColumns: []string{"Status", "Assignee"}, Encoding: "Windows-1252", DateFormat: "dd.mm.yyyy",
 		DefaultRegion: "SE", Linger: 90 * time.Second, UnconfirmedAfter: vendors.Duration(36 * time.Hour), TrackAnswers: true,
-		Metrics: "etc/out/expunge.prom",
+		Metrics: "etc/out/expunge.prom", Organisation: "Example AB",
+		Log: Log{Origin: "privacy.example.com/expunge", HeadFile: "etc/out/expunge.head", Ping: true},
 		Notify: Notify{
 			Start:   "https://hc.example.com/ping/1?a=b",
 			Success: "http://127.0.0.1:8080/ok", Failure: "https://hc.example.com/fail",
 		},
-		Vendors: []Vendor{{Name: "alpha", Line: 27, Config: alpha}, {Name: "zeta", Line: 26, Config: zeta}},
+		Vendors: []Vendor{{Name: "alpha", Line: 28, Config: alpha}, {Name: "zeta", Line: 27, Config: zeta}},
 		SHA256:  sha256.Sum256([]byte(text)),
 	}
 	if diff := cmp.Diff(want, c, compare...); diff != "" {
@@ -269,7 +271,7 @@ func TestProblems(t *testing.T) {
 		{"duplicate vendor", minimal + "  shop: {kind: voyado}\n", []string{":6: vendors.shop: is given twice, first on line 2"}},
 		{"duplicate column", top("columns: {email: a, email: b}"), []string{":1: columns.email: is given twice, first on line 1"}},
 		{"key that is no word", top("[a]: b"), []string{":1: holds a key that is not a word"}},
-		{"key that plays tricks", top("\"sto\\e[31mre\": b"), []string{`:1: "sto\x1b[31mre": is not a known key` + "\nhint: known here: store, key_file, key_env, report, deadline, at_risk, approval, max_subjects, columns, ignore_columns, encoding, date_format, default_region, linger, unconfirmed_after, track_answers, metrics, notify, log, vendors"}},
+		{"key that plays tricks", top("\"sto\\e[31mre\": b"), []string{`:1: "sto\x1b[31mre": is not a known key` + "\nhint: known here: store, key_file, key_env, report, deadline, at_risk, approval, max_subjects, columns, ignore_columns, encoding, date_format, default_region, linger, unconfirmed_after, track_answers, metrics, notify, log, organisation, vendors"}},
 		{"anchor", top("store: &a x"), []string{":1: store: uses an anchor (&), an alias (*) or a tag (!)\nhint: write the value out; put a text that begins with one of these signs in quotes"}},
 		{"alias", top("store: &a x\nreport: *a"), []string{
 			":1: store: uses an anchor (&), an alias (*) or a tag (!)\nhint: write the value out; put a text that begins with one of these signs in quotes",

@@ -77,6 +77,7 @@ type Provenance struct {
 	Runs         []store.Run
 	Needs        []batch.Need     // what waits for a person, by cause
 	Stats        []batch.StatsRow // by the month of receipt, or a longer period
+	Head         string           // the newest signed head of the log, or ""
 }
 
 // Vendor is one configured vendor, for the explanations.

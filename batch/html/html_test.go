@@ -110,7 +110,7 @@ func sample(t *testing.T) (*batch.Reporter, []Vendor, Provenance) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r, vs, Provenance{Version: "1.0.0", ConfigSHA256: []byte{1, 2, 3}, Batches: all, Stats: stats,
+	return r, vs, Provenance{Head: "privacy.example.com/expunge/1\n31\nAAAA\n\n— privacy.example.com/expunge AAAA\n", Version: "1.0.0", ConfigSHA256: []byte{1, 2, 3}, Batches: all, Stats: stats,
 		Needs: []batch.Need{{What: "held", Vendor: "customergauge", Reason: "somebody_else", Tasks: 1, Text: "1 held at customergauge (somebody_else) <b>",
 			Command: "expunge review list --reason somebody_else"}},
 		Runs: []store.Run{{ID: 1, StartedAt: now.Add(-time.Hour), Version: "1.0.0"}}}

@@ -69,7 +69,7 @@ func (a *app) rootCommand() *cobra.Command {
 			return a.profiles.start()
 		},
 	}, a.initCommand(), a.checkCommand(), a.runCommand(), a.statusCommand(), a.reviewCommand(), a.confirmCommand(), a.answeredCommand(),
-		a.extendCommand(), a.reportCommand(), a.historyCommand(), a.recheckCommand(), a.schemaCommand(), a.batchCommand(), a.keyCommand(), a.purgeCommand(), a.vendorCommand(), a.versionCommand(), a.manCommand())
+		a.extendCommand(), a.reportCommand(), a.historyCommand(), a.recheckCommand(), a.schemaCommand(), a.batchCommand(), a.keyCommand(), a.logCommand(), a.purgeCommand(), a.vendorCommand(), a.versionCommand(), a.manCommand())
 	root.AddCommand(topics()...)
 	f := root.PersistentFlags()
 	f.StringVarP(&a.configPath, "config", "c", "expunge.yaml", "configuration `file`")
@@ -180,7 +180,8 @@ func (a *app) openStore(ctx context.Context, cfg *config.Config, readOnly bool) 
 }
 
 func (a *app) storeOptions(cfg *config.Config, readOnly, existing bool) store.Options {
-	return store.Options{Key: a.key(cfg), ReadOnly: readOnly, Existing: existing, Now: time.Now, Forget: batch.Forget}
+	return store.Options{Key: a.key(cfg), ReadOnly: readOnly, Existing: existing, Now: time.Now, Forget: batch.Forget,
+		Kind: batch.FieldName, LogName: cfg.Log.Origin}
 }
 
 // session is an open store with what is known of the configured vendors.
@@ -213,7 +214,10 @@ func (a *app) withStore(ctx context.Context, readOnly bool, fn func(*session) er
 	if err != nil {
 		return err
 	}
-	return fn(s)
+	if err := fn(s); err != nil || readOnly {
+		return err
+	}
+	return a.publish(ctx, cfg, st)
 }
 
 // offline makes a session in which no vendor can be called, and the lanes for who plans tasks.

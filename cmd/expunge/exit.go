@@ -135,6 +135,7 @@ func classify(err error) (int, string) {
 	var conf *config.Error
 	var header *intake.HeaderError
 	var broken *intake.BrokenFileError
+	var lost *store.LostError
 	switch {
 	case errors.As(err, &ce):
 		return ce.code, ce.hint
@@ -148,6 +149,10 @@ func classify(err error) (int, string) {
 		return exitUsage, cmp.Or(broken.Hint, "nothing of this file was taken in: mend it and run again")
 	case errors.Is(err, batch.ErrTooMany):
 		return exitUsage, "if this file is meant to be so large, run again with --allow-large"
+	case errors.As(err, &lost):
+		return exitUsage, lostHint
+	case errors.Is(err, batch.ErrHeads):
+		return exitUsage, "mend the place that log.head_file names, or name another: what was published is compared with the store before anything is sent"
 	case errors.Is(err, batch.ErrClock):
 		return exitUsage, "set this machine's clock (NTP): due dates and waits depend on it; nobody was called any more. If it was wrong in the last run and is right now: --trust-clock"
 	case errors.Is(err, batch.ErrExportDir):

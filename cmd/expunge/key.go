@@ -8,11 +8,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"expunge/batch"
 	"expunge/batch/config"
 	"expunge/store"
 	"expunge/store/atomicfile"
@@ -86,8 +84,9 @@ type rotation struct {
 // open opens the store with the first of the keys that fits, and returns which one that is.
 func (r *rotation) open(ctx context.Context, keys ...seal.Key) (n int, err error) {
 	for n, key := range keys {
-		r.st, err = store.Open(ctx, r.cfg.Store, store.Options{Now: time.Now, Forget: batch.Forget,
-			Key: func(bool) (seal.Key, error) { return key, nil }})
+		o := r.a.storeOptions(r.cfg, false, true)
+		o.Key = func(bool) (seal.Key, error) { return key, nil }
+		r.st, err = store.Open(ctx, r.cfg.Store, o)
 		if !errors.Is(err, seal.ErrWrongKey) {
 			return n, err
 		}
@@ -184,6 +183,9 @@ func (r *rotation) byFile(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w (run it again to go on)", err)
 	}
+	if err := r.a.publish(ctx, r.cfg, r.st); err != nil {
+		return err
+	}
 	r.a.note(slog.LevelInfo, "", "the store is sealed under the key that is now in %s (%d subjects resealed); backups made before open with the old key only", path, resealed)
 	return nil
 }
@@ -229,6 +231,9 @@ func (r *rotation) byEnv(ctx context.Context, env string) (err error) {
 	resealed, err := r.st.FinishRotation(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("%w (run it again to go on)", err)
+	}
+	if err := r.a.publish(ctx, r.cfg, r.st); err != nil {
+		return err
 	}
 	r.a.note(slog.LevelInfo, fmt.Sprintf("give %s the key in %s before the next run", r.cfg.KeyEnv, env),
 		"the store is sealed under the new key (%d subjects resealed); backups made before open with the old key only", resealed)

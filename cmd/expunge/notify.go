@@ -42,6 +42,7 @@ type tally struct {
 	AtRisk  int64                       `json:"at_risk"`
 	Needs   int                         `json:"needs"` // how many lines `status` has under "needs a person"
 	Vendors map[string]map[string]int64 `json:"vendors,omitempty"`
+	LogHead string                      `json:"log_head,omitempty"` // the newest head, where log.ping asks for it
 }
 
 // tallyOf counts what the store holds.
@@ -54,6 +55,15 @@ func (a *app) tallyOf(ctx context.Context, s *session) (*tally, error) {
 	for _, v := range st.Vendors {
 		t.Open, t.Overdue, t.AtRisk = t.Open+v.Open, t.Overdue+v.Overdue, t.AtRisk+v.AtRisk
 		t.Vendors[v.Vendor] = v.States
+	}
+	if s.cfg.Log.Ping {
+		h, err := s.store.Head(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if h != nil {
+			t.LogHead = string(h.Note)
+		}
 	}
 	return t, nil
 }

@@ -76,6 +76,9 @@ func (a *app) purge(ctx context.Context, f store.PurgeFilter, yes bool) (err err
 	if p.Subjects+p.Rejects == 0 {
 		return nil
 	}
+	if err := a.publish(ctx, cfg, st); err != nil {
+		return err
+	}
 	if err := st.Compact(ctx); err != nil {
 		a.note(slog.LevelWarn, "", "the store's file stays as large as it was: %v", err)
 	}

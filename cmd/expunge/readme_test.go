@@ -169,6 +169,7 @@ var changing = []struct{ pattern, with string }{
 	{`\d{4}-\d\d-\d\d`, "DATE"},
 	{`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`, "UUID"},
 	{`calls=\d+`, "calls=N"},
+	{`expunge/[0-9a-f]{32}/1 at \d+(: \S{44})?`, "LOG"},
 	{` +`, " "}, // columns are as wide as what was taken out
 }
 

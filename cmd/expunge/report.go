@@ -230,6 +230,9 @@ func (a *app) writeHTML(ctx context.Context, s *session, r *batch.Reporter, w io
 		return err
 	}
 	prov := html.Provenance{Version: version, ConfigSHA256: s.cfg.SHA256[:], Needs: st.Needs}
+	if st.Log != nil {
+		prov.Head = st.Log.Note
+	}
 	var unbalanced error
 	for _, b := range all {
 		if b.Loading || f.Batch != 0 && b.ID != f.Batch || b.TakenAt.Before(f.Since) || !f.Until.IsZero() && !b.TakenAt.Before(f.Until) {

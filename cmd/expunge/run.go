@@ -112,7 +112,7 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 	if err := isInput(input); err != nil {
 		return err
 	}
-	if err := guard(cfg, input, target{"report", cfg.Report}, target{"metrics", cfg.Metrics}, target{"--rejects", f.rejects}); err != nil {
+	if err := guard(cfg, input, target{"report", cfg.Report}, target{"metrics", cfg.Metrics}, target{"--rejects", f.rejects}, target{"log.head_file", cfg.Log.HeadFile}); err != nil {
 		return err
 	}
 	if err := writable(cfg.Report); err != nil {
@@ -120,6 +120,9 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 	}
 	if err := writable(cfg.Metrics); err != nil {
 		return usage(fmt.Errorf("metrics: %w", err), "name another place with --metrics or in the config")
+	}
+	if err := writable(cfg.Log.HeadFile); err != nil {
+		return usage(fmt.Errorf("log.head_file: %w", err), headsHint(cfg.Path))
 	}
 	defer a.answer()()
 	if _, err := os.Lstat(cfg.Store); errors.Is(err, fs.ErrNotExist) && input != "" && cfg.KeyEnv == "" {
@@ -168,6 +171,12 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 			return err
 		}
 	}
+	heads := publisher(cfg, st)
+	if !scratch {
+		if err := heads.Compare(ctx); err != nil {
+			return err
+		}
+	}
 	id, err := st.BeginRun(ctx, store.Run{StartedAt: time.Now(), Version: version, Config: cfg.SHA256[:]})
 	if err != nil {
 		return err
@@ -176,7 +185,15 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 	if !f.dryRun {
 		pinger{cfg.Notify, log}.began(ctx)
 	}
+	stop := func() {}
+	if !scratch {
+		stop = a.goOnPublishing(ctx, heads, log)
+	}
 	code, err := a.work(ctx, s, input, f, window)
+	stop()
+	if !scratch {
+		err = errors.Join(err, a.tellHead(ctx, heads))
+	}
 	if err != nil {
 		code, _ = classify(err)
 	}

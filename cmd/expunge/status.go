@@ -50,6 +50,12 @@ func (a *app) status(ctx context.Context, s *session, asJSON bool) error {
 	}
 	var b strings.Builder
 	printStatus(&b, st)
+	if st.Log != nil {
+		fmt.Fprintf(&b, "\nlog: %s at %d, head of %s\n", clean(st.Log.Origin), st.Log.Size, minute(st.Log.At))
+		if s.cfg.Log.HeadFile == "" {
+			b.WriteString("  its heads are beside the report alone, where whoever changes the store can change them: see log.head_file\n")
+		}
+	}
 	_, err = io.WriteString(a.stdout, b.String())
 	return err
 }

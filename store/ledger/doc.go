@@ -34,8 +34,7 @@
 //	at             always: when it was recorded
 //	prev           the number of the event before: of the same task; for a task's first one an event
 //	               of the request as a whole; for an event of nobody, the last such one
-//	received_at, due_at, identifiers    received; identifiers also added and decided (drop):
-//	               [{kind, nth, mark}]
+//	received_at, due_at, identifiers    received: [{kind, nth, mark}]
 //	tasks          received, added, decided (drop): all tasks that the request leads to from then on:
 //	               [{task, kind: the vendor's, act: what it does, skipped: why, if it is}]
 //	evidence       erased: verified, vendor_done, confirmed; not_found: control, others, confirmed
@@ -49,7 +48,8 @@
 //	channel        received, answered: how
 //	export, bytes, sha256    exported: how it ended, and what was stored
 //	batch, dropped, rows, subjects, invalid, duplicates, task_count    batch: a file taken in, or
-//	               back, and its totals (batch also added and decided); purge: subjects, task_count
+//	               back, and its totals (batch and task_count also added and decided); purge: subjects,
+//	               task_count
 //	run, intents, version, config    run: one began; with intents, that so many submissions that must
 //	               not be repeated are about to leave. config is the file's SHA-256
 //	before         purge: those that ended before

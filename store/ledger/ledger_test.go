@@ -194,7 +194,7 @@ func TestTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	step := 1
-	for n := int64(0); n < 2*tileWidth+40; {
+	for n := int64(0); n < 2*TileWidth+40; {
 		for range step {
 			leaf := fmt.Appendf(nil, "leaf %d", n)
 			more, err := tlog.StoredHashes(n, leaf, reference)
@@ -222,7 +222,7 @@ func TestTree(t *testing.T) {
 		}
 		step = step%97 + 13
 	}
-	a.Size = 5 * tileWidth // more than there is
+	a.Size = 5 * TileWidth // more than there is
 	if _, err := NewAppender(a.Size+1, m.read); err == nil {
 		t.Error("a tree was gone on with whose tiles are missing")
 	}

@@ -8,9 +8,11 @@ import (
 
 // tileHeight is that of the tiles in which hashes are kept: a tile has up to 1,024 hashes, which
 // are those of one level of the tree, of every tenth. It is no part of what others see.
+// In the store a tile of 256 hashes, as logs on the web have them, would leave half of a page unused.
 const tileHeight = 10
 
-const tileWidth = 1 << tileHeight
+// TileWidth is how many hashes a tile has when it is full.
+const TileWidth = 1 << tileHeight
 
 // TileReader returns the hashes of a tile, as many as there are: tile n of a level.
 type TileReader func(level int, n int64) ([]byte, error)
@@ -65,15 +67,15 @@ type Appender struct {
 // NewAppender goes on with the tree that has size leaves.
 func NewAppender(size int64, read TileReader) (*Appender, error) {
 	a := &Appender{Size: size, Changed: map[TileID][]byte{}}
-	for level, count := 0, size; count > 0; level, count = level+1, count/tileWidth {
+	for level, count := 0, size; count > 0; level, count = level+1, count/TileWidth {
 		var edge []byte
-		if want := int(count%tileWidth) * tlog.HashSize; want > 0 {
-			have, err := read(level, count/tileWidth)
+		if want := int(count%TileWidth) * tlog.HashSize; want > 0 {
+			have, err := read(level, count/TileWidth)
 			if err != nil {
 				return nil, err
 			}
 			if len(have) < want {
-				return nil, fmt.Errorf("tile %d of level %d has %d hashes and should have %d", count/tileWidth, level, len(have)/tlog.HashSize, want/tlog.HashSize)
+				return nil, fmt.Errorf("tile %d of level %d has %d hashes and should have %d", count/TileWidth, level, len(have)/tlog.HashSize, want/tlog.HashSize)
 			}
 			edge = append(edge, have[:want]...)
 		}
@@ -92,22 +94,22 @@ func (a *Appender) Append(h tlog.Hash) {
 		}
 		a.edge[level] = append(a.edge[level], h[:]...)
 		tile := a.edge[level]
-		a.Changed[TileID{level, n / tileWidth}] = tile
-		if len(tile) < tileWidth*tlog.HashSize {
+		a.Changed[TileID{level, n / TileWidth}] = tile
+		if len(tile) < TileWidth*tlog.HashSize {
 			return
 		}
-		h, a.edge[level] = tileRoot(tile), nil
-		n /= tileWidth
+		h, a.edge[level] = TileRoot(tile), nil
+		n /= TileWidth
 	}
 }
 
-// tileRoot is the hash above all hashes of a full tile.
-func tileRoot(tile []byte) tlog.Hash {
-	var hashes [tileWidth]tlog.Hash
+// TileRoot is the hash above all hashes of a full tile.
+func TileRoot(tile []byte) tlog.Hash {
+	var hashes [TileWidth]tlog.Hash
 	for i := range hashes {
 		copy(hashes[i][:], tile[i*tlog.HashSize:])
 	}
-	for n := tileWidth; n > 1; n /= 2 {
+	for n := TileWidth; n > 1; n /= 2 {
 		for i := range n / 2 {
 			hashes[i] = tlog.NodeHash(hashes[2*i], hashes[2*i+1])
 		}

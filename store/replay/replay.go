@@ -111,6 +111,7 @@ func Check(ctx context.Context, db *sql.DB) (differences []string, events int, e
 }
 
 type check struct {
+	nobody   int64 // the newest event about nobody
 	ctx      context.Context
 	db       *sql.DB
 	tasks    map[int64]*task
@@ -227,9 +228,10 @@ func (c *check) event(e *event) {
 		case purgeEvent:
 			c.purged = true
 		}
-		if e.prev.Valid {
-			c.differ("event %d is about nobody and comes after %d", e.seq, e.prev.Int64)
+		if e.prev.Int64 != c.nobody {
+			c.differ("event %d is about nobody and comes after %d, not after the one before, %d", e.seq, e.prev.Int64, c.nobody)
 		}
+		c.nobody = e.seq
 		return
 	}
 	id := e.task.Int64
