@@ -41,7 +41,7 @@ mutants:
 
 ## wrong: nights in which an account, an address, a vendor or a clock is wrong, and the next, right one
 wrong:
-	$(GO) test -count=1 -timeout 30m -run '^TestWrong$$' -v ./batch/campaign | grep -v '^=== '
+	$(GO) test -count=1 -timeout 30m -run '^TestWrong$$' -v ./batch/campaign -whole | grep -v '^=== '
 
 ## rate: the limits 5/s, 50/s and 500/s as the simulator sees requests arrive, over kills and restarts
 rate:

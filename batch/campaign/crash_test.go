@@ -220,13 +220,7 @@ func (r *round) confirmations() string {
 		r.sim.post(r.t, "/_sim/acqueon/complete", "")
 		return r.sim.get(r.t, "/_sim/acqueon/confirmations.csv?vendor=acqueon")
 	}
-	text := "vendor,reference,completed_at\n"
-	for _, row := range r.report(r.t, "report.csv") {
-		if row["state"] == "waiting" {
-			text += fmt.Sprintf("%s,%s,%s\n", row["vendor"], row["reference"], time.Now().UTC().Format(time.RFC3339))
-		}
-	}
-	return text
+	return r.site.confirmations(r.t)
 }
 
 // simulator chooses how the vendors behave in this round.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"expunge/vendors/rest"
 	"expunge/vendors/rest/trial"
@@ -60,15 +61,28 @@ func shipped() []string {
 
 func isRecipe(vendor string) bool { return slices.Contains(shipped(), vendor) }
 
-// recipePlace writes a recipe into the site and returns the lines of its vendor at its twin.
-func (s *site) recipePlace(t *testing.T, r *rest.Recipe) []string {
+// recipePlace writes a recipe into the site and returns the lines of its vendor at a twin.
+func (s *site) recipePlace(t *testing.T, name, url string) []string {
 	t.Helper()
-	s.write(t, r.Name+".yaml", recipeText(t, r.Name))
-	with := ""
-	for name := range r.Config {
-		with += fmt.Sprintf("%s: %s, ", name, sim.Setting(name))
+	s.write(t, name+".yaml", recipeText(t, name))
+	lines := []string{"recipe: file:" + name + ".yaml", "limits_agreed: true", "base_url: " + url + "/r/" + name, "with:"}
+	for key := range recipes(t, name)[0].Config {
+		lines = append(lines, "  "+key+": "+sim.Setting(key))
 	}
-	return []string{"recipe: file:" + r.Name + ".yaml", "limits_agreed: true", "base_url: " + s.url + "/r/" + r.Name, "with: {" + strings.TrimSuffix(with, ", ") + "}"}
+	return lines
+}
+
+// confirmations are what people write once they have done by hand what the report says waits
+// for them.
+func (s *site) confirmations(t *testing.T) string {
+	t.Helper()
+	text := "vendor,reference,completed_at\n"
+	for _, row := range s.report(t, "report.csv") {
+		if row["state"] == "waiting" {
+			text += fmt.Sprintf("%s,%s,%s\n", row["vendor"], row["reference"], time.Now().UTC().Format(time.RFC3339))
+		}
+	}
+	return text
 }
 
 // recipeStep says which of a recipe's requests this is.

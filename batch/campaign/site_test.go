@@ -88,16 +88,21 @@ func (s *site) configure(t *testing.T, set settings) {
 	}
 	for _, name := range names {
 		own, ok := set.vendors[name]
-		kind, place := name, places[name]
-		if place == nil {
-			kind, place = sim.Rest, s.recipePlace(t, recipes(t, name)[0])
+		kind := name
+		if isRecipe(name) {
+			kind = sim.Rest
 		}
 		if !ok {
 			own = quick[kind]
 		}
 		fmt.Fprintf(&b, "  %s:\n    kind: %s\n", name, kind)
-		if elsewhere, ok := set.places[name]; ok {
-			place = elsewhere
+		place, elsewhere := set.places[name]
+		switch {
+		case elsewhere:
+		case kind == sim.Rest:
+			place = s.recipePlace(t, name, s.url)
+		default:
+			place = places[name]
 		}
 		for _, l := range append(slices.Clone(place), own...) {
 			fmt.Fprintln(&b, "    "+l)

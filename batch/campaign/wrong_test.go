@@ -164,6 +164,60 @@ func wrongWays() []*way {
 		acq(way{name: "a maintenance page with status 200", faults: []string{"acqueon:maintenance"}, needs: doubt, between: again("uncertain_submission")}),
 		acq(way{name: "a host where nobody listens", place: at("url", dead, "agent_id: agent1"), needs: down}),
 	)
+
+	// And of vendors that recipes describe.
+	names := shipped()
+	if !*flagWhole {
+		names = []string{"hubspot", "opendsr"}
+	}
+	for _, name := range names {
+		add := func(w way) { w.vendor = name; all = append(all, &w) }
+		is := func(url func(w *wrongNight) string, edits ...string) func(w *wrongNight) []string {
+			return func(w *wrongNight) []string {
+				lines := strings.Join(w.recipePlace(w.t, name, url(w)), "\n")
+				return strings.Split(strings.NewReplacer(edits...).Replace(lines), "\n")
+			}
+		}
+		var unsure, elsewhere [][]string // where nobody can be looked up, some requests may have arrived
+		switch name {
+		case "segment":
+			unsure = again("uncertain_submission")
+			fallthrough
+		case "opendsr":
+			elsewhere = append([][]string{{"review", "moved", name, "--by", "anna", "--reason", "it was never there"}}, unsure...)
+		}
+		for _, f := range []struct {
+			form, needs string
+			between     [][]string
+		}{{"404_route", address, nil}, {"404_html", address, nil}, {"405", address, nil}, {"maintenance", doubt, unsure}, {"unavailable", doubt, unsure},
+			{"unavailable_400", doubt, nil}, {"truncated", doubt, nil}, {"503", down, unsure}} {
+			if f.form == "truncated" && unsure != nil {
+				continue // they have arrived, and who approves finds that out
+			}
+			add(way{name: "every call answered " + f.form, faults: []string{"rest:" + f.form}, needs: f.needs, between: f.between})
+		}
+		for _, f := range []struct{ form, needs string }{{"404_route", address}, {"400", doubt}, {"403_html", keys}} {
+			add(way{name: "every erasure answered " + f.form, faults: []string{"rest.erase:" + f.form}, needs: f.needs, calls: 300})
+		}
+		add(way{name: "a host where nobody listens", place: is(dead), needs: down})
+		add(way{name: "a host that shows a page for everything", place: is(page), needs: doubt, between: elsewhere})
+		near := func(w *wrongNight) string { return w.near }
+		add(way{name: "a wrong secret", place: is(near, ": sim-", ": wrong-"), needs: keys, calls: 5})
+		switch name {
+		case "opendsr", "segment":
+			add(way{name: "moved to another host while jobs are open", before: []string{}, place: is(far), needs: moved, calls: 1})
+			add(way{name: "the recipe is changed while jobs are open", before: []string{}, place: func(w *wrongNight) []string {
+				lines := w.recipePlace(w.t, name, w.near)
+				w.write(w.t, name+".yaml", recipeText(w.t, name)+"# changed\n")
+				return lines
+			}, needs: moved, calls: 1})
+		case "amplitude": // no control record can be named by a key
+			add(way{name: "an account that shows nobody", place: is(far), needs: unproved})
+		default:
+			add(way{name: "another company's account", place: is(far), needs: control})
+			add(way{name: "another company's account, no control record", place: is(far), noControl: true, needs: unproved})
+		}
+	}
 	return all
 }
 
@@ -283,6 +337,13 @@ func (y *way) run(t *testing.T, where string) (got string, problems []string) {
 		}
 	}
 	second := w.run(append([]string{"run", "--wait"}, file...)...)
+	if slices.Contains(byPeople, y.vendor) {
+		w.write(t, "confirmations.csv", w.confirmations(t))
+		if r := w.run("confirm", "confirmations.csv"); r.code != 0 {
+			bad("confirm: exit %d: %s", r.code, lastLine(r.stderr))
+		}
+		second = w.run("run")
+	}
 	if y.vendor == sim.Acqueon {
 		w.sim.Complete("", "")
 		resp, err := http.Get(w.url + "/_sim/acqueon/confirmations.csv")
@@ -306,13 +367,19 @@ func (y *way) run(t *testing.T, where string) (got string, problems []string) {
 	}
 	states = w.judged(bad, "the next night")
 	want := map[string]int{"erased": wrongPeople}
-	if y.vendor == sim.CustomerGauge {
+	if w.byEmail() {
 		want = map[string]int{"erased": wrongPeople - wrongUnknown, "not_found": wrongUnknown}
 	}
 	if !maps.Equal(states, want) {
 		bad("the next night: %v, want %v", states, want)
 	}
 	return got, problems
+}
+
+// byEmail reports whether the vendor is asked by email whom it holds, and does not know
+// everybody.
+func (w *wrongNight) byEmail() bool {
+	return w.vendor == sim.CustomerGauge || isRecipe(w.vendor) && !slices.Contains([]string{"amplitude", "opendsr", "segment"}, w.vendor)
 }
 
 // world makes the places and returns the input.
@@ -336,8 +403,13 @@ func (w *wrongNight) world() string {
 	seed.Other(wrongPeople, 1)
 	elsewhere := account()
 	elsewhere.CustomerGauge[0].Records = seed.CustomerGauge[1].Records
-	w.sim, w.near = serve(w.t, sim.Options{Seed: seed, Day: 2 * time.Second, ArchiveDays: 1}, nil)
-	w.other, w.far = serve(w.t, sim.Options{Seed: elsewhere, Day: 2 * time.Second, ArchiveDays: 1}, nil)
+	o := sim.Options{Seed: seed, Day: 2 * time.Second, ArchiveDays: 1}
+	if isRecipe(w.vendor) {
+		o.Recipes = recipes(w.t, w.vendor)
+	}
+	w.sim, w.near = serve(w.t, o, nil)
+	o.Seed = elsewhere
+	w.other, w.far = serve(w.t, o, nil)
 
 	pages := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		w.pages.Add(1)
@@ -365,7 +437,10 @@ func (w *wrongNight) set(wrong bool, faults []string) {
 		w.t.Fatal(err)
 	}
 	lines := slices.Clone(quick[w.vendor])
-	if w.vendor == sim.CustomerGauge && !(wrong && w.noControl) {
+	if isRecipe(w.vendor) {
+		lines = slices.Clone(quick[sim.Rest])
+	}
+	if w.byEmail() && !(wrong && w.noControl) {
 		lines = append(lines, "control: {email: "+sim.ControlEmail+"}")
 	}
 	set := settings{only: []string{w.vendor}, global: []string{"linger: 1s"}}
@@ -403,8 +478,12 @@ func (w *wrongNight) judged(bad func(string, ...any), when string) map[string]in
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	account := audit.Vendor{Name: w.vendor, Kind: w.vendor}
+	if isRecipe(w.vendor) {
+		account.Kind, account.Account = sim.Rest, w.vendor
+	}
 	verdict := audit.Judge(audit.Facts{Ledger: w.sim.Ledger(0), Remaining: w.sim.Remaining()}, files,
-		[]audit.Vendor{{Name: w.vendor, Kind: w.vendor}}, true)
+		[]audit.Vendor{account}, true)
 	if n := len(verdict.Problems); n > 0 {
 		bad("%s: %d disagreements, the first: %s: %s", when, n, verdict.Problems[0].Subject, verdict.Problems[0].What)
 	}
