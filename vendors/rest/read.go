@@ -3,6 +3,10 @@ package rest
 import (
 	"bytes"
 	"cmp"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -180,13 +184,51 @@ var (
 	plainWord = regexp.MustCompile(`^[A-Za-z0-9._:-]+( [A-Za-z0-9._:-]+)*$`)
 )
 
-// usableID reports whether a vendor's id can be kept, shown and sent back: plain, and no value
-// of the subject.
+// usableID reports whether a vendor's id can be kept, shown and sent back: plain, and neither a
+// value of the subject nor a digest of one, by which who guesses the value finds it.
 func usableID(id string, s vendors.Subject) bool {
 	return plainID.MatchString(id) && id != "." && id != ".." && !slices.ContainsFunc(s, func(v vendors.Value) bool {
 		_, normal := vendors.Normal(v.Field, v.Text)
-		return v.Text != "" && (strings.EqualFold(id, v.Text) || strings.EqualFold(id, normal))
+		return v.Text != "" && slices.ContainsFunc([]string{v.Text, normal, strings.ToLower(v.Text)}, func(form string) bool {
+			return strings.EqualFold(id, form) || slices.ContainsFunc(slices.Collect(maps.Values(digests)), func(of func(string) string) bool {
+				return strings.EqualFold(id, of(form))
+			})
+		})
 	})
+}
+
+// digests are those of which vendors make ids of people.
+var digests = map[string]func(text string) string{
+	"md5":    func(s string) string { sum := md5.Sum([]byte(s)); return hex.EncodeToString(sum[:]) },
+	"sha1":   func(s string) string { sum := sha1.Sum([]byte(s)); return hex.EncodeToString(sum[:]) },
+	"sha256": func(s string) string { sum := sha256.Sum256([]byte(s)); return hex.EncodeToString(sum[:]) },
+}
+
+// aDigest marks the name of a digest that stands for an id: the digest of the identifier in
+// small letters. No vendor's id has this sign.
+const aDigest = "~"
+
+// kept is a record's id, or a part of it, as it is kept and shown; "": it cannot be. shown are the
+// values that the record shows, whosever they are.
+func kept(id string, t *vendors.Target, shown vendors.Subject) string {
+	for name, of := range digests {
+		if id == of(strings.ToLower(t.Identifier())) {
+			return aDigest + name
+		}
+	}
+	if usableID(id, t.Subject) && usableID(id, shown) {
+		return id
+	}
+	return ""
+}
+
+// sent is the id that kept has kept.
+func sent(id string, t *vendors.Target) string {
+	name, is := strings.CutPrefix(id, aDigest)
+	if of := digests[name]; is && of != nil {
+		return of(strings.ToLower(t.Identifier()))
+	}
+	return id
 }
 
 // shownWord is a status word in a form that can go into reports and onto terminals: nothing
@@ -231,11 +273,20 @@ func (p *Preview) tells(doc any) bool {
 
 // id is a record's id; one that consists of several parts has a slash between them. "" means
 // that there is none that can be used.
-func (p *Preview) id(record any, s vendors.Subject) string {
+func (p *Preview) id(record any, t *vendors.Target) string {
 	var parts []string
+	var shown vendors.Subject
+	for field, paths := range p.Owner.Paths() {
+		for _, path := range paths {
+			values, _ := texts(record, path) // what cannot be read was found before
+			for _, value := range values {
+				shown = append(shown, vendors.Value{Field: field, Text: value})
+			}
+		}
+	}
 	for _, path := range p.ID {
 		part, _ := text(record, path)
-		if !usableID(part, s) {
+		if part = kept(part, t, shown); part == "" {
 			return ""
 		}
 		parts = append(parts, part)

@@ -268,6 +268,50 @@ func TestLookUp(t *testing.T) {
 	}
 }
 
+// TestDigest: an id that is a digest of what a person is known by is kept nowhere, and still
+// sent.
+func TestDigest(t *testing.T) {
+	const md5OfAda, sha1OfBob = "3e3417d7ef77d5932a6734b916515ed5", "16a6a5e7eedf5f2e6d0c1cf0ff9c3a9ffb8a7c44"
+	bob := digests["sha1"]("bob@example.com")
+	for _, tt := range []struct {
+		id, owner string
+		want      string // the record's reference; "": unreadable
+		sends     string
+	}{
+		{md5OfAda, "ada@example.com", "l/~md5", md5OfAda},
+		{digests["sha256"]("ada@example.com"), "ada@example.com", "l/~sha256", digests["sha256"]("ada@example.com")},
+		{strings.ToUpper(md5OfAda), "ada@example.com", "", ""},
+		{bob, "bob@example.com", "", ""},
+		{sha1OfBob, "ada@example.com", "l/" + sha1OfBob, sha1OfBob}, // of nobody who is known
+		{"~md5", "ada@example.com", "", ""},
+	} {
+		path := ""
+		server := vendortest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodDelete {
+				path = r.URL.Path
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
+			vendortest.Reply(200, fmt.Sprintf(`{"total":1,"results":[{"list":"l","id":%q,"emails":[{"value":%q}]}]}`, tt.id, tt.owner))(w, r)
+		}))
+		v, target := acme(t, acmeText(t), server.URL, nil), ada("Ada@Example.com")
+		p, err := v.Preview(t.Context(), target)
+		if got := strings.Join(p.Refs, " "); got != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("%s of %s: %s %v, want %s", tt.id, tt.owner, got, err, tt.want)
+		}
+		if tt.want == "" {
+			continue
+		}
+		target.Hint = p.Hint
+		if _, err := v.Submit(t.Context(), target); err != nil || path != "/api/lists/l/contacts/"+tt.sends {
+			t.Errorf("%s: %v, sent to %s", tt.id, err, path)
+		}
+	}
+	if usableID(digests["md5"]("ada@example.com"), ada("Ada@Example.com").Subject) {
+		t.Error("a job whose id is the digest of an address would be kept")
+	}
+}
+
 // TestNext: links and page numbers.
 func TestNext(t *testing.T) {
 	base, _ := url.Parse("https://api.example.com/v1")

@@ -463,7 +463,7 @@ func (v *Vendor) look(ctx context.Context, op string, t *vendors.Target) (vendor
 				p.Records++
 				continue
 			}
-			id := how.id(record, t.Subject)
+			id := how.id(record, t)
 			if id == "" {
 				return vendors.Preview{}, v.unreadable(op, a, doc, errNoID)
 			}
@@ -539,10 +539,12 @@ func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt
 // erase makes one call that cannot be undone.
 func (v *Vendor) erase(ctx context.Context, t *vendors.Target, record string) (vendors.Receipt, error) {
 	how, all := &v.recipe.Erase, v.values(t)
-	all["record"] = record
-	for i, part := range strings.Split(record, "/") {
-		all[fmt.Sprintf("record.%d", i+1)] = part
+	parts := strings.Split(record, "/")
+	for i, part := range parts {
+		parts[i] = sent(part, t)
+		all[fmt.Sprintf("record.%d", i+1)] = parts[i]
 	}
+	all["record"] = strings.Join(parts, "/")
 	a, err := v.call(ctx, opSubmit, &how.Request, all, extra{}, nil)
 	if err != nil {
 		return vendors.Receipt{}, err
