@@ -15,6 +15,7 @@ import (
 	"expunge/batch/intake"
 	"expunge/store"
 	"expunge/store/atomicfile"
+	"expunge/store/ledger"
 	"expunge/store/seal"
 )
 
@@ -25,6 +26,7 @@ const (
 	exitUsage       = 2   // usage or configuration; nothing was sent
 	exitFailed      = 3   // something needs mending: what failed, invalid rows, what is overdue, a vendor in trouble
 	exitHeld        = 4   // nothing failed, but some tasks are held for a person
+	exitInvalid     = 65  // of verify: the certificate is not valid
 	exitLocked      = 75  // another run holds this store
 	exitInterrupted = 130 // SIGINT; everything is saved
 	exitTerminated  = 143 // SIGTERM or SIGHUP; everything is saved
@@ -33,7 +35,7 @@ const (
 const exitCodesHelp = `Exit codes: 0 all tasks are finished, or wait on a vendor as planned; 1 internal error (disk, store);
 2 usage or configuration error, nothing was sent; 3 something needs mending: failed tasks that nobody
 has closed or retried, invalid rows, something overdue, a vendor in trouble; 4 nothing failed, but
-some tasks are held for a person; 75 another run holds this store; 130 and 143 interrupted and
+some tasks are held for a person; 65 a certificate is not valid; 75 another run holds this store; 130 and 143 interrupted and
 terminated, everything is saved.`
 
 // codeError is an error with the exit code it leads to and a hint for the user.
@@ -149,6 +151,8 @@ func classify(err error) (int, string) {
 		return exitUsage, cmp.Or(broken.Hint, "nothing of this file was taken in: mend it and run again")
 	case errors.Is(err, batch.ErrTooMany):
 		return exitUsage, "if this file is meant to be so large, run again with --allow-large"
+	case errors.Is(err, ledger.ErrInvalid):
+		return exitInvalid, ""
 	case errors.As(err, &lost):
 		return exitUsage, lostHint
 	case errors.Is(err, batch.ErrHeads):

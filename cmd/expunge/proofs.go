@@ -4,14 +4,179 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"expunge/store"
 	"expunge/store/ledger"
+	"expunge/vendors"
 )
+
+func (a *app) certificateCommand() *cobra.Command {
+	var out, head string
+	var ticketOnly bool
+	c := &cobra.Command{
+		Use:   "certificate SUBJECT",
+		Short: "The proof of one request, in one file",
+		Long: "Writes what was recorded of one request, with the proof that it is in the log and a summary for people. Whoever has\n" +
+			"the log's public key, or one of its heads, checks it with `expunge verify`, without store, config or network: `expunge\n" +
+			"help certificates` says how. The file is personal data: with it, guesses can be tried on the request's identifiers,\n" +
+			"unless --ticket-only leaves out what that needs.",
+		Example: "  expunge certificate REQ-0075000 -o certificate.json\n  expunge certificate REQ-0075000 --head auditor.head --ticket-only",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := isTicket(args[0]); err != nil {
+				return err
+			}
+			return a.withStore(c.Context(), true, func(s *session) error {
+				if err := guard(s.cfg, head, target{"--output", out}); err != nil {
+					return err
+				}
+				o := store.Certified{Organisation: s.cfg.Organisation, Version: version, TicketOnly: ticketOnly}
+				if head != "" {
+					b, err := os.ReadFile(head)
+					if err != nil {
+						return usage(fmt.Errorf("--head: %w", err), "name the file with the head that somebody holds")
+					}
+					heads, _ := ledger.SplitHeads(b)
+					if len(heads) == 0 {
+						return usage(fmt.Errorf("--head %s: it has no head", head), "`expunge log head` shows what one looks like")
+					}
+					o.Head = heads[len(heads)-1]
+				}
+				return a.certificate(c.Context(), s, args[0], o, out)
+			})
+		},
+	}
+	c.Flags().StringVarP(&out, "output", "o", "-", "`FILE` to write")
+	c.Flags().StringVar(&head, "head", "", "prove it against the last head in `FILE`, which somebody holds, instead of the newest")
+	c.Flags().BoolVar(&ticketOnly, "ticket-only", false, "leave out what opens the marks of the identifiers")
+	return c
+}
+
+func (a *app) certificate(ctx context.Context, s *session, subject string, o store.Certified, out string) error {
+	file, later, err := s.store.Certify(ctx, subject, o)
+	switch {
+	case errors.Is(err, store.ErrUnknown):
+		return usage(err, "`expunge history -` finds a request by an identifier")
+	case errors.Is(err, store.ErrPurged):
+		return usage(err, "its records cannot be opened any more; certificates that were made before still verify")
+	case errors.Is(err, store.ErrBeforeLog):
+		return usage(err, "`expunge history` shows what is known of it; it cannot be proved")
+	case errors.Is(err, store.ErrNoHead):
+		return usage(err, "the next run signs a head; with --head, give a later one")
+	case errors.Is(err, ledger.ErrNotSigned):
+		return usage(err, "`expunge log head` prints one of this log")
+	case err != nil:
+		return err
+	}
+	if later > 0 {
+		a.note(slog.LevelWarn, "", "%d events of this request are newer than the head, and not in the certificate", later)
+	}
+	return a.toFile(out, nil, func(w io.Writer) error {
+		_, err := w.Write(file)
+		return err
+	})
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	var key, head, identifiers, region string
+	c := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Check a certificate, without store, config or network",
+		Long: "Checks a certificate against the log's public key (--key, from the organisation's website, say) or against a head that\n" +
+			"you hold (--head), and says what became of the request at each vendor, what this rests on and what it does not prove.\n" +
+			"With --identifiers - it reads identifiers from standard input, one a line, and says whether the certificate is about\n" +
+			"them.\n\n" +
+			"Exit code 0: valid, and every task ended erased, not found or skipped; 3: valid, but something is open, held or not\n" +
+			"done; 65: not valid; 2: neither key nor head was given.",
+		Example: "  expunge verify certificate.json --key privacy.example.com/expunge+1a2b3c4d+AbCd…\n  expunge verify certificate.json --head 2026-11.head --identifiers - < address.txt",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if key == "" && head == "" {
+				return usage(errors.New("neither --key nor --head is given: the key that a certificate names proves nothing by itself"),
+					"get the key from the organisation, or name a file with a head that you hold")
+			}
+			if identifiers != "" && identifiers != "-" {
+				return usage(errors.New("--identifiers: must be -, for standard input"), "identifiers are never given on the command line")
+			}
+			file, err := os.ReadFile(args[0])
+			if err != nil {
+				return usage(fmt.Errorf("certificate: %w", err), "name the file with the certificate")
+			}
+			if path, ok := strings.CutPrefix(key, "file:"); ok {
+				b, err := os.ReadFile(path)
+				if err != nil {
+					return usage(fmt.Errorf("--key: %w", err), "name the file with the key, or write the key itself")
+				}
+				key = string(b)
+			}
+			o := ledger.VerifyOptions{Key: key, Normal: func(kind, text string) string { return canonical(kind, text, region) }}
+			if head != "" {
+				if o.Head, err = os.ReadFile(head); err != nil {
+					return usage(fmt.Errorf("--head: %w", err), "name the file with the head that you hold")
+				}
+			}
+			if identifiers == "-" {
+				b, err := io.ReadAll(io.LimitReader(a.input(c.Context()), 1<<20))
+				if err != nil {
+					return err
+				}
+				for line := range strings.Lines(string(b)) {
+					if line = strings.TrimSpace(line); line != "" {
+						o.Identifiers = append(o.Identifiers, line)
+					}
+				}
+			}
+			return a.verify(file, o)
+		},
+	}
+	c.Flags().StringVar(&key, "key", "", "the log's public `key`, or file:PATH")
+	c.Flags().StringVar(&head, "head", "", "`FILE` with one or several heads that you hold")
+	c.Flags().StringVar(&identifiers, "identifiers", "", "`-`: read identifiers from standard input")
+	c.Flags().StringVar(&region, "region", "", "the `country` of telephone numbers that do not say theirs, such as SE")
+	return c
+}
+
+// canonical is the form in which an identifier of a kind is marked.
+func canonical(kind, text, region string) string {
+	for _, f := range vendors.Fields() {
+		if f.String() == kind {
+			return vendors.Canonical(f, text, strings.ToUpper(region))
+		}
+	}
+	return ""
+}
+
+func (a *app) verify(file []byte, o ledger.VerifyOptions) error {
+	v, err := ledger.Verify(file, o)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, line := range v.Lines() {
+		fmt.Fprintln(&b, clean(line))
+	}
+	if len(v.About) > 0 {
+		fmt.Fprintf(&b, "about: the identifiers that you gave (%s)\n", strings.Join(v.About, ", "))
+	}
+	if v.Organisation != "" {
+		fmt.Fprintf(&b, "made by: %s, as it says itself\n", clean(v.Organisation))
+	}
+	fmt.Fprintf(&b, "rests on: %s\nnot proved: %s\n", strings.Join(v.RestsOn, "; "), strings.Join(v.NotProved, "; "))
+	if _, err := io.WriteString(a.stdout, b.String()); err != nil {
+		return err
+	}
+	if !v.Done() {
+		return quiet(exitFailed)
+	}
+	return nil
+}
 
 func (a *app) logCommand() *cobra.Command {
 	head := &cobra.Command{

@@ -66,6 +66,11 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Values["state"] = &scriptState{}
+			independent, err := filepath.Abs("../../testdata/verify.py")
+			if err != nil {
+				return err
+			}
+			e.Setenv("VERIFY", independent)
 			for k, v := range map[string]string{
 				"CG_CLIENT_ID": "sim-client", "CG_CLIENT_SECRET": "sim-secret", "VOYADO_API_KEY": "sim-api-key", "ACQUEON_AGENT_ID": "agent-7",
 				"PATH": e.Getenv("PATH") + string(os.PathListSeparator) + vendorsim, "TZ": "UTC",

@@ -11,6 +11,7 @@ import (
 
 	"expunge/batch"
 	"expunge/batch/config"
+	"expunge/store/ledger"
 	"expunge/vendors/rest"
 )
 
@@ -20,7 +21,7 @@ import (
 var topicFiles embed.FS
 
 // topicNames are the topics in the order in which the manual has them.
-var topicNames = []string{"csv", "config", "vendors", "states", "exit-codes", "cron", "evidence", "recovery", "security"}
+var topicNames = []string{"csv", "config", "vendors", "states", "exit-codes", "cron", "evidence", "certificates", "recovery", "security"}
 
 // topics returns the help pages as commands that only have a text: `expunge help NAME`.
 func topics() []*cobra.Command {
@@ -37,7 +38,7 @@ func topics() []*cobra.Command {
 func topic(name string) (title, text string) {
 	raw, err := topicFiles.ReadFile("topics/" + name + ".md")
 	must(err)
-	text = strings.NewReplacer("{{reasons}}", reasonTable(), "{{template}}", string(config.Template())).Replace(string(raw))
+	text = strings.NewReplacer("{{reasons}}", reasonTable(), "{{template}}", string(config.Template()), "{{ledger}}", ledger.Spec()).Replace(string(raw))
 	first, _, _ := strings.Cut(text, "\n")
 	return strings.TrimPrefix(first, "# "), text
 }

@@ -111,9 +111,14 @@ func verify(file []byte, o VerifyOptions) (*Verdict, error) {
 		}
 	}
 	v.RestsOn = append(rests, "no time stamp", "no witness")
-	v.NotProved = []string{"what the vendor really did", "its backups", "systems that expunge does not know",
-		"that no later event of this request stands before this head (only the keeper of the log can tell)", "events after this head"}
+	v.NotProved = NotProved()
 	return v, nil
+}
+
+// NotProved lists what no certificate proves.
+func NotProved() []string {
+	return []string{"what the vendor really did", "its backups", "systems that expunge does not know",
+		"that no later event of this request stands before this head (only the keeper of the log can tell)", "events after this head"}
 }
 
 // read follows the chains of the events and finds what became of each task.
