@@ -290,7 +290,7 @@ func TestLeaks(t *testing.T) {
 		{"status"}, {"status", "--json"}, {"check", "-v"}, {"review", "list"}, {"review", "list", "--json"},
 		{"report"}, {"report", "--format", "json"}, {"report", "--format", "html"},
 		{"report", "-o", "copy.csv"}, {"report", "--format", "json", "-o", "copy.json"}, {"report", "--format", "html", "-o", "copy.html"},
-		{"extend", "REQ-00001", "--until", time.Now().AddDate(0, 2, 0).Format(time.DateOnly), "--reason", "slow"},
+		{"extend", "REQ-00001", "--until", time.Now().AddDate(0, 2, 0).Format(time.DateOnly), "--reason", "slow, " + rows[2][1] + " was told"},
 		{"run", "-v", "missing.csv"}, {"run", "--strict", "subjects.csv"}, {"run", "--metrics", "expunge.key"},
 	} {
 		h.do(usual, args...)
@@ -315,12 +315,19 @@ func TestLeaks(t *testing.T) {
 	h.write(t, "confirmations.csv", leaksConfirmations(s))
 	h.do(usual, "confirm", "confirmations.csv")
 	h.do(usual, "run", "-v")
+	told := h.site.look(t).told // what the files were searched with
+	for _, kind := range []string{"received", "submitted", "erased", "not_found", "exported", "extended", "answered", "batch", "run"} {
+		if told[kind] == 0 {
+			t.Errorf("no event of kind %s was put to the test: %v", kind, told)
+		}
+	}
 	h.do([]int{0}, "key", "rotate")
 	h.do([]int{0}, "purge", "--before", time.Now().AddDate(0, 0, 1).Format(time.DateOnly), "--yes", "--failed")
 	h.do(usual, "run", "-v")
 	if left, err := os.ReadDir(h.tmp); err != nil || len(left) > 0 {
 		t.Errorf("left in TMPDIR: %v %v", left, err)
 	}
+	fmt.Printf("events: %v\n", told)
 	fmt.Printf("%d kills, %d answers that quote a person, %d spellings\n", kills, echoes, h.index.needles)
 	fmt.Printf("%d canaries x %d places: %d found\n", len(canaries), h.places, len(h.found))
 }
