@@ -414,13 +414,15 @@ type planner struct {
 	fields []vendors.FieldSet
 	// besides are the vendors' Traits.Besides, by their ids.
 	besides map[int64]map[vendors.Field]vendors.FieldSet
-	digest  *seal.Digester
-	seed    maphash.Seed // of the digests that live no longer than the intake
-	region  string       // of telephone numbers that do not say theirs
-	marked  bool         // subjects can be found again by their identifiers
-	parts   []string
-	same    []byte
-	new     store.NewSubject
+	// controls tell whose identifiers are those of the vendors' control records; nil: it has none.
+	controls []func(vendors.Subject) bool
+	digest   *seal.Digester
+	seed     maphash.Seed // of the digests that live no longer than the intake
+	region   string       // of telephone numbers that do not say theirs
+	marked   bool         // subjects can be found again by their identifiers
+	parts    []string
+	same     []byte
+	new      store.NewSubject
 }
 
 func newPlanner(st *store.Store, lanes []*Lane, in *Input) *planner {
@@ -428,6 +430,7 @@ func newPlanner(st *store.Store, lanes []*Lane, in *Input) *planner {
 	slices.SortFunc(p.lanes, func(a, b *Lane) int { return cmp.Compare(a.Name, b.Name) })
 	for _, l := range p.lanes {
 		tr := l.Vendor.Traits()
+		p.controls = append(p.controls, vendors.ControlOf(l.Vendor))
 		p.kinds, p.acts, p.fields, p.besides[l.id] = append(p.kinds, tr.Kind), append(p.acts, string(tr.Act)), append(p.fields, tr.Fields), tr.Besides
 	}
 	return p
@@ -459,6 +462,9 @@ func (p *planner) subject(row *intake.Row) (_ *store.NewSubject, why vendors.Rea
 			n.Tasks = append(n.Tasks, store.NewTask{Vendor: l.id, State: store.Skipped, Reason: string(why), Act: p.acts[i]})
 			n.Same = append(n.Same, 0)
 			continue
+		}
+		if is := p.controls[i]; is != nil && is(row.Subject) {
+			return nil, vendors.ControlRecord, "an identifier is that of vendors." + l.Name + ".control, the control record, which is never erased"
 		}
 		served = true
 		keep |= p.fields[i]

@@ -64,8 +64,27 @@ func (c Control) Target() *Target {
 }
 
 // Covers reports whether one of the subject's values is the control record's own.
-func (c Control) Covers(s Subject) bool {
-	own := c.Target()
+func (c Control) Covers(s Subject) bool { return covers(c.Target(), s) }
+
+// controlTeller is a vendor that knows more spellings of its control record than Covers.
+type controlTeller interface {
+	IsControl(s Subject) bool
+}
+
+// ControlOf returns what tells whether one of a subject's values leads to the vendor's control
+// record; nil: it has none.
+func ControlOf(v Vendor) func(Subject) bool {
+	own := v.Traits().Control
+	if own == nil {
+		return nil
+	}
+	if t, ok := v.(controlTeller); ok {
+		return t.IsControl
+	}
+	return func(s Subject) bool { return covers(own, s) }
+}
+
+func covers(own *Target, s Subject) bool {
 	if own == nil {
 		return false
 	}

@@ -169,3 +169,23 @@ func TestActs(t *testing.T) {
 		}
 	}
 }
+
+type teller struct{ Vendor }
+
+func (teller) Traits() Traits         { return Traits{Control: Control{Email: "control@example.com"}.Target()} }
+func (teller) IsControl(Subject) bool { return true }
+
+type plain struct{ Vendor }
+
+func (plain) Traits() Traits { return teller{}.Traits() }
+
+// TestControlOf: a vendor's own knowledge of spellings comes before what all have.
+func TestControlOf(t *testing.T) {
+	somebody, itself := Subject{{Field: Email, Text: "ada@example.com"}}, Subject{{Field: OtherEmail, Text: "Control@example.com"}}
+	if is := ControlOf(teller{}); !is(somebody) {
+		t.Error("the vendor is not asked")
+	}
+	if is := ControlOf(plain{}); is(somebody) || !is(itself) {
+		t.Errorf("%v %v", is(somebody), is(itself))
+	}
+}

@@ -15,7 +15,7 @@ const (
 	KeyLooksLikeEmail  Reason = "key_looks_like_email" // warning: Voyado advises against such keys
 	MalformedKey       Reason = "malformed_key"        // held: the identifier cannot be what the vendor knows
 	InconsistentAnswer Reason = "inconsistent_answer"  // held: the total and the records of a preview disagree
-	ControlRecord      Reason = "control_record"       // held: the identifier is the control record's, which is never erased
+	ControlRecord      Reason = "control_record"       // invalid, or held: the identifier is the control record's, which is never erased
 	NoAgent            Reason = "no_agent"             // held: neither the row nor the config names the agent who raises the request
 )
 

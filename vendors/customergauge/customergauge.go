@@ -131,7 +131,7 @@ func saysCountry(telephone string) bool { return strings.HasPrefix(strings.TrimS
 // its form alone: where another form finds records, they are what there is to decide on, and
 // the look after the submission asks for every form again.
 func (v *Vendor) Preview(ctx context.Context, t *vendors.Target) (vendors.Preview, error) {
-	if !t.Control && v.isControl(t.Subject) {
+	if !t.Control && v.IsControl(t.Subject) {
 		return vendors.Preview{Doubt: vendors.ControlRecord}, nil
 	}
 	forms, err := v.forms("preview", t, v.config.TelephoneForms, emailFormNames)
@@ -197,9 +197,9 @@ func (v *Vendor) Preview(ctx context.Context, t *vendors.Target) (vendors.Previe
 // errControl is the cause of a submission that does not leave.
 var errControl = errors.New("the identifier is the control record's, which is never erased")
 
-// isControl reports whether one of a subject's values leads to the control record: whichever
+// IsControl reports whether one of a subject's values leads to the control record: whichever
 // identifier the task is about, the subject's email would pass its records for the subject's.
-func (v *Vendor) isControl(s vendors.Subject) bool {
+func (v *Vendor) IsControl(s vendors.Subject) bool {
 	own := v.config.Control.Target()
 	if own == nil || v.config.Control.Covers(s) {
 		return own != nil
@@ -207,10 +207,11 @@ func (v *Vendor) isControl(s vendors.Subject) bool {
 	if own.Ref.Field != vendors.Telephone {
 		return false
 	}
+	ending := lastDigits(own.Identifier())
 	forms := telephoneForms(own.Identifier(), v.defaultRegion, formNames)
 	for _, value := range s {
-		if class, _ := vendors.Normal(value.Field, ""); class != vendors.Telephone || value.Masked {
-			continue
+		if class, _ := vendors.Normal(value.Field, ""); class != vendors.Telephone || value.Masked || lastDigits(value.Text) != ending {
+			continue // all spellings of a number end alike, and an intake asks about millions
 		}
 		for _, f := range telephoneForms(value.Text, v.defaultRegion, formNames) {
 			if slices.ContainsFunc(forms, func(own form) bool { return own.value == f.value }) {
@@ -219,6 +220,11 @@ func (v *Vendor) isControl(s vendors.Subject) bool {
 		}
 	}
 	return false
+}
+
+func lastDigits(telephone string) string {
+	d := vendors.Digits(telephone)
+	return d[max(0, len(d)-5):]
 }
 
 // look makes one preview request.
@@ -243,7 +249,7 @@ var errPartly = errors.New("one spelling of the identifier was accepted, another
 // preview found records (Target.Hint). Where one of them was accepted and a later one fails, the
 // error is never a harmless one: the vendor must be asked what is left.
 func (v *Vendor) Submit(ctx context.Context, t *vendors.Target) (vendors.Receipt, error) {
-	if v.isControl(t.Subject) { // whatever a person has approved
+	if v.IsControl(t.Subject) { // whatever a person has approved
 		return vendors.Receipt{}, &vendors.Error{Vendor: v.name, Op: "submit", Kind: vendors.ErrRefused, Err: errControl}
 	}
 	names, ok := hintForms(t.Hint)
