@@ -107,6 +107,38 @@ func TestUnserved(t *testing.T) {
 		if diff := cmp.Diff([]string{"skipped open"}, got); diff != "" {
 			t.Error(diff)
 		}
+		r.exec(`DELETE FROM shapes WHERE state = 0`)
+		for _, tt := range []struct {
+			after           time.Duration
+			overdue, atRisk int64
+		}{{0, 0, 0}, {26 * 24 * time.Hour, 0, 1}, {5 * 24 * time.Hour, 1, 0}} {
+			time.Sleep(tt.after)
+			st, err := r.job.Status(context.Background(), StatusOptions{AtRisk: 5 * 24 * time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range st.Vendors {
+				if v.Vendor == "w" && (v.Overdue != tt.overdue || v.AtRisk != tt.atRisk) {
+					t.Errorf("the status counts %d overdue, %d at risk; want %d, %d", v.Overdue, v.AtRisk, tt.overdue, tt.atRisk)
+				}
+			}
+			rep := r.reporter()
+			rep.AtRisk = 5 * 24 * time.Hour
+			want := "open"
+			if tt.overdue > 0 {
+				want = "overdue"
+			} else if tt.atRisk > 0 {
+				want = "at_risk"
+			}
+			if err := rep.Each(context.Background(), func(row *ReportRow) error {
+				if row.DueStatus != want {
+					t.Errorf("the report says %s, want %s", row.DueStatus, want)
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
 	})
 }
 

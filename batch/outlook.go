@@ -54,8 +54,14 @@ func (o *Outlook) pauses(known map[string]store.Vendor, now time.Time) {
 
 // risk is how long before this due date a task of the vendor is at risk.
 func (o *Outlook) risk(vendor int64, due time.Time) time.Duration {
+	return max(o.least, o.takes(vendor, due))
+}
+
+// takes is how long it takes from now until what is due then is done, where nothing of it has
+// been submitted yet.
+func (o *Outlook) takes(vendor int64, due time.Time) time.Duration {
 	day := due.UTC().Truncate(24 * time.Hour).Unix()
-	return max(o.least, o.lead[vendor]+o.queues[vendor][day])
+	return o.lead[vendor] + o.queues[vendor][day]
 }
 
 // DueStatus tells how a task stands against its due date: open, at_risk (open, and due

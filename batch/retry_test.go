@@ -33,8 +33,8 @@ func TestRetryFailed(t *testing.T) {
 		if _, err := r.job.Retry(r.t.Context(), Selection{IDs: []int64{3000}}, d); !errors.Is(err, ErrNotFailed) || !strings.Contains(err.Error(), "closed") {
 			t.Errorf("a closed task is retried: %v", err)
 		}
-		if got := r.onDisk(`SELECT group_concat(action || ' ' || who || ' ' || task || ' ' || reason || ' ' || note) FROM decisions`); got !=
-			"close jane 3000 refused the filter is gone,retry jane 2000 refused the filter is gone" {
+		if got := r.onDisk(`SELECT group_concat(action || ' ' || who || ' ' || coalesce(task, 'vendor ' || vendor) || ' ' || coalesce(reason, '-') || ' ' || note) FROM decisions`); got !=
+			"close jane 3000 refused the filter is gone,retry jane 2000 refused the filter is gone,retry jane vendor 1 - the filter is gone" {
 			t.Errorf("recorded: %s", got)
 		}
 	})

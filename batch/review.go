@@ -225,8 +225,8 @@ func (t *Tasks) Retry(ctx context.Context, sel Selection, d store.Decision) (r R
 		return r, err
 	}
 	if v := known[sel.Vendor]; v.PausedUntil.After(t.Now()) {
-		r.Lifted = v.PausedUntil
-		return r, t.Store.PauseVendor(ctx, v.ID, time.Time{})
+		r.Lifted, d.Note = v.PausedUntil, words.Note(d.Note)
+		return r, t.Store.Lift(ctx, v.ID, d)
 	}
 	return r, nil
 }
@@ -438,12 +438,9 @@ func (t *Tasks) Prove(ctx context.Context, vendor string, d store.Decision) erro
 		if n > 0 && known.Place != "" {
 			return fmt.Errorf("vendor %s: %w: %d tasks were submitted at %q, the config says %q", vendor, ErrMoved, n, known.Place, a.Place)
 		}
-		if err := t.Store.SetPlace(ctx, a.id, a.Place); err != nil {
-			return err
-		}
 	}
 	d.Note = words.Note(d.Note)
-	return errors.Join(t.Store.Prove(ctx, a.id, d), t.mended(ctx, known, NotProved))
+	return t.Store.Prove(ctx, a.id, a.Place, string(NotProved), d)
 }
 
 // Moved records a person's word that the work under way at a vendor goes on at the place that
@@ -457,15 +454,7 @@ func (t *Tasks) Moved(ctx context.Context, vendor string, d store.Decision) (fro
 		return "", "", fmt.Errorf("vendor %s %w", vendor, ErrSamePlace)
 	}
 	d.Note = words.Note(d.Note)
-	return known.Place, a.Place, errors.Join(t.Store.Moved(ctx, a.id, a.Place, d), t.mended(ctx, known, MovedAway))
-}
-
-// mended ends a trouble of a vendor that a person's word has ended.
-func (t *Tasks) mended(ctx context.Context, v store.Vendor, trouble Trouble) error {
-	if Trouble(v.Trouble) != trouble {
-		return nil
-	}
-	return t.Store.SetTrouble(ctx, v.ID, string(NoTrouble), t.Now())
+	return known.Place, a.Place, t.Store.Moved(ctx, a.id, a.Place, string(MovedAway), d)
 }
 
 // vendor returns a configured account, and what the store knows of it.

@@ -48,7 +48,8 @@ type VendorStatus struct {
 	Open        int64            `json:"open"`        // not final
 	Unsettled   int64            `json:"failed_open"` // failed, and nobody has retried or closed them
 	Overdue     int64            `json:"overdue"`
-	AtRisk      int64            `json:"at_risk"` // not settled, not overdue, and likely to become it
+	AtRisk      int64            `json:"at_risk"`  // not settled, not overdue, and likely to become it
+	Late        int64            `json:"too_late"` // of these: cannot be done by their due dates any more
 	Unconfirmed int64            `json:"unconfirmed"`
 	Due         *time.Time       `json:"earliest_due_at"` // of the open ones
 	Next        *time.Time       `json:"next_at"`         // the next poll, retry or look
@@ -70,7 +71,7 @@ type OpenRequest struct {
 
 // Need is something that waits for a person, with the command for it.
 type Need struct {
-	What    string `json:"what"` // failed, held, trouble, paused, no_status, unconfirmed, not_configured, cut_short, unanswered
+	What    string `json:"what"` // failed, held, trouble, paused, no_status, too_late, unconfirmed, not_configured, cut_short, unanswered
 	Vendor  string `json:"vendor"`
 	Reason  string `json:"reason"`
 	Tasks   int64  `json:"tasks"`
@@ -218,6 +219,12 @@ func vendorStatus(v store.Vendor, p Pace, counts []store.Standing, outlook *Outl
 			continue
 		}
 		vs.States[c.State.String()] += c.Tasks
+		if c.State == store.Skipped && c.Unserved > 0 {
+			vs.Overdue += c.Overdue
+			if c.DueAt.Before(now.Add(outlook.risk(v.ID, c.DueAt))) {
+				vs.AtRisk += c.Unserved - c.Overdue
+			}
+		}
 		if c.State.Final() && c.State != store.Failed {
 			continue
 		}
@@ -231,6 +238,9 @@ func vendorStatus(v store.Vendor, p Pace, counts []store.Standing, outlook *Outl
 			continue
 		}
 		vs.Open += c.Tasks
+		if c.State < store.Waiting && c.DueAt.Before(now.Add(outlook.takes(v.ID, c.DueAt))) {
+			vs.Late += c.Tasks - c.Overdue
+		}
 		if p.Traits.Completion == vendors.ByPerson {
 			vs.Unconfirmed += c.Unconfirmed
 		}
@@ -353,6 +363,10 @@ func (t *Tasks) statusTroubles(ctx context.Context, s *Status, known map[string]
 		if v.Open == 0 || !v.Configured {
 			continue
 		}
+		if v.Late > 0 && v.Paused == nil {
+			s.Needs = append(s.Needs, Need{What: "too_late", Vendor: v.Vendor, Tasks: v.Late, Command: "expunge extend SUBJECT --until DATE --reason TEXT",
+				Text: fmt.Sprintf("%d not submitted at %s yet, and it takes longer than until they are due", v.Late, v.Vendor)})
+		}
 		if trouble := Trouble(known[v.Vendor].Trouble); trouble != NoTrouble {
 			s.Needs = append(s.Needs, Need{What: "trouble", Vendor: v.Vendor, Reason: string(trouble), Tasks: v.Open, Command: trouble.Command(v.Vendor),
 				Text: fmt.Sprintf("%d open at %s, which %s, since %s", v.Open, v.Vendor, trouble.Words(), timeText(known[v.Vendor].TroubleAt))})
@@ -368,7 +382,7 @@ func (t *Tasks) statusTroubles(ctx context.Context, s *Status, known map[string]
 // Mends are the needs that every run ends with exit code 3 for until they are gone.
 func (s *Status) Mends() []Need {
 	return slices.DeleteFunc(slices.Clone(s.Needs), func(n Need) bool {
-		return !slices.Contains([]string{"failed", "no_status", "trouble", "paused", "not_configured"}, n.What)
+		return !slices.Contains([]string{"failed", "no_status", "trouble", "paused", "too_late", "not_configured"}, n.What)
 	})
 }
 

@@ -148,7 +148,7 @@ func (w *taskWork) ask(ctx context.Context, s decide.Step) decide.Answer {
 // answered adds to an answer how the call for it went. Where one task alone is left, its
 // failures are its own if some were before: others were accepted then.
 func (w *taskWork) answered(a decide.Answer, c called) decide.Answer {
-	c.Blamed = c.Blamed || c.Alone && w.task.Attempts > 0
+	c.Blamed = c.Blamed || c.Alone && w.task.Attempts > 0 && w.task.State != store.Waiting // a job is asked for until it is given up
 	return withCall(a, c, w.target.Subject)
 }
 

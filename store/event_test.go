@@ -141,10 +141,10 @@ func TestEventsOfNobody(t *testing.T) {
 	if _, err := s.BeginRun(ctx, Run{StartedAt: start, Version: "1.2", Config: []byte{0xab}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Prove(ctx, alpha, Decision{At: start, Who: "kim"}); err != nil {
+	if err := s.Prove(ctx, alpha, "", "", Decision{At: start, Who: "kim"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Moved(ctx, beta, "elsewhere", Decision{At: start, Who: "kim"}); err != nil {
+	if err := s.Moved(ctx, beta, "elsewhere", "", Decision{At: start, Who: "kim"}); err != nil {
 		t.Fatal(err)
 	}
 	mustApply(t, s, Pending, to(s.task(t, b.First*TasksPerSubject), NotFound, start))

@@ -24,6 +24,7 @@ type Standing struct {
 	Closed      int64     // of the failed ones, those that a person has closed
 	Overdue     int64     // not settled, and due before now
 	Unconfirmed int64     // waiting on people, and submitted before the time given
+	Unserved    int64     // of the skipped ones, those of requests that every vendor skips; only these count in Overdue
 }
 
 // Standing counts all tasks that count (those of a batch that is still being taken in do
@@ -49,7 +50,39 @@ func (s *Store) Standing(ctx context.Context, now, submittedBefore time.Time) ([
 		st.DueAt, st.NextAt = fromSecs(due), fromMillis(next)
 		all = append(all, st)
 	}
-	return all, explain(rows.Err())
+	if err := rows.Err(); err != nil {
+		return nil, explain(err)
+	}
+	return all, s.unserved(ctx, now, all)
+}
+
+// unserved counts the tasks of requests that every vendor skips, into what Standing counts. Such
+// requests are not taken in any more: mostly there is no shape of them.
+func (s *Store) unserved(ctx context.Context, now time.Time, all []Standing) error {
+	var some bool
+	if err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM shapes GROUP BY shape HAVING min(state) = ?)`, Skipped).Scan(&some); err != nil || !some {
+		return explain(err)
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT vendor, due_at/?1 AS day, count(*), min(due_at), sum(due_at < ?2) FROM tasks
+ WHERE id/1000 IN (SELECT id FROM subjects WHERE shape IN (SELECT shape FROM shapes GROUP BY shape HAVING min(state) = ?3))
+ AND id < coalesce((SELECT min(first_subject)*1000 FROM batches WHERE loading), 9223372036854775807) GROUP BY vendor, day`, int64(day/time.Second), now.Unix(), Skipped)
+	if err != nil {
+		return explain(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var vendor, days, tasks, overdue int64
+		var due sql.NullInt64
+		if err := rows.Scan(&vendor, &days, &tasks, &due, &overdue); err != nil {
+			return explain(err)
+		}
+		for i := range all {
+			if st := &all[i]; st.Vendor == vendor && st.State == Skipped && st.Day.Unix() == days*int64(day/time.Second) {
+				st.Unserved, st.Overdue, st.DueAt = tasks, overdue, fromSecs(due)
+			}
+		}
+	}
+	return explain(rows.Err())
 }
 
 // Request is one subject's request.

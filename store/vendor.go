@@ -119,19 +119,52 @@ func (s *Store) SetTrouble(ctx context.Context, vendor int64, code string, at ti
 	})
 }
 
-// Prove records a person's word that a vendor account is the right one.
-func (s *Store) Prove(ctx context.Context, vendor int64, d Decision) error {
+// Prove records a person's word that a vendor account is the right one, at a place, and ends
+// the trouble that it has ended.
+func (s *Store) Prove(ctx context.Context, vendor int64, place, trouble string, d Decision) error {
 	d.Action = "prove"
 	return s.decideVendor(ctx, vendor, d, func(c *sql.Conn) error {
-		_, err := c.ExecContext(context.Background(), `UPDATE vendors SET proved_at=? WHERE id=?`, secs(d.At), vendor)
+		var known sql.NullString
+		if err := c.QueryRowContext(context.Background(), `SELECT place FROM vendors WHERE id=?`, vendor).Scan(&known); err != nil {
+			return err
+		}
+		if known.String != place {
+			if err := setPlace(c, vendor, place); err != nil {
+				return err
+			}
+		}
+		if _, err := c.ExecContext(context.Background(), `UPDATE vendors SET proved_at=? WHERE id=?`, secs(d.At), vendor); err != nil {
+			return err
+		}
+		return mended(c, vendor, trouble)
+	})
+}
+
+// Moved records a person's word that work under way at a vendor is to go on at another place,
+// and ends the trouble that it has ended.
+func (s *Store) Moved(ctx context.Context, vendor int64, place, trouble string, d Decision) error {
+	d.Action = "moved"
+	return s.decideVendor(ctx, vendor, d, func(c *sql.Conn) error {
+		if err := setPlace(c, vendor, place); err != nil {
+			return err
+		}
+		return mended(c, vendor, trouble)
+	})
+}
+
+// Lift records a person's word that a vendor need not be left alone any longer.
+func (s *Store) Lift(ctx context.Context, vendor int64, d Decision) error {
+	d.Action = "retry"
+	return s.decideVendor(ctx, vendor, d, func(c *sql.Conn) error {
+		_, err := c.ExecContext(context.Background(), `UPDATE vendors SET paused_until=0 WHERE id=?`, vendor)
 		return err
 	})
 }
 
-// Moved records a person's word that work under way at a vendor is to go on at another place.
-func (s *Store) Moved(ctx context.Context, vendor int64, place string, d Decision) error {
-	d.Action = "moved"
-	return s.decideVendor(ctx, vendor, d, func(c *sql.Conn) error { return setPlace(c, vendor, place) })
+// mended ends the trouble of a vendor, if it is this one.
+func mended(c *sql.Conn, vendor int64, trouble string) error {
+	_, err := c.ExecContext(context.Background(), `UPDATE vendors SET trouble=NULL, trouble_at=NULL WHERE id=? AND trouble=?`, vendor, trouble)
+	return err
 }
 
 func (s *Store) decideVendor(ctx context.Context, vendor int64, d Decision, change func(*sql.Conn) error) error {

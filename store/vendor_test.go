@@ -33,13 +33,15 @@ func TestSights(t *testing.T) {
 	check(s.SetPlace(ctx, alpha, "here"))
 	check(s.Saw(ctx, alpha, Sights{Others: start}))
 	check(s.Saw(ctx, alpha, Sights{Control: start.Add(time.Hour), Others: start.Add(-time.Hour)}))
-	check(s.Prove(ctx, alpha, Decision{At: start.Add(2 * time.Hour), Who: "jane", Note: "nobody asked us yet"}))
+	check(s.SetTrouble(ctx, alpha, "unproved", start))
+	check(s.Prove(ctx, alpha, "here", "unproved", Decision{At: start.Add(2 * time.Hour), Who: "jane", Note: "nobody asked us yet"}))
 	check(s.Saw(ctx, alpha, Sights{}))
-	if v := known(); v.Place != "here" || v.Seen != (Sights{start.Add(time.Hour), start, start.Add(2 * time.Hour)}) {
+	if v := known(); v.Place != "here" || v.Trouble != "" || v.Seen != (Sights{start.Add(time.Hour), start, start.Add(2 * time.Hour)}) {
 		t.Errorf("%+v", v)
 	}
-	check(s.Moved(ctx, alpha, "there", Decision{At: start, Who: "jane", Note: "a new region"}))
-	if v := known(); v.Place != "there" || v.Seen != (Sights{}) {
+	check(s.SetTrouble(ctx, alpha, "down", start))
+	check(s.Moved(ctx, alpha, "there", "moved", Decision{At: start, Who: "jane", Note: "a new region"}))
+	if v := known(); v.Place != "there" || v.Trouble != "down" || v.Seen != (Sights{}) {
 		t.Errorf("moved: %+v", v)
 	}
 	check(s.Saw(ctx, alpha, Sights{Others: start}))
@@ -50,6 +52,34 @@ func TestSights(t *testing.T) {
 	if got := scalar[string](t, raw(t, e.path), `SELECT group_concat(action || ' ' || vendor || ' ' || who || ' ' || note || ' ' || (subject IS NULL), '; ') FROM decisions`); got !=
 		"prove 1 jane nobody asked us yet 1; moved 1 jane a new region 1" {
 		t.Errorf("decisions: %s", got)
+	}
+	check(s.Prove(ctx, alpha, "at last", "unproved", Decision{At: start, Who: "jane"}))
+	if v := known(); v.Place != "at last" || v.Seen != (Sights{Proved: start}) {
+		t.Errorf("proved at another place: %+v", v)
+	}
+	check(s.SetTrouble(ctx, alpha, "moved", start))
+	check(s.Moved(ctx, alpha, "again", "moved", Decision{At: start, Who: "jane"}))
+	if v := known(); v.Trouble != "" {
+		t.Errorf("moved: %+v", v)
+	}
+
+	// A pause is lifted with who and why on record; a decision of another kind is none about a vendor.
+	check(s.PauseVendor(ctx, alpha, start.Add(time.Hour)))
+	check(s.Lift(ctx, alpha, Decision{At: start, Who: "jane", Note: "they said so"}))
+	if v := known(); !v.PausedUntil.IsZero() {
+		t.Errorf("paused until %v", v.PausedUntil)
+	}
+	db := raw(t, e.path)
+	if got := scalar[string](t, db, `SELECT action || ' ' || vendor || ' ' || who || ' ' || note FROM decisions ORDER BY id DESC LIMIT 1`); got != "retry 1 jane they said so" {
+		t.Errorf("the pause's decision: %s", got)
+	}
+	if n := scalar[int](t, db, `SELECT count(*) FROM events WHERE event = 5 AND body ->> 'action' = 'retry' AND body ->> 'vendor' = 1`); n != 1 {
+		t.Errorf("%d events of it", n)
+	}
+	for _, columns := range []string{"'prove', 1, NULL", "'retry', NULL, NULL", "'approve', NULL, 1", "'retry', 1, 1"} {
+		if _, err := db.Exec(`INSERT INTO decisions (at, who, action, subject, vendor) VALUES (1, 'x', ` + columns + `)`); err == nil {
+			t.Errorf("a decision of %s is taken", columns)
+		}
 	}
 }
 

@@ -69,7 +69,7 @@ var vendorReasons = map[vendors.Reason]string{
 	vendors.KeyLooksLikeEmail:  "a warning: the customer key looks like an email, which the vendor advises against",
 	vendors.MalformedKey:       "held: the identifier cannot be one of this vendor's",
 	vendors.InconsistentAnswer: "held: the vendor's total and its records disagree",
-	vendors.ControlRecord:      "the identifier is that of a vendor's control record, which is never erased: the row is refused, or held where it was taken in before",
+	vendors.ControlRecord:      "held: the identifier is that of the vendor's control record, which is never erased; a row that comes with it is refused as invalid",
 	vendors.NoAgent:            "held: neither the row nor the config names an agent",
 }
 

@@ -138,6 +138,7 @@ func (p *Policy) uncertain(t store.Task, a Answer, now time.Time) store.Task {
 
 // afterPoll decides what a job's status means.
 func (p *Policy) afterPoll(t store.Task, pg vendors.Progress, now time.Time) store.Task {
+	unknown := t.Attempts
 	t = untroubled(t)
 	switch pg.Job {
 	case vendors.JobDone:
@@ -160,7 +161,11 @@ func (p *Policy) afterPoll(t store.Task, pg vendors.Progress, now time.Time) sto
 		}
 		return failed(t, JobFailed, t.Message, now)
 	case vendors.JobUnknown:
+		t.Attempts = unknown + 1
 		t.Reason, t.Message = string(UnknownStatus), "the vendor says: "+pg.Status
+		if t.Attempts >= p.MaxAttempts || time.Duration(unknown)*p.PollEvery >= lastingUnknown {
+			t.Reason = string(NoStatus)
+		}
 	case vendors.JobOpen:
 		t.Message = "the vendor says: " + pg.Status
 	}
@@ -189,6 +194,9 @@ func (p *Policy) afterPollError(t store.Task, a Answer, now time.Time) store.Tas
 	}
 	return later(t, store.Waiting, now, p.backoff(max(t.Attempts, a.Nth), a.Err))
 }
+
+// lastingUnknown is for how long a job may have a status that says nothing before a person is told.
+const lastingUnknown = 24 * time.Hour
 
 func (p *Policy) givenUp(t *store.Task, now time.Time) bool {
 	return p.GiveUpAfter > 0 && now.Sub(patientSince(t)) > p.GiveUpAfter

@@ -386,6 +386,33 @@ func TestUncertainAfterACrash(t *testing.T) {
 	}
 }
 
+// TestUnknownStatusLasts: a status that is not known is told like no status at all once it has
+// lasted for a day, or for as many looks as a failing call gets. One that is known ends it.
+func TestUnknownStatusLasts(t *testing.T) {
+	for _, tt := range []struct {
+		every       time.Duration
+		maxAttempts int
+		looks       int // until a person is told
+	}{{6 * time.Hour, 8, 5}, {time.Minute, 8, 8}, {48 * time.Hour, 8, 2}, {time.Hour, 3, 3}} {
+		p := testPolicy(byPoll)
+		p.PollEvery, p.MaxAttempts, p.GiveUpAfter = tt.every, tt.maxAttempts, 0
+		task := store.Task{State: store.Waiting, Reference: "job", SubmittedAt: noon}
+		for n := 1; n <= tt.looks+1; n++ {
+			task = p.afterPoll(task, vendors.Progress{Job: vendors.JobUnknown, Status: "word"}, noon)
+			want := UnknownStatus
+			if n >= tt.looks {
+				want = NoStatus
+			}
+			if task.State != store.Waiting || task.Reason != string(want) {
+				t.Errorf("every %v, look %d: %v %s, want %s", tt.every, n, task.State, task.Reason, want)
+			}
+		}
+		if task = p.afterPoll(task, vendors.Progress{Job: vendors.JobOpen, Status: "running"}, noon); task.Reason != "" || task.Attempts != 0 {
+			t.Errorf("after a status that is known: %s, %d", task.Reason, task.Attempts)
+		}
+	}
+}
+
 // TestAfterPoll: what a job's word leads to; a job that never ends is a person's.
 func TestAfterPoll(t *testing.T) {
 	at := func(lost int, age time.Duration) store.Task {
@@ -405,10 +432,10 @@ func TestAfterPoll(t *testing.T) {
 		{"failed again", at(1, time.Hour), vendors.JobFailed, result{store.Failed, JobFailed, false, 0, 0}},
 		{"lost", at(0, time.Hour), vendors.JobLost, result{store.Pending, "", true, 0, 0}},
 		{"lost again", at(1, time.Hour), vendors.JobLost, result{store.Held, JobLost, false, 0, 0}},
-		{"unknown", at(0, time.Hour), vendors.JobUnknown, result{store.Waiting, UnknownStatus, false, time.Hour, 0}},
+		{"unknown", at(0, time.Hour), vendors.JobUnknown, result{store.Waiting, NoStatus, false, time.Hour, 3}},
 		{"open for too long", at(0, day+time.Millisecond), vendors.JobOpen, result{store.Held, NotDoneInTime, false, 0, 0}},
 		{"just not too long", at(0, day), vendors.JobOpen, result{store.Waiting, "", false, time.Hour, 0}},
-		{"unknown for too long", at(0, 2*day), vendors.JobUnknown, result{store.Held, NotDoneInTime, false, 0, 0}},
+		{"unknown for too long", at(0, 2*day), vendors.JobUnknown, result{store.Held, NotDoneInTime, false, 0, 3}},
 	} {
 		got := testPolicy(byPoll).afterPoll(tt.task, vendors.Progress{Job: tt.job, Status: "word"}, noon)
 		if diff := cmp.Diff(tt.want, resultOf(got)); diff != "" {
