@@ -46,7 +46,7 @@ func TestExportKill(t *testing.T) {
 	k := &killer{keys: map[string]string{}, hit: map[string]bool{}}
 	vendor, url := serve(t, sim.Options{Seed: &sim.Seed{Voyado: []sim.VoyadoAccount{account}}, Day: 2 * time.Second, ArchiveDays: 1}, k.wrap)
 	s := newSite(t, url, settings{only: []string{sim.Voyado}, vendors: map[string][]string{sim.Voyado: {
-		"rate: 1000/s", "concurrency: 4", "timeout: 20s", "retry_base: 10ms", "retry_cap: 50ms", "archive_after: 60ms", "poll_every: 40ms",
+		"rate: 1000/s", "concurrency: 4", "timeout: 20s", "retry_base: 10ms", "retry_cap: 50ms", "archive_after: 60ms", "poll_every: 40ms", "archive_days: 0",
 		"export: required", "export_recipients: " + officer.Recipient().String()}}})
 	s.write(t, "subjects.csv", input.String())
 	tmp := s.path("tmp")

@@ -235,7 +235,7 @@ func TestFor(t *testing.T) {
 	t.Parallel()
 	sm, url := simOf(t, 20)
 	s := newSite(t, url, settings{vendors: map[string][]string{
-		sim.CustomerGauge: {"rate: 10/s"}, sim.Voyado: {"rate: 10/s", "archive_after: 60ms", "poll_every: 40ms"}, sim.Acqueon: {"rate: 10/s"}}})
+		sim.CustomerGauge: {"rate: 10/s"}, sim.Voyado: {"rate: 10/s", "archive_after: 60ms", "poll_every: 40ms", "archive_days: 0"}, sim.Acqueon: {"rate: 10/s"}}})
 	s.people(t, 20)
 	r := s.mustRun(t, []int{0}, "run", "--for", "600ms", "subjects.csv")
 	if r.took > 10*time.Second {
@@ -345,7 +345,7 @@ func TestLongRetryAfter(t *testing.T) {
 			})
 			others := settings{vendors: map[string][]string{
 				sim.CustomerGauge: quick[sim.CustomerGauge], sim.Acqueon: quick[sim.Acqueon],
-				sim.Voyado: {"rate: 1000/s", "concurrency: 1", "archive_after: 60ms", "poll_every: 40ms"}}}
+				sim.Voyado: {"rate: 1000/s", "concurrency: 1", "archive_after: 60ms", "poll_every: 40ms", "archive_days: 0"}}}
 			slow := others
 			slow.vendors = maps.Clone(others.vendors)
 			slow.vendors[sim.CustomerGauge] = []string{"rate: 2/s"}
@@ -726,7 +726,7 @@ func TestTwoRuns(t *testing.T) {
 	o.Seed = peopleSeed(5)
 	sm, url := serve(t, o, gate)
 	s := newSite(t, url, settings{only: []string{sim.Voyado}, vendors: map[string][]string{
-		sim.Voyado: {"rate: 1000/s", "concurrency: 1", "archive_after: 60ms", "poll_every: 40ms"}}})
+		sim.Voyado: {"rate: 1000/s", "concurrency: 1", "archive_after: 60ms", "poll_every: 40ms", "archive_days: 0"}}})
 	s.people(t, 5)
 	p := s.start(t, "run", "subjects.csv")
 	await(t, p, reached)
@@ -750,7 +750,7 @@ func TestTwoRuns(t *testing.T) {
 func TestInputChanged(t *testing.T) {
 	t.Parallel()
 	sm, url := simOf(t, 8)
-	s := newSite(t, url, settings{only: []string{sim.Voyado}, vendors: map[string][]string{sim.Voyado: {"rate: 5/s", "archive_after: 60ms", "poll_every: 40ms"}}})
+	s := newSite(t, url, settings{only: []string{sim.Voyado}, vendors: map[string][]string{sim.Voyado: {"rate: 5/s", "archive_after: 60ms", "poll_every: 40ms", "archive_days: 0"}}})
 	s.people(t, 7)
 	s.mustRun(t, []int{0}, "run", "--for", "300ms", "subjects.csv")
 	lines := strings.SplitAfter(func() string {

@@ -46,7 +46,7 @@ type settings struct {
 var quick = map[string][]string{
 	sim.CustomerGauge: {"rate: 1000/s", "concurrency: 4", "timeout: 20s", "retry_base: 10ms", "retry_cap: 50ms"},
 	sim.Voyado: {"rate: 1000/s", "concurrency: 4", "timeout: 20s", "retry_base: 10ms", "retry_cap: 50ms",
-		"archive_after: 60ms", "poll_every: 40ms"},
+		"archive_after: 60ms", "poll_every: 40ms", "archive_days: 0"},
 	sim.Acqueon: {"rate: 1000/s", "timeout: 20s", "retry_base: 10ms", "retry_cap: 50ms"},
 	sim.Rest:    {"rate: 1000/s", "timeout: 20s", "retry_base: 10ms", "retry_cap: 50ms"},
 }

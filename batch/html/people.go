@@ -110,9 +110,10 @@ func months(stats []batch.StatsRow) []monthPart {
 		if s.InTimeShare != nil {
 			m.Share = fmt.Sprintf("%.1f %%", 100**s.InTimeShare)
 		}
-		for _, e := range []cell{{outcome{Key: "done", Label: "Erased, verified"}, s.ErasedVerified}, {outcome{Key: "reported", Label: "Erased, the vendor says"}, s.ErasedVendorDone},
-			{outcome{Key: "confirmed", Label: "Erased, a person says"}, s.ErasedConfirmed}} {
-			m.Cells = append(m.Cells, e)
+		m.Cells = []cell{
+			{outcome{Key: "done", Label: "Erased, verified"}, s.ErasedVerified},
+			{outcome{Key: "reported", Label: "Erased, the vendor says"}, s.ErasedVendorDone},
+			{outcome{Key: "confirmed", Label: "Erased, a person says"}, s.ErasedConfirmed},
 		}
 		for i, n := range []int64{s.NotFound, s.Skipped, s.Open, s.Held, s.Failed + s.Rejected} {
 			m.Cells = append(m.Cells, cell{outcomes[i+1], n}) // the first is that of all erasures
