@@ -191,12 +191,18 @@ func wrongWays() []*way {
 			between     [][]string
 		}{{"404_route", address, nil}, {"404_html", address, nil}, {"405", address, nil}, {"maintenance", doubt, unsure}, {"unavailable", doubt, unsure},
 			{"unavailable_400", doubt, nil}, {"truncated", doubt, nil}, {"503", down, unsure}} {
+			if !*flagWhole && f.form != "unavailable" {
+				continue
+			}
 			if f.form == "truncated" && unsure != nil {
 				continue // they have arrived, and who approves finds that out
 			}
 			add(way{name: "every call answered " + f.form, faults: []string{"rest:" + f.form}, needs: f.needs, between: f.between})
 		}
 		for _, f := range []struct{ form, needs string }{{"404_route", address}, {"400", doubt}, {"403_html", keys}} {
+			if !*flagWhole && f.form != "400" {
+				continue
+			}
 			add(way{name: "every erasure answered " + f.form, faults: []string{"rest.erase:" + f.form}, needs: f.needs, calls: 300})
 		}
 		add(way{name: "a host where nobody listens", place: is(dead), needs: down})
