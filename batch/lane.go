@@ -119,6 +119,7 @@ type runner struct {
 	once     bool // of a dry run: what was looked at is not looked at again
 	began    time.Time
 	deadline time.Time   // no new work from then on; zero: none
+	intents  *intents    // nil: no head of the log is published
 	fail     func(error) // ends the run with an error of our own
 	halt     func(error) // ends all lanes: no call is made any more
 }

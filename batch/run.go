@@ -17,6 +17,11 @@ type Run struct {
 	Lanes  []*Lane
 	Manual bool          // approval: manual
 	Linger time.Duration // it waits for what is due within this time
+
+	// Heads publishes the head of the log before a submission leaves that must not be repeated;
+	// nil: none is published.
+	Heads *Publisher
+	ID    int64 // of the run, in the store
 }
 
 // NewRun makes a run of lanes. Their accounts become those of the tasks, and the lanes take
@@ -86,6 +91,9 @@ func (run *Run) Work(ctx context.Context, o WorkOptions) ([]LaneResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r := &runner{store: run.Store, now: run.Now, linger: run.Linger, wait: o.Wait, dryRun: o.DryRun, once: o.Once, began: run.Now()}
+	if run.Heads != nil {
+		r.intents = &intents{heads: run.Heads, run: run.ID}
+	}
 	window := ctx
 	if o.For > 0 {
 		r.deadline = run.Now().Add(o.For)

@@ -134,6 +134,10 @@ func (w *taskWork) ask(ctx context.Context, s decide.Step) decide.Answer {
 		return decide.Answer{Export: export, Err: err}
 	case decide.StepSubmit:
 		w.intended = false
+		if err := l.announce(ctx); err != nil {
+			l.ended(w.pass, 0, errCut)
+			return decide.Answer{Err: errCut}
+		}
 		rc, err := l.Vendor.Submit(vendors.AtDeparture(ctx, w.mayDepart), w.target)
 		c := called{err, l.ended(w.pass, w.task.ID, err)}
 		if err == nil {

@@ -109,17 +109,7 @@ func (s *Store) prove(ctx context.Context, c *ledger.Certificate, h *Subject, he
 	if err != nil {
 		return err
 	}
-	kept := map[ledger.TileID][]byte{}
-	read := func(level int, n int64) (tile []byte, err error) {
-		id := ledger.TileID{Level: level, N: n}
-		tile, ok := kept[id]
-		if !ok {
-			if tile, err = s.tile(level, n); err == nil {
-				kept[id] = tile
-			}
-		}
-		return tile, err
-	}
+	read := cached(s.tile)
 	for i, leaf := range leaves {
 		p, err := ledger.Proof(head, read, numbers[i]-1, leaf)
 		if err != nil {

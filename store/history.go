@@ -174,6 +174,9 @@ func scanEvent(rows *sql.Rows) (e Event, err error) {
 	if err := rows.Scan(&e.Seq, &task, &prev, &at, &e.Kind, &evidence, &reason, &records, &after, &ref, &submitted, &completed, &verified, &body); err != nil {
 		return e, err
 	}
+	if eventNames[min(int(e.Kind), len(eventNames)-1)] == "" || int(e.Kind) >= len(eventNames) || evidence.Int64 > int64(OthersSeen) {
+		return e, fmt.Errorf("%w: event %d: there is no %v or no such evidence (`expunge check` looks for what is damaged)", errForm, e.Seq, e.Kind)
+	}
 	if task.Int64%TasksPerSubject != ownTask {
 		e.Task = task.Int64
 	}

@@ -136,6 +136,25 @@ func (s *Store) overlay(changed map[ledger.TileID][]byte) ledger.TileReader {
 	}
 }
 
+// cached reads tiles once: those who ask for many hashes ask for the same few tiles again and again.
+func cached(read ledger.TileReader) ledger.TileReader {
+	kept := map[ledger.TileID][]byte{}
+	return func(level int, n int64) ([]byte, error) {
+		id := ledger.TileID{Level: level, N: n}
+		if tile, ok := kept[id]; ok {
+			return tile, nil
+		}
+		if len(kept) > 64 {
+			clear(kept)
+		}
+		tile, err := read(level, n)
+		if err == nil {
+			kept[id] = tile
+		}
+		return tile, err
+	}
+}
+
 // hashChunk is how many leaves are hashed before their tiles are written.
 const hashChunk = 8192
 
@@ -475,13 +494,13 @@ func (s *Store) kind(field int) string {
 func (s *Store) roots(ctx context.Context, upto int64) (ledger.TileReader, error) {
 	state, err := s.logState(ctx)
 	if err != nil || upto <= state.size {
-		return s.tile, err
+		return cached(s.tile), err
 	}
 	a, err := ledger.NewAppender(state.size, s.tile)
 	if err != nil {
 		return nil, s.damaged(err)
 	}
-	return s.overlay(a.Changed), s.leafReader().hash(ctx, a, min(upto, state.events))
+	return cached(s.overlay(a.Changed)), s.leafReader().hash(ctx, a, min(upto, state.events))
 }
 
 // LostError says that a head was published that this store does not lead to.
@@ -509,6 +528,16 @@ func (s *Store) CompareHeads(ctx context.Context, outside []*ledger.Head) error 
 	if err != nil {
 		return err
 	}
+	upto := int64(0)
+	for _, h := range outside {
+		if h.Size <= state.events {
+			upto = max(upto, h.Size)
+		}
+	}
+	tiles, err := s.roots(ctx, upto)
+	if err != nil {
+		return err
+	}
 	var lost *LostError
 	for _, h := range outside {
 		name, epoch := h.Epoch()
@@ -516,10 +545,6 @@ func (s *Store) CompareHeads(ctx context.Context, outside []*ledger.Head) error 
 			continue
 		}
 		if _, err := ledger.OpenHead(h.Note, keys...); err == nil && epoch == state.epoch && h.Size <= state.events {
-			tiles, err := s.roots(ctx, h.Size)
-			if err != nil {
-				return err
-			}
 			root, err := tiles.Root(h.Size)
 			if err != nil {
 				return s.damaged(err)

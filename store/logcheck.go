@@ -57,6 +57,9 @@ func (s *Store) CheckLog(ctx context.Context, outside []*ledger.Head) (*LogCheck
 	if err := s.checkChains(ctx, k); err != nil {
 		return nil, err
 	}
+	if err := s.checkStanding(ctx, k); err != nil {
+		return nil, err
+	}
 	for _, h := range outside {
 		name, epoch := h.Epoch()
 		switch _, unsigned := ledger.OpenHead(h.Note, keys...); {
@@ -96,20 +99,7 @@ type checkedTiles struct {
 }
 
 func (s *Store) checkTiles(ctx context.Context, k *LogCheck, size int64) (*checkedTiles, error) {
-	t := &checkedTiles{bad: map[int64]bool{}, top: true}
-	kept := map[int64][]byte{}
-	t.read = func(level int, n int64) ([]byte, error) { // heads ask for the same few again and again
-		id := int64(level)*tileLevel + n
-		if tile, ok := kept[id]; ok {
-			return tile, nil
-		}
-		if len(kept) > 64 {
-			clear(kept)
-		}
-		tile, err := s.tile(level, n)
-		kept[id] = tile
-		return tile, err
-	}
+	t := &checkedTiles{read: cached(s.tile), bad: map[int64]bool{}, top: true}
 	const width = ledger.TileWidth
 	for level, count := 0, size; count > 0; level, count = level+1, count/width {
 		for n := int64(0); n*width < count; n++ {
@@ -248,10 +238,43 @@ func (s *Store) checkChains(ctx context.Context, k *LogCheck) error {
 	return nil
 }
 
+// sqlStanding finds tasks that stand elsewhere than their newest event left them. Of those that
+// are neither final, held nor waiting, what changes is not told.
+const sqlStanding = `SELECT t.id, e.seq FROM tasks t JOIN events n ON n.seq = t.event
+ JOIN events e ON e.seq = CASE n.event WHEN 12 THEN n.prev ELSE n.seq END JOIN states st ON st.code = t.state
+ WHERE t.state IN (3,5,6,7,9) AND e.task = t.id AND e.event <> 12 AND (st.name <> CASE e.event WHEN 3 THEN 'waiting' WHEN 4 THEN 'held' WHEN 5 THEN e.body ->> 'state'
+  WHEN 8 THEN 'failed' WHEN 9 THEN 'erased' WHEN 10 THEN 'not_found' WHEN 11 THEN 'failed' ELSE '' END
+ OR t.reference IS NOT e.reference OR t.submitted_at IS NOT e.submitted_at
+ OR t.state > 3 AND (nullif(t.evidence, 0) IS NOT e.evidence OR t.reason IS NOT e.reason OR t.records IS NOT e.records OR t.records_after IS NOT e.records_after)
+ OR t.state > 5 AND (t.completed_at IS NOT e.completed_at OR t.verified_at IS NOT e.verified_at)
+ OR (t.closed_at IS NOT NULL) <> coalesce(e.body ->> 'closed', 0)) LIMIT ?`
+
+func (s *Store) checkStanding(ctx context.Context, k *LogCheck) error {
+	rows, err := s.read.QueryContext(ctx, sqlStanding, maxProblems)
+	if err != nil {
+		return explain(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var task, seq int64
+		if err := rows.Scan(&task, &seq); err != nil {
+			return explain(err)
+		}
+		k.problem("task %d: it is not where event %d, its newest, left it: it was changed", task, seq)
+	}
+	return explain(rows.Err())
+}
+
 // CheckFile runs SQLite's own check of the whole file, and returns what it finds; nil where all
 // is well.
 func (s *Store) CheckFile(ctx context.Context) ([]string, error) {
-	rows, err := s.read.QueryContext(ctx, `PRAGMA integrity_check(20)`)
+	// SQLite does not look at CHECK constraints through a connection that can only read.
+	db, err := open(s.path, "mode=rw&_query_only=on")
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	rows, err := db.QueryContext(ctx, `PRAGMA integrity_check(20)`)
 	if err != nil {
 		return nil, explain(err)
 	}

@@ -27,6 +27,7 @@ type Decision struct {
 type HeldFilter struct {
 	Failed  bool   // those that failed and that nobody has closed, instead of the held ones
 	Waiting bool   // those that wait for the vendor, instead of the held ones
+	Open    bool   // those that are neither final nor held, instead of the held ones
 	Batch   int64  // 0: all
 	Vendor  int64  // 0: all
 	Reason  string // "": all
@@ -41,6 +42,8 @@ func (s *Store) heldWhere(ctx context.Context, f HeldFilter) (string, []any, err
 		where = `t.state = 9 AND t.closed_at IS NULL AND t.follows IS NULL`
 	case f.Waiting:
 		where = `t.state = 3 AND t.follows IS NULL`
+	case f.Open:
+		where = `t.state < 5 AND t.follows IS NULL`
 	}
 	if f.Vendor != 0 {
 		where, args = where+` AND t.vendor = ?`, append(args, f.Vendor)

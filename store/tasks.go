@@ -151,6 +151,9 @@ func (v *taskScan) finish(t *Task) error {
 	t.RecordRefs, t.Reference = string(v.refs), string(v.reference)
 	t.PreviewedAt, t.SubmittedAt = fromSecs(v.previewed), fromSecs(v.submitted)
 	t.CompletedAt, t.VerifiedAt, t.ClosedAt = fromSecs(v.completed), fromSecs(v.verified), fromSecs(v.closed)
+	if t.State > Failed || t.Evidence > OthersSeen {
+		return fmt.Errorf("%w: task %d: there is no %v or no %v (`expunge check` looks for what is damaged)", errForm, t.ID, t.State, t.Evidence)
+	}
 	return t.setMore(v.more)
 }
 

@@ -146,6 +146,18 @@ func Accepted(t store.Task, tr vendors.Traits, reference string, now time.Time) 
 // another request's.
 func InDoubt(t store.Task, message string) store.Task { return held(t, ReferenceInDoubt, message) }
 
+// Restored is a task that is not finished as it is to be after its store was put back from a copy, at
+// a vendor where a repetition would do harm: it may have been submitted since, whatever the
+// copy says.
+func Restored(t store.Task) store.Task {
+	const message = "the store was put back from a copy"
+	if t.State == store.Waiting {
+		return InDoubt(t, message)
+	}
+	t.Uncertain = max(t.Uncertain, 1)
+	return held(t, UncertainSubmission, message)
+}
+
 // Retry is the failed task as it is to be after a person wants it to be tried again, and
 // what that means in words. What may have been submitted goes back the way that the vendor
 // has for a lost answer.

@@ -155,10 +155,27 @@ func (a *app) checkStore(ctx context.Context, cfg *config.Config, f *findings) {
 	default:
 		f.ok("store %s: opens with its key %s", cfg.Store, where)
 		f.private("store", cfg.Store)
-		if err := errors.Join(f.orphans(ctx, cfg, st), st.Close()); err != nil {
+		if err := errors.Join(f.damage(ctx, cfg, st), f.orphans(ctx, cfg, st), st.Close()); err != nil {
 			f.fail("", "store %s: %v", cfg.Store, err)
 		}
 	}
+}
+
+// damage runs SQLite's own check of the store, and compares it with what was published of it.
+func (f *findings) damage(ctx context.Context, cfg *config.Config, st *store.Store) error {
+	found, err := st.CheckFile(ctx)
+	for _, line := range found {
+		f.fail("put back the last backup: `expunge restore`, see `expunge help recovery`", "store %s: it is damaged: %s", cfg.Store, line)
+	}
+	if err != nil || len(found) > 0 {
+		return err
+	}
+	f.ok("store %s: not damaged", cfg.Store)
+	if err := publisher(cfg, st).Compare(ctx); err != nil {
+		_, hint := classify(err)
+		f.fail(hint, "store %s: %v", cfg.Store, err)
+	}
+	return nil
 }
 
 // orphans warns of open tasks at vendors that the config no longer has.

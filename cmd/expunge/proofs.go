@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"expunge/batch"
 	"expunge/store"
 	"expunge/store/ledger"
 	"expunge/vendors"
@@ -238,8 +239,45 @@ func (a *app) logCommand() *cobra.Command {
 			return a.withStore(c.Context(), true, func(s *session) error { return a.checkLog(c.Context(), s, args) })
 		},
 	}
+	var reason string
+	restart := &cobra.Command{
+		Use:   "restart --reason TEXT",
+		Short: "Let a store go on that is older than what was published of it",
+		Long: "A store that was put back from a copy does not know what has been done since. This lets it go on: the log begins a\n" +
+			"new epoch with a record that names the head that was lost, and every unfinished task is held at vendors where a\n" +
+			"second submission would do harm, for it may have been submitted since. Look there, and decide with `expunge review`.\n" +
+			"Where another store is the right one, put that one in the place of this instead.",
+		Example: "  expunge log restart --reason 'disk lost on 21 November, backup of the night before'",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if strings.TrimSpace(reason) == "" {
+				return usage(errors.New("--reason is missing"), "say why, for whoever asks later; name nobody in it")
+			}
+			return a.withStore(c.Context(), false, func(s *session) error { return a.restart(c.Context(), s, reason, false) })
+		},
+	}
+	restart.Flags().StringVar(&reason, "reason", "", "why: a `text` that is kept in the log")
 	return group(&cobra.Command{Use: "log", Short: "The log that proofs rest on", Example: "  expunge log head\n  expunge log check"},
-		head, key, check)
+		head, key, check, restart)
+}
+
+func (a *app) restart(ctx context.Context, s *session, reason string, always bool) error {
+	r, err := s.tasks.Restart(ctx, publisher(s.cfg, s.store), reason, always)
+	if errors.Is(err, batch.ErrNothingLost) {
+		return usage(err, "there is nothing to restart: `expunge run` goes on")
+	}
+	if err != nil {
+		return err
+	}
+	lost := ""
+	if r.Lost != nil {
+		lost = fmt.Sprintf("; given up: %s at %d", r.Lost.Origin, r.Lost.Size)
+	}
+	a.note(slog.LevelInfo, "", "the log goes on in epoch %d%s", r.Epoch, lost)
+	if r.Held > 0 {
+		a.note(slog.LevelWarn, "`expunge review list` shows them: look at the vendor first", "%d tasks are held, for they may have been submitted since", r.Held)
+	}
+	return nil
 }
 
 func (a *app) printLogKey(s *session) error {

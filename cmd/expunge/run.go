@@ -182,6 +182,9 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 		return err
 	}
 	a.runID.Store(id)
+	if !scratch && (heads.HeadFile != "" || heads.Beside != "") {
+		s.run.Heads, s.run.ID = heads, id
+	}
 	if !f.dryRun {
 		pinger{cfg.Notify, log}.began(ctx)
 	}
