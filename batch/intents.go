@@ -2,15 +2,13 @@ package batch
 
 import (
 	"context"
-	"fmt"
 	"sync"
-
-	"expunge/vendors"
 )
 
 // intents publishes heads of the log that cover the intents of submissions which are about to
 // leave. A copy of the store from before such an intent, which would submit again, is then
-// seen to be older than what was published. Those that come while a head is being published share the next one.
+// seen to be older than what was published. Those that come while a head is being published
+// share the next one.
 type intents struct {
 	heads *Publisher
 	run   int64
@@ -50,18 +48,4 @@ func (i *intents) publish(ctx context.Context) {
 			done <- err
 		}
 	}
-}
-
-// announce publishes a head of the log before a submission that must not be repeated. Where it cannot,
-// nothing is submitted.
-func (l *Lane) announce(ctx context.Context) error {
-	if l.r.intents == nil || l.policy.Traits.Uncertain != vendors.HoldForPerson {
-		return nil
-	}
-	err := l.r.intents.cover(ctx)
-	if err != nil {
-		err = fmt.Errorf("nothing is submitted to %s, for no head of the log can be published before: %w", l.Name, err)
-		l.stop(err)
-	}
-	return err
 }

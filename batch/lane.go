@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -700,4 +701,18 @@ func (l *Lane) giveBack(w work) {
 	l.back = append(l.back, w)
 	l.mu.Unlock()
 	l.nudge()
+}
+
+// announce publishes a head of the log before a submission that must not be repeated. Where
+// that cannot be done, nothing is submitted.
+func (l *Lane) announce(ctx context.Context) error {
+	if l.r.intents == nil || l.policy.Traits.Uncertain != vendors.HoldForPerson {
+		return nil
+	}
+	err := l.r.intents.cover(ctx)
+	if err != nil {
+		err = fmt.Errorf("nothing is submitted to %s, for no head of the log can be published before: %w", l.Name, err)
+		l.stop(err)
+	}
+	return err
 }
