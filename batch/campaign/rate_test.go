@@ -102,7 +102,7 @@ func TestDailyLimit(t *testing.T) {
 	const perDay = 20
 	sm, url := simOf(t, 40)
 	s := newSite(t, url, settings{only: []string{sim.Voyado}, vendors: map[string][]string{
-		sim.Voyado: {fmt.Sprintf("rate: 100/s, %d/d", perDay), "concurrency: 2"}}})
+		sim.Voyado: {fmt.Sprintf("rate: 100/s, %d/d", perDay), "concurrency: 2", "archive_days: 0"}}})
 	s.people(t, 40)
 	for range 3 {
 		before := len(sm.Ledger(0))
