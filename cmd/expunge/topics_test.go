@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -20,6 +21,11 @@ func TestTopics(t *testing.T) {
 	}
 	if lines, words := strings.Count(string(readme), "\n"), len(strings.Fields(string(readme))); lines > 120 || words > 900 {
 		t.Errorf("the README has %d lines and %d words: 120 and 900 are its bounds, the rest is the topics'", lines, words)
+	}
+	for _, m := range regexp.MustCompile(`\]\(([^)#]+)\)`).FindAllStringSubmatch(string(readme), -1) {
+		if st, err := os.Stat(filepath.Join("../..", m[1])); err != nil || st.Size() == 0 {
+			t.Errorf("the README links to %s: %v", m[1], err)
+		}
 	}
 	for _, c := range topics() {
 		if c.Short == "" || strings.Contains(c.Long, "{{") || len(c.Long) < 500 {
