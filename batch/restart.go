@@ -24,16 +24,16 @@ type Restarted struct {
 
 // Restart lets a store that was put back from a copy go on: what it does not know may have
 // been submitted since, so that everything unfinished is held at vendors where a repetition would do
-// harm, and the log begins a new epoch. Cut short, it is done again. always begins one
-// also where nothing is known to be lost, else that is ErrNothingLost.
-func (t *Tasks) Restart(ctx context.Context, heads *Publisher, note string, always bool) (r Restarted, err error) {
+// harm, and the log begins a new epoch. Cut short, it is done again.
+// Errors: ErrNothingLost, ErrHeads, and those of the store.
+func (t *Tasks) Restart(ctx context.Context, heads *Publisher, note string) (r Restarted, err error) {
 	var lost *store.LostError
 	switch err := heads.Compare(ctx); {
 	case errors.As(err, &lost):
 		r.Lost = lost.Head
 	case err != nil:
 		return r, err
-	case !always:
+	default:
 		return r, ErrNothingLost
 	}
 	known, err := t.Store.Vendors(ctx)

@@ -120,6 +120,21 @@ func TestIntentsNotPublished(t *testing.T) {
 	})
 }
 
+// TestIntentsBesideTheReport: the copy beside the report, where no other is wanted, stops nothing.
+func TestIntentsBesideTheReport(t *testing.T) {
+	v := tickets("acqueon")
+	bubble(t, []*fake{v}, func(r *rig) {
+		r.job.Heads = &Publisher{Store: r.st, Beside: r.heads().Beside}
+		if err := os.Mkdir(r.heads().Beside, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		r.people(2)
+		if results := r.work(WorkOptions{}); v.count("submit", "") != 2 || results[0].Err != nil {
+			t.Errorf("%d tickets: %v", v.count("submit", ""), results[0].Err)
+		}
+	})
+}
+
 // TestPutBack: a store that is put back from a copy, at any time, is behind what was published; a
 // restart holds what may have been submitted where that does harm, and nothing else, and then
 // nothing is submitted twice. (CASES.md, M1)
@@ -137,7 +152,7 @@ func TestPutBack(t *testing.T) {
 		if got := r.states(); got != "3 erased, 3 waiting" || v.count("submit", "") != 3 {
 			t.Fatalf("%s, %d tickets", got, v.count("submit", ""))
 		}
-		if _, err := r.job.Restart(r.t.Context(), r.heads(), "none", false); !errors.Is(err, ErrNothingLost) {
+		if _, err := r.job.Restart(r.t.Context(), r.heads(), "none"); !errors.Is(err, ErrNothingLost) {
 			t.Errorf("a restart of a store that has everything: %v", err)
 		}
 
@@ -149,7 +164,7 @@ func TestPutBack(t *testing.T) {
 		if h, err := r.heads().Publish(r.t.Context()); !errors.As(err, &lost) {
 			t.Fatalf("it was published: %v %v", h, err)
 		}
-		done, err := r.job.Restart(r.t.Context(), r.heads(), "the disk was lost", false)
+		done, err := r.job.Restart(r.t.Context(), r.heads(), "the disk was lost")
 		if err != nil || done.Epoch != 2 || done.Held != 3 || done.Lost == nil {
 			t.Fatalf("%+v %v", done, err)
 		}
@@ -168,7 +183,7 @@ func TestPutBack(t *testing.T) {
 		if err := r.heads().Compare(r.t.Context()); !errors.As(err, &lost) {
 			t.Fatalf("a second copy: %v", err)
 		}
-		if done, err = r.job.Restart(r.t.Context(), r.heads(), "this one was right", false); err != nil || done.Epoch != 3 || done.Held != 3 {
+		if done, err = r.job.Restart(r.t.Context(), r.heads(), "this one was right"); err != nil || done.Epoch != 3 || done.Held != 3 {
 			t.Fatalf("%+v %v", done, err)
 		}
 		if got := r.states(); got != "3 erased, 3 held (reference_in_doubt)" {

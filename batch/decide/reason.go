@@ -36,7 +36,7 @@ const (
 var ownReasons = map[vendors.Reason]string{
 	NothingHeld:         "the vendor was asked and holds nothing for this identifier",
 	PreviewChanged:      "held: the vendor shows more or other records than at the preview before",
-	ApprovalRequired:    "held: every preview needs an approval (approval: manual)",
+	ApprovalRequired:    "held: every preview needs an approval (approval: manual, or a recipe that was never tried)",
 	UncertainSubmission: "held: the request may or may not have reached the vendor, and repeating it would do harm",
 	UnknownOutcome:      "held: submitted, and all attempts to learn the outcome are used up",
 	Refused:             "failed: the vendor refused the request, twice, and accepted others",

@@ -165,7 +165,7 @@ func (a *app) checkStore(ctx context.Context, cfg *config.Config, f *findings) {
 func (f *findings) damage(ctx context.Context, cfg *config.Config, st *store.Store) error {
 	found, err := st.CheckFile(ctx)
 	for _, line := range found {
-		f.fail("put back the last backup: `expunge restore`, see `expunge help recovery`", "store %s: it is damaged: %s", cfg.Store, line)
+		f.fail("put back the last backup that passes: see `expunge help recovery`", "store %s: it is damaged: %s", cfg.Store, line)
 	}
 	if err != nil || len(found) > 0 {
 		return err

@@ -253,7 +253,7 @@ func (a *app) logCommand() *cobra.Command {
 			if strings.TrimSpace(reason) == "" {
 				return usage(errors.New("--reason is missing"), "say why, for whoever asks later; name nobody in it")
 			}
-			return a.withStore(c.Context(), false, func(s *session) error { return a.restart(c.Context(), s, reason, false) })
+			return a.withStore(c.Context(), false, func(s *session) error { return a.restart(c.Context(), s, reason) })
 		},
 	}
 	restart.Flags().StringVar(&reason, "reason", "", "why: a `text` that is kept in the log")
@@ -261,8 +261,8 @@ func (a *app) logCommand() *cobra.Command {
 		head, key, check, restart)
 }
 
-func (a *app) restart(ctx context.Context, s *session, reason string, always bool) error {
-	r, err := s.tasks.Restart(ctx, publisher(s.cfg, s.store), reason, always)
+func (a *app) restart(ctx context.Context, s *session, reason string) error {
+	r, err := s.tasks.Restart(ctx, publisher(s.cfg, s.store), reason)
 	if errors.Is(err, batch.ErrNothingLost) {
 		return usage(err, "there is nothing to restart: `expunge run` goes on")
 	}
