@@ -183,6 +183,7 @@ type Traits struct {
 	// What stays and what goes, for the report's readers.
 	Anonymizes []string
 	Keeps      []string
+	NotShown   string // whom the look-up does not show, in words; "": it shows all
 	HowKnown   string // one sentence: what "erased" rests on at this vendor
 	LookUp     string // ByPerson: how people find a request at the vendor whose id is not known
 }

@@ -3,6 +3,7 @@ package decide
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -41,7 +42,7 @@ func (p *Policy) afterPreview(t store.Task, pv vendors.Preview, proof store.Evid
 			t.Reason, t.Message = string(NothingHeld), ""
 			return ready(t, store.Previewed)
 		}
-		t.Reason, t.Message, t.Evidence = "", "", proof
+		t.Reason, t.Message, t.Evidence = "", p.NotShown, proof
 		return final(t, store.NotFound, now)
 	}
 	changed := seenBefore && p.Remote && (pv.Records > t.Records.N || !subset(pv.Refs, store.SplitRefs(t.RecordRefs)))
@@ -215,6 +216,9 @@ func (p *Policy) afterVerify(t store.Task, pv vendors.Preview, proof store.Evide
 	}
 	since := now.Sub(patientSince(&t))
 	if since >= p.VerifyPatience {
+		if pv.Doubt != "" { // others may have come under the same telephone or key
+			return held(t, StillPresent, fmt.Sprintf("of what is found now: %s", pv.Doubt))
+		}
 		return held(t, StillPresent, "")
 	}
 	// Look again after as long as it took so far, and once more when patience ends.

@@ -187,6 +187,11 @@ func TestAfterPreview(t *testing.T) {
 			if got.Evidence != store.ControlSeen {
 				t.Errorf("%s: evidence %v", tt.name, got.Evidence)
 			}
+			hides := *tt.p
+			hides.NotShown = "the look-up may not show archived people"
+			if got := hides.afterPreview(tt.task, tt.pv, store.ControlSeen, noon); got.Message != hides.NotShown {
+				t.Errorf("%s, at a vendor that does not show all: message %q", tt.name, got.Message)
+			}
 		}
 		// A look that finds nothing says nothing of anybody where nothing shows the place.
 		if Nothing(tt.pv) && tt.p.Remote {
@@ -535,6 +540,10 @@ func TestAfterVerify(t *testing.T) {
 	unproved.Reason, unproved.Message, unproved.Ready = string(Unproved), "", true
 	if diff := cmp.Diff(unproved, testPolicy(byPreview).afterVerify(at(0), vendors.Preview{}, store.NoEvidence, noon)); diff != "" {
 		t.Errorf("gone, and nothing shows the place: %s", diff)
+	}
+	others := vendors.Preview{Records: 1, Refs: []string{"9"}, Doubt: vendors.SomebodyElse}
+	if got := testPolicy(byPreview).afterVerify(at(time.Minute), others, store.ControlSeen, noon); got.State != store.Held || got.Reason != string(StillPresent) || got.Message != "of what is found now: somebody_else" {
+		t.Errorf("what is found now is somebody else's: %v %s %q", got.State, got.Reason, got.Message)
 	}
 	warned := at(0)
 	warned.Reason = string(vendors.KeyLooksLikeEmail)

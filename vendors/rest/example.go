@@ -26,22 +26,22 @@ import (
 // Example is what a vendor was asked and answered, and what must come of it. It pins a recipe
 // from both sides: what is sent, and what is made of the answer.
 type Example struct {
-	From       string     `yaml:"from" doc:"docs, recorded or made_up"`
-	Of         string     `yaml:"of" doc:"preview, erase or status"`
+	From       string     `yaml:"from" doc:"where it is from"`
+	Of         string     `yaml:"of" doc:"which request it is about"`
 	Identifier string     `yaml:"identifier" doc:"the person's; of preview and erase"`
-	Records    []string   `yaml:"records" doc:"ids that the look-up saw; of erase with each: record"`
+	Records    []string   `yaml:"records" doc:"ids that the look-up saw; of erase with each: record. Ids of parts have / between"`
 	Job        string     `yaml:"job" doc:"the job that is asked about; of status"`
-	Sends      []string   `yaml:"sends" doc:"the requests as they must leave: METHOD /path?query BODY, settings by their names"`
+	Sends      []string   `yaml:"sends" doc:"the requests as they must leave, without auth: METHOD /path?query BODY, with the path that base may have; settings by their names. One example of each request must have it: write ? there, and compare what the load error then says with the vendor's page"`
 	Answers    []Recorded `yaml:"answers" doc:"the answers, in order"`
-	Gives      string     `yaml:"gives" doc:"none, N records, held, accepted, done, refused, unreadable; of status open, done, failed, lost, unreadable"`
+	Gives      string     `yaml:"gives" doc:"what must come of the answers"`
 }
 
 // Recorded is one answer of an example.
 type Recorded struct {
-	Status  int               `yaml:"status"`
-	Headers map[string]string `yaml:"headers"`
-	JSON    yaml.Node         `yaml:"json"`
-	Text    yaml.Node         `yaml:"text"`
+	Status  int               `yaml:"status" doc:"the HTTP status"`
+	Headers map[string]string `yaml:"headers" doc:"headers by name; only Link is read"`
+	JSON    yaml.Node         `yaml:"json" doc:"the body, as a structure"`
+	Text    yaml.Node         `yaml:"text" doc:"the body, where it is no JSON"`
 }
 
 const madeUp = "made_up"
@@ -223,8 +223,8 @@ func (r *Recipe) tryExamples(d *strict.Decoder) error {
 		e := r.Examples[name]
 		key := "examples." + name
 		c, before := &checker{d, r}, d.Problems()
-		c.one(key+".from", e.From, "docs", "recorded", madeUp)
-		c.one(key+".of", e.Of, ofPreview, ofErase, ofStatus)
+		c.one(key+".from", "from", e.From)
+		c.one(key+".of", "of", e.Of)
 		c.must(e.Of != ofPreview || r.Preview != nil, key+".of", "there is no preview", "")
 		c.must(e.Of != ofStatus || r.Status != nil, key+".of", "there is no status", "")
 		c.must(e.Of == ofStatus || e.Identifier != "", key+".identifier", "is missing", "who is asked about?")

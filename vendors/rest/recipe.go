@@ -41,7 +41,7 @@ type Recipe struct {
 	Erase    Erase              `yaml:"erase" doc:"the call that cannot be undone"`
 	Status   *Status            `yaml:"status" doc:"how a job is asked about"`
 	Done     Done               `yaml:"done" doc:"what ends an erasure that was accepted"`
-	Unsure   string             `yaml:"uncertain" doc:"what follows an erasure without an answer: ask (look again), repeat (sending twice does no harm, see why), hold (a person decides; the default)"`
+	Unsure   string             `yaml:"uncertain" doc:"what follows an erasure without an answer that says what became of it: a time-out, 409, 5xx, an answer that nothing describes"`
 	Why      string             `yaml:"why" doc:"why repeat does no harm"`
 	Message  string             `yaml:"message" doc:"path of the vendor's own words in an error"`
 	Errors   []Rule             `yaml:"errors" doc:"answers that mean something else than their status says"`
@@ -96,7 +96,7 @@ type Limits struct {
 
 // Request is one HTTP request. Its texts may hold placeholders.
 type Request struct {
-	Method string            `yaml:"method" doc:"GET, POST, PUT, PATCH or DELETE"`
+	Method string            `yaml:"method" doc:"the HTTP method"`
 	Path   string            `yaml:"path" doc:"below base; each value in it is escaped"`
 	Query  map[string]string `yaml:"query" doc:"query parameters"`
 	JSON   yaml.Node         `yaml:"json" doc:"the body as a structure; values cannot break out of it"`
@@ -112,6 +112,7 @@ type Preview struct {
 	Records string   `yaml:"records" doc:"path of the list of records (or of the one record); . is the whole answer. It must be there: an empty list is nobody, a missing one is unreadable"`
 	Total   string   `yaml:"total" doc:"path of the number of records, which must agree"`
 	ID      []string `yaml:"id" doc:"path of a record's id, or paths of its parts"`
+	Absent  []string `yaml:"absent" doc:"whom it does not show: archived, deleted or suppressed people; [] where the pages say that it shows all. Who is not found may be one of them: every report says so"`
 	Owner   *Owner   `yaml:"owner" doc:"whose record it is: paths by identifier (email: [properties.email]; lists as emails[].value), or exact"`
 	Next    *Next    `yaml:"next" doc:"how a list goes on"`
 	None    []Rule   `yaml:"none" doc:"answers that mean nobody, besides an empty list. Without a rule, what a stranger gets is believed while the control record is found"`
@@ -119,10 +120,10 @@ type Preview struct {
 
 // Owner says where a record shows whose it is.
 type Owner struct {
-	Email     []string `yaml:"email"`
-	Telephone []string `yaml:"telephone"`
-	Key       []string `yaml:"customer_key"`
-	Account   []string `yaml:"account_number"`
+	Email     []string `yaml:"email" doc:"paths of emails that a record shows; all must be the subject's"`
+	Telephone []string `yaml:"telephone" doc:"paths of telephone numbers that it shows"`
+	Key       []string `yaml:"customer_key" doc:"paths of keys of yours that it shows"`
+	Account   []string `yaml:"account_number" doc:"paths of account numbers that it shows"`
 	Exact     bool     `yaml:"exact" doc:"true: records name nobody, and the look-up finds one exact value only, see why. Never for telephones"`
 	Why       string   `yaml:"why" doc:"why the look-up is exact"`
 }
@@ -148,12 +149,12 @@ type Rule struct {
 	At     string `yaml:"at" doc:"a path that must be there"`
 	Is     string `yaml:"is" doc:"and what must stand there"`
 	Absent string `yaml:"absent" doc:"a path that must not be there; without at, nothing else may be there either"`
-	Means  string `yaml:"means" doc:"of errors: auth, slow_down, unavailable, refused or unreadable"`
+	Means  string `yaml:"means" doc:"of errors: what such an answer means"`
 }
 
 // Erase is the call that cannot be undone.
 type Erase struct {
-	Each     string  `yaml:"each" doc:"identifier (the default) or record: one call for each {record} of the look-up"`
+	Each     string  `yaml:"each" doc:"what one call erases"`
 	Request  Request `yaml:"request" doc:"erases {identifier} or {record}"`
 	Accepted []Rule  `yaml:"accepted" doc:"answers that mean accepted; 200 needs at"`
 	Job      string  `yaml:"job" doc:"path of the job's id"`
@@ -177,7 +178,7 @@ type Words struct {
 
 // Done says what ends an erasure that was accepted.
 type Done struct {
-	By       string           `yaml:"by" doc:"preview (looked up again, nobody found), status (the job says so; with a preview that is looked after), answer (the acceptance itself), person (somebody confirms)"`
+	By       string           `yaml:"by" doc:"what tells that it is done"`
 	After    vendors.Duration `yaml:"after" doc:"from the acceptance to the first look or question"`
 	Every    vendors.Duration `yaml:"every" doc:"between questions about a job"`
 	Patience vendors.Duration `yaml:"patience" doc:"not done after this long: a person must look"`
@@ -185,7 +186,7 @@ type Done struct {
 
 // Report is what the report's readers are told.
 type Report struct {
-	Act      string   `yaml:"act" doc:"remove, anonymize or pseudonymize"`
+	Act      string   `yaml:"act" doc:"what the vendor does with what it erases"`
 	Erases   []string `yaml:"erases" doc:"what goes"`
 	Keeps    []string `yaml:"keeps" doc:"what stays"`
 	HowKnown string   `yaml:"how_known" doc:"one sentence: what erased rests on"`
@@ -194,12 +195,10 @@ type Report struct {
 // knownBy is an identifier by which a vendor knows people.
 type knownBy vendors.Field
 
-var knownFields = []vendors.Field{vendors.Email, vendors.OtherEmail, vendors.Telephone, vendors.OtherTelephone, vendors.CustomerKey, vendors.AccountNumber}
-
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (k *knownBy) UnmarshalText(text []byte) error {
-	for _, f := range knownFields {
-		if f.String() == string(text) {
+	for _, f := range vendors.Fields() {
+		if f.String() == string(text) && slices.Contains(wordsOf("known_by"), f.String()) {
 			*k = knownBy(f)
 			return nil
 		}
@@ -208,13 +207,7 @@ func (k *knownBy) UnmarshalText(text []byte) error {
 }
 
 // Wants implements strict.Wanted.
-func (*knownBy) Wants() string {
-	var names []string
-	for _, f := range knownFields {
-		names = append(names, f.String())
-	}
-	return "an identifier: " + strings.Join(names, ", ")
-}
+func (*knownBy) Wants() string { return "an identifier: " + strings.Join(wordsOf("known_by"), ", ") }
 
 func (r *Recipe) knows(class vendors.Field) bool {
 	return slices.ContainsFunc(r.KnownBy, func(k knownBy) bool {
@@ -347,8 +340,9 @@ func (c *checker) must(ok bool, key, problem, hint string) {
 	}
 }
 
-// one checks that a word is one of several.
-func (c *checker) one(key, word string, of ...string) {
+// one checks that a word is one of those of the named key.
+func (c *checker) one(key, name, word string) {
+	of := wordsOf(name)
 	hint := "known here: " + strings.Join(of, ", ")
 	if near := strict.Nearest(word, of); near != "" {
 		hint = "did you mean " + near + "?"
@@ -392,13 +386,13 @@ func (c *checker) check() {
 	for i := range r.Errors {
 		e := &r.Errors[i]
 		c.rule("errors", e, false)
-		c.one("errors", e.Means, slices.Sorted(maps.Keys(means))...)
+		c.one("errors", "means", e.Means)
 		sure := e.Status >= 400 && e.Status < 500 && e.Status != 408 || e.Status >= 200 && e.Status < 300 && e.At != "" && e.Is != ""
 		c.must(sure || !vendors.Harmless(means[e.Means]), "errors", "may not call an answer harmless that leaves the outcome open",
 			"auth, slow_down and refused are for 4xx, and for 2xx with at and is")
 	}
 	c.path("message", r.Message, false)
-	c.one("report.act", r.Report.Act, "remove", "anonymize", "pseudonymize")
+	c.one("report.act", "act", r.Report.Act)
 	c.must(len(r.Report.Erases) > 0, "report.erases", "is missing", "")
 	c.must(len(r.Report.Keeps) > 0, "report.keeps", "is missing", "name what stays; where no page says, write that")
 	c.must(r.Report.HowKnown != "", "report.how_known", "is missing", "one sentence")
@@ -512,7 +506,7 @@ func (c *checker) auth(key string, a *Auth) {
 
 // request checks a request and compiles it.
 func (c *checker) request(key string, r *Request, allowed ...string) {
-	c.one(key+".method", r.Method, "GET", "POST", "PUT", "PATCH", "DELETE")
+	c.one(key+".method", "method", r.Method)
 	c.must(strings.HasPrefix(r.Path, "/") && !strings.ContainsAny(r.Path, "?#"), key+".path", "must begin with / and have no ? or #", "parameters stand below query")
 	r.compiled = compiled{path: parseTemplate(r.Path), query: parseTexts(r.Query)}
 	c.template(key+".path", r.compiled.path, allowed...)
@@ -599,6 +593,8 @@ func (c *checker) preview() {
 		c.rule("preview.none", n, true)
 		c.must(n.At == "" || n.Is != "", "preview.none", "needs is beside at", "which word says nobody? A gateway has such a path too. Where no page tells the word, leave the rule away: while the control record is found, what a stranger gets is believed")
 	}
+	c.must(p.Absent != nil, "preview.absent", "is missing", "whom does the look-up not show: archived, deleted, suppressed people? [] where the pages say that it shows all; where no page says: [what no page says]")
+	c.must(!slices.ContainsFunc(p.Absent, func(whom string) bool { return strings.TrimSpace(whom) == "" }), "preview.absent", "names nobody in one of its places", "[] where the pages say that the look-up shows all")
 	c.owner(p.Owner)
 	x := p.Next
 	if x == nil {
@@ -652,7 +648,7 @@ func (c *checker) owner(o *Owner) {
 
 func (c *checker) erase() {
 	r, e := c.r, &c.r.Erase
-	c.one("erase.each", e.Each, eachIdentifier, eachRecord)
+	c.one("erase.each", "each", e.Each)
 	allowed := []string{"identifier", "request_id", "received_at"}
 	if e.Each == eachRecord {
 		allowed = append(allowed, "record")
@@ -717,13 +713,13 @@ func (w *Words) states() map[string][]string {
 
 func (c *checker) done() {
 	r := c.r
-	c.one("done.by", r.Done.By, byPreview, byStatus, byAnswer, byPerson)
+	c.one("done.by", "by", r.Done.By)
 	c.must(r.Done.By != byPreview || r.Preview != nil, "done.by", "preview needs a preview", "")
 	c.must(r.Done.By != byStatus || r.Done.After > 0, "done.after", "is missing", "from the acceptance to the first question, such as 1h")
 	c.must(r.Done.By != byStatus || r.Done.Every > 0, "done.every", "is missing", "between questions, such as 6h")
 	timed := r.Done.By == byStatus || r.Done.By == byPreview
 	c.must(!timed || r.Done.Patience > r.Done.After, "done.patience", "must be longer than after", "")
-	c.one("uncertain", r.Unsure, ask, repeat, hold)
+	c.one("uncertain", "uncertain", r.Unsure)
 	c.must(r.Unsure != ask || r.Preview != nil && r.Done.By != byPerson, "uncertain", "ask needs a preview, and a look that tells the end", "repeat or hold")
 	c.must((r.Unsure == repeat) == (r.Why != ""), "why", "belongs to uncertain: repeat", "say why sending twice does no harm")
 }

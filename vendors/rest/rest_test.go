@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,7 +129,7 @@ func TestMistakes(t *testing.T) {
 		{"{status: 404, at: error.code, is: no_such_contact}", "{status: 404}", "needs at or absent beside the status"},
 		{"{status: 404, at: error.code, is: no_such_contact}", "{status: 503, at: error}", "status 503 has a fixed meaning"},
 		{"at: error.code, is: no_such_contact", "at: error.code", "preview.none: needs is beside at"},
-		{"id: [list, id]\n  owner: {email: [\"emails[].value\"]}", "owner: {exact: true, why: by its own key}", "owner.exact: needs an id"},
+		{"id: [list, id]\n  absent: []\n  owner: {email: [\"emails[].value\"]}", "absent: []\n  owner: {exact: true, why: by its own key}", "owner.exact: needs an id"},
 		{"by: preview", "by: status", "status: is missing"},
 		{"uncertain: ask", "uncertain: repeat", "why: belongs to uncertain: repeat"},
 		{"full: 3", "full: 4", "the request does not ask for 4 records a page"},
@@ -139,6 +140,8 @@ func TestMistakes(t *testing.T) {
 		{"at: ok, is: false, means: refused", "at: ok, means: refused", "may not call an answer harmless that leaves the outcome open"},
 		{`owner: {email: ["emails[].value"]}`, "owner: {exact: true}", "why: belongs to exact: true"},
 		{`owner: {email: ["emails[].value"]}`, "owner: {telephone: [phone]}", "has no path that shows an email"},
+		{"  absent: []\n", "", "preview.absent: is missing\nhint: whom does the look-up not show"},
+		{"  absent: []\n", "  absent: [archived people, \" \"]\n", "preview.absent: names nobody"},
 		{"known_by: [email, other_email]", "known_by: [mail]", `"mail" is not an identifier: email`},
 		{"path: /contacts/search", "path: /contacts/search?x=1", "must begin with / and have no ? or #"},
 		{"{record.2}", "{record.1}", "must name the record as {record}"},
@@ -403,6 +406,23 @@ func TestVerdict(t *testing.T) {
 	}
 	if doubt, ok := (&Owner{Exact: true}).verdict(nil, ada(email)); doubt != "" || !ok {
 		t.Errorf("exact: %q, %v", doubt, ok)
+	}
+}
+
+// TestNotShown: whom a look-up does not show, whoever reads a report is told.
+func TestNotShown(t *testing.T) {
+	v := acme(t, change(t, "absent: []", "absent: [archived people, drafts]"), "", nil)
+	const said = "the look-up may not show archived people, drafts"
+	tr := v.Traits()
+	if tr.NotShown != said || !strings.Contains(tr.HowKnown, said) || !slices.ContainsFunc(tr.Keeps, func(k string) bool { return strings.Contains(k, "archived people, drafts") }) {
+		t.Errorf("%+v", tr)
+	}
+	if all := strings.Join(v.recipe.Weaknesses(), "\n"); !strings.Contains(all, "who is only archived people or drafts is not found") {
+		t.Errorf("check says %s", all)
+	}
+	tr = acme(t, acmeText(t), "", nil).Traits()
+	if tr.NotShown != "" || strings.Contains(tr.HowKnown, "look-up") || len(tr.Keeps) != 1 {
+		t.Errorf("where it shows all: %+v", tr)
 	}
 }
 

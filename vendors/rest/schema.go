@@ -33,7 +33,7 @@ func eachKey(t reflect.Type, group string, f func(group, key, doc string)) {
 		}
 		f(group, key, doc)
 		of := element(field.Type)
-		if of.Kind() == reflect.Struct && of != reflect.TypeFor[Example]() && doc != "" && inner(of) {
+		if of.Kind() == reflect.Struct && inner(of) {
 			under := strings.TrimPrefix(group+"."+key, ".")
 			if of != reflect.TypeFor[Request]() && of != reflect.TypeFor[Auth]() && of != reflect.TypeFor[Rule]() || first(of, under) {
 				eachKey(of, under, f)
@@ -65,11 +65,15 @@ func element(t reflect.Type) reflect.Type {
 // Keys are the names of the language's keys, each once, without those of the examples.
 func Keys() []string {
 	names := map[string]bool{}
-	eachKey(reflect.TypeFor[Recipe](), "", func(_, key, _ string) { names[key] = true })
+	eachKey(reflect.TypeFor[Recipe](), "", func(group, key, _ string) {
+		if !strings.HasPrefix(group, "examples") {
+			names[key] = true
+		}
+	})
 	return slices.Sorted(maps.Keys(names))
 }
 
-// reference is the table of keys.
+// reference is the table of keys, and of the words that they take.
 func reference() string {
 	var b strings.Builder
 	last := "\x00"
@@ -78,10 +82,13 @@ func reference() string {
 			fmt.Fprintf(&b, "\n  %s\n", strings.TrimSuffix(group+":", ":")+map[bool]string{true: "(top of the file)", false: ":"}[group == ""])
 			last = group
 		}
-		if doc == "" {
-			doc = "paths of what a record shows of it"
+		fmt.Fprintf(&b, "    %-14s %s\n", key, doc)
+		if strings.HasSuffix(group, ".owner") { // there such a key is a path's
+			return
 		}
-		fmt.Fprintf(&b, "    %-12s %s\n", key, doc)
+		for _, w := range words[key] {
+			fmt.Fprintf(&b, "        %-15s %s\n", w.is, w.doc)
+		}
 	})
 	return b.String()
 }
@@ -97,6 +104,18 @@ func Schema() ([]byte, error) {
 	return json.MarshalIndent(s, "", "  ")
 }
 
+// oneOf describes the words of a key.
+func oneOf(key string) map[string]any {
+	var all []any
+	for _, w := range words[key] {
+		all = append(all, map[string]any{"const": w.is, "description": w.doc})
+	}
+	if key == "gives" {
+		all = append(all, map[string]any{"pattern": "^([2-9]|[1-9][0-9]+) records$", "description": "of preview: so many are found"})
+	}
+	return map[string]any{"oneOf": all}
+}
+
 // schemaOf describes a type. Groups of keys are named and stand in groups, for some hold each
 // other.
 func schemaOf(t reflect.Type, groups map[string]any) map[string]any {
@@ -106,11 +125,7 @@ func schemaOf(t reflect.Type, groups map[string]any) map[string]any {
 	case reflect.TypeFor[vendors.Duration](), reflect.TypeFor[vendors.Rate]():
 		return map[string]any{"type": "string"}
 	case reflect.TypeFor[knownBy]():
-		var names []string
-		for _, f := range knownFields {
-			names = append(names, f.String())
-		}
-		return map[string]any{"enum": names}
+		return oneOf("known_by")
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
@@ -133,6 +148,9 @@ func schemaOf(t reflect.Type, groups map[string]any) map[string]any {
 		for i := range t.NumField() {
 			if key := t.Field(i).Tag.Get("yaml"); key != "" {
 				p := schemaOf(t.Field(i).Type, groups)
+				if words[key] != nil && t.Field(i).Type.Kind() == reflect.String {
+					p = oneOf(key)
+				}
 				if doc := t.Field(i).Tag.Get("doc"); doc != "" {
 					p["description"] = doc
 				}

@@ -299,6 +299,11 @@ func (v *Vendor) Traits() vendors.Traits {
 	if r.Preview != nil && r.Preview.Owner.Exact {
 		t.HowKnown += " The records do not say whose they are: " + r.Preview.Owner.Why
 	}
+	if r.Preview != nil && len(r.Preview.Absent) > 0 {
+		t.NotShown = "the look-up may not show " + strings.Join(r.Preview.Absent, ", ")
+		t.HowKnown += " What was not found may still be held: " + t.NotShown + "."
+		t.Keeps = append(slices.Clone(t.Keeps), "whom the look-up may not show: "+strings.Join(r.Preview.Absent, ", "))
+	}
 	if r.Tried == never {
 		t.HowKnown += " The description of this vendor was never tried at the vendor itself."
 	}
@@ -690,6 +695,7 @@ func (r *Recipe) Weaknesses() []string {
 	say(r.Preview == nil, "the vendor cannot be asked whom it holds: nothing is seen before the erasure, and nothing is verified")
 	if p := r.Preview; p != nil {
 		say(p.Owner.Exact, "records do not say whose they are: %s", p.Owner.Why)
+		say(len(p.Absent) > 0, "who is only %s is not found, and after an erasure nobody sees whether they are left: the look-up may not show them", strings.Join(p.Absent, " or "))
 		say(p.Total == "" && (p.Next == nil || p.Next.Full == 0), "a list that was cut off could not be told from a whole one (no total, no full)")
 	}
 	say(r.Done.By == byPerson, "nobody can ask whether it is done: `expunge confirm` takes in what the vendor's people say")

@@ -99,6 +99,11 @@ func quote(text string) string {
 // report, and examples that go with its paths.
 func complete(t *testing.T, name string, row *row) string {
 	head := &row.Recipe
+	for i := 0; i+1 < len(head.Content); i += 2 {
+		if p := head.Content[i+1]; head.Content[i].Value == "preview" {
+			p.Content = append(p.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "absent"}, &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle})
+		}
+	}
 	body, err := yaml.Marshal(head)
 	if err != nil {
 		t.Fatal(err)
