@@ -302,10 +302,13 @@ func (p *Preview) id(record any, t *vendors.Target) string {
 // asked for must be among them. A record without an email must at least show the value that
 // was asked for.
 func (o *Owner) verdict(record any, t *vendors.Target) (doubt vendors.Reason, ok bool) {
+	class, asked := vendors.Normal(t.Ref.Field, t.Identifier())
 	if o.Exact {
+		if contradicts(textsIn(record), class, asked, t.Subject) {
+			return vendors.SomebodyElse, true
+		}
 		return "", true
 	}
-	class, asked := vendors.Normal(t.Ref.Field, t.Identifier())
 	shown := map[vendors.Field][]string{}
 	for field, paths := range o.Paths() {
 		for _, path := range paths {
@@ -320,10 +323,7 @@ func (o *Owner) verdict(record any, t *vendors.Target) (doubt vendors.Reason, ok
 		}
 	}
 	for _, email := range shown[vendors.Email] {
-		if !slices.ContainsFunc(t.Subject, func(v vendors.Value) bool {
-			c, own := vendors.Normal(v.Field, v.Text)
-			return c == vendors.Email && !v.Masked && own == email
-		}) {
+		if !owns(t.Subject, email) {
 			return vendors.SomebodyElse, true
 		}
 	}
@@ -336,6 +336,51 @@ func (o *Owner) verdict(record any, t *vendors.Target) (doubt vendors.Reason, ok
 		return "", true
 	}
 	return vendors.UnknownOwner, true
+}
+
+// owns reports whether an email, in its normal form, is the subject's.
+func owns(s vendors.Subject, email string) bool {
+	return slices.ContainsFunc(s, func(v vendors.Value) bool {
+		c, own := vendors.Normal(v.Field, v.Text)
+		return c == vendors.Email && !v.Masked && own == email
+	})
+}
+
+// anEmail is a text that can be nothing but an email.
+var anEmail = regexp.MustCompile(`^[^\s@:/]+@[^\s@:/]+\.[^\s@:/]+$`)
+
+// contradicts reports whether the texts of a record deny what the recipe says of all of them,
+// that they name nobody and are found by one exact value: an email of somebody else, or a value
+// that has the one that was asked for in it and is another.
+func contradicts(texts []string, class vendors.Field, asked string, s vendors.Subject) bool {
+	equal, near := false, false
+	for _, text := range texts {
+		_, normal := vendors.Normal(class, text)
+		if class == vendors.Email && anEmail.MatchString(text) && !owns(s, normal) {
+			return true
+		}
+		equal = equal || normal == asked
+		near = near || strings.Contains(normal, asked)
+	}
+	return near && !equal
+}
+
+// textsIn are the texts that stand anywhere in a record.
+func textsIn(record any) (all []string) {
+	switch r := record.(type) {
+	case map[string]any:
+		for _, v := range r {
+			all = append(all, textsIn(v)...)
+		}
+	case []any:
+		for _, v := range r {
+			all = append(all, textsIn(v)...)
+		}
+	}
+	if text, ok := scalar(record); ok {
+		all = append(all, text)
+	}
+	return all
 }
 
 // step is how a look-up goes on after a page.

@@ -676,6 +676,10 @@ func (c *checker) erase() {
 		c.rule("erase.accepted", a, false)
 		c.must(a.Status >= 200 && a.Status < 300 && a.Means == "", "erase.accepted", "must be a 2xx status", "")
 		c.must(a.Status != 200 || a.At != "", "erase.accepted", "status 200 needs at", "something in front of the vendor answers 200 too")
+		if r.Done.By == byAnswer { // nothing is looked at afterwards
+			c.must(a.Status != 202, "erase.accepted", "status 202 says that it is not done yet, and done.by is answer", "what tells the end? done.by: status, preview or person")
+			c.must(a.At == "" || a.Is != "", "erase.accepted", "needs is beside at where done.by is answer", "which word says that it is done? An answer that says no has such a path too")
+		}
 	}
 	c.path("erase.job", e.Job, r.Done.By == byStatus)
 	c.must(e.Job == "" || e.Each == eachIdentifier, "erase.job", "needs each: identifier", "one erasure has one job")

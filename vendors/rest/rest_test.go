@@ -131,6 +131,8 @@ func TestMistakes(t *testing.T) {
 		{"at: error.code, is: no_such_contact", "at: error.code", "preview.none: needs is beside at"},
 		{"id: [list, id]\n  absent: []\n  owner: {email: [\"emails[].value\"]}", "absent: []\n  owner: {exact: true, why: by its own key}", "owner.exact: needs an id"},
 		{"by: preview", "by: status", "status: is missing"},
+		{"accepted: [{status: 204}, {status: 200, at: ok, is: true}]\ndone: {by: preview", "accepted: [{status: 202}, {status: 200, at: ok}]\ndone: {by: answer", "status 202 says that it is not done yet, and done.by is answer"},
+		{"accepted: [{status: 204}, {status: 200, at: ok, is: true}]\ndone: {by: preview", "accepted: [{status: 204}, {status: 200, at: ok}]\ndone: {by: answer", "needs is beside at where done.by is answer"},
 		{"uncertain: ask", "uncertain: repeat", "why: belongs to uncertain: repeat"},
 		{"full: 3", "full: 4", "the request does not ask for 4 records a page"},
 		{"pages: 3", "pages: 1", "pages x full must be more than max_records"},
@@ -404,8 +406,27 @@ func TestVerdict(t *testing.T) {
 			t.Errorf("by %v, %s: %q, want %q", tt.by, tt.record, got, tt.want)
 		}
 	}
-	if doubt, ok := (&Owner{Exact: true}).verdict(nil, ada(email)); doubt != "" || !ok {
-		t.Errorf("exact: %q, %v", doubt, ok)
+	for _, tt := range []struct {
+		by     vendors.Field
+		record string
+		want   vendors.Reason
+	}{
+		{vendors.Email, `{"id":1}`, ""},
+		{vendors.Email, `{"id":1,"more":[{"mail":"ADA@example.com"},"ada@example.org"]}`, ""},
+		{vendors.Email, `{"id":1,"more":[{"mail":"bob@example.com"}]}`, vendors.SomebodyElse},
+		{vendors.Email, `{"name":"xada@example.com"}`, vendors.SomebodyElse},
+		{vendors.Email, `{"self":"https://x@example.com/a"}`, ""},
+		{vendors.CustomerKey, `{"uid":"k-1","agent":"bob@example.com"}`, ""},
+		{vendors.CustomerKey, `{"uid":"k-1","name":"k-12"}`, ""},
+		{vendors.CustomerKey, `{"uid":"k-12"}`, vendors.SomebodyElse},
+	} {
+		doc, err := decode("acme", "preview", &vendors.Answer{Status: 200, Body: []byte(tt.record)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if doubt, ok := (&Owner{Exact: true}).verdict(doc, &vendors.Target{Ref: vendors.Ref{Field: tt.by}, Subject: s}); doubt != tt.want || !ok {
+			t.Errorf("exact, by %v, %s: %q, %v, want %q", tt.by, tt.record, doubt, ok, tt.want)
+		}
 	}
 }
 

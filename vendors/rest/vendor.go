@@ -289,10 +289,10 @@ func (v *Vendor) Traits() vendors.Traits {
 	}
 	for _, k := range r.KnownBy {
 		t.Fields |= vendors.SetOf(vendors.Field(k))
-		if r.Preview != nil && len(r.Preview.Owner.Email) > 0 {
+		class, _ := vendors.Normal(vendors.Field(k), "")
+		if r.Preview != nil && (len(r.Preview.Owner.Email) > 0 || r.Preview.Owner.Exact && class == vendors.Email) {
 			// Whose record it is, the subject's emails tell: see Owner.verdict.
 			t.Fields |= emails
-			class, _ := vendors.Normal(vendors.Field(k), "")
 			t.Besides[class] = emails
 		}
 	}
