@@ -64,6 +64,7 @@ type Lane struct {
 	brake    *brake
 	proof    *proof[*taskWork]  // what shows that the account is the right one
 	known    store.Vendor       // as the store had it when the run began
+	sighted  atomic.Int64       // in Unix seconds, the newest sight of others that was stored in this run
 	heard    uint64             // responses that nobody waited for, see overhear
 	answered []accepted         // submissions of this run, of a vendor on a bus
 	doubted  map[int64]struct{} // tasks that were held because their reference is in doubt

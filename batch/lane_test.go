@@ -945,3 +945,22 @@ func TestOnly(t *testing.T) {
 		}
 	})
 }
+
+// That the account has shown somebody is on disk before anybody is erased there: after kill -9
+// it is what proves the place for the last of them, whom the vendor does not hold.
+func TestSightBeforeErasure(t *testing.T) {
+	v := remote("one")
+	v.script = func(op string, _ *vendors.Target, _ int) (error, bool) {
+		if got := v.rig.onDisk(`SELECT seen_others_at IS NOT NULL FROM vendors WHERE name = 'one'`); op == "submit" && got != "1" {
+			v.rig.t.Errorf("a submission leaves with the sight of others stored: %q", got)
+		}
+		return nil, false
+	}
+	bubble(t, []*fake{v}, func(r *rig) {
+		r.people(3)
+		r.work(WorkOptions{})
+		if v.count("submit", "") == 0 && v.count("submit", person(1)) == 0 {
+			t.Error("nothing was submitted")
+		}
+	})
+}

@@ -78,7 +78,7 @@ func (w *taskWork) look(ctx context.Context) decide.Answer {
 	form := formOf(err)
 	if err == nil && !decide.Nothing(pv) || err != nil && form == "" {
 		if err == nil && pv.Records > 0 && pv.Doubt != vendors.InconsistentAnswer {
-			l.sawOthers(now)
+			l.sawOthers(ctx, now)
 		}
 		return w.answered(decide.Answer{Preview: pv}, called{err, l.ended(p, w.task.ID, err)})
 	}
@@ -122,9 +122,14 @@ func formOf(err error) string {
 	return ""
 }
 
-// sawOthers takes note that the vendor has shown a record of somebody.
-func (l *Lane) sawOthers(at time.Time) {
+// sawOthers takes note that the vendor has shown a record of somebody. The first sight of an
+// hour is on disk before the answer is: who was seen may be erased by the time that a run
+// which was killed is made again, and then nobody is left who proves the place.
+func (l *Lane) sawOthers(ctx context.Context, at time.Time) {
 	l.proof.sawOthers(at)
+	if last := l.sighted.Load(); at.Unix()-last >= int64(proofWindow/time.Second) && l.sighted.CompareAndSwap(last, at.Unix()) {
+		l.failed(l.saveSights(ctx))
+	}
 	l.conclude()
 }
 

@@ -178,8 +178,13 @@ func (p *process) wait(t *testing.T) result {
 	select {
 	case <-p.ended:
 	case <-time.After(patience):
-		_ = p.cmd.Process.Kill()
-		<-p.ended
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it says where it is
+		select {
+		case <-p.ended:
+		case <-time.After(5 * time.Second):
+			_ = p.cmd.Process.Kill()
+			<-p.ended
+		}
 		t.Fatalf("%v did not end within %v\n%s", p.cmd.Args[1:], patience, p.result.stderr)
 	}
 	return p.result
@@ -264,6 +269,7 @@ type storedTask struct {
 	reference         string
 	scheduled, follow bool
 	uncertain         int
+	next              string // when it is next worked on, until when the vendor is left alone, and how often it was tried, for the error of a campaign
 }
 
 type storedBatch struct{ rows, subjects, invalid, duplicates int }
@@ -307,10 +313,11 @@ func (s *site) look(t *testing.T) snapshot {
 		return snap
 	}
 	query(t, db, `SELECT t.id, v.name, v.kind, s.name, coalesce(t.reason,''), coalesce((SELECT reference FROM reference_list l WHERE l.task = t.id AND l.replaced_at IS NULL), ''), t.next_at IS NOT NULL,
- t.follows IS NOT NULL, coalesce(t.more ->> 'uncertain', 0) FROM tasks t JOIN vendors v ON v.id = t.vendor JOIN states s ON s.code = t.state
+ t.follows IS NOT NULL, coalesce(t.more ->> 'uncertain', 0),
+ format('next at %s, vendor paused until %s, more %s', datetime(t.next_at / 1000, 'unixepoch'), datetime(v.paused_until / 1000, 'unixepoch'), t.more) FROM tasks t JOIN vendors v ON v.id = t.vendor JOIN states s ON s.code = t.state
  WHERE s.name <> 'skipped' ORDER BY t.id`, func(scan func(...any) error) error {
 		var k storedTask
-		if err := scan(&k.id, &k.vendor, &k.kind, &k.state, &k.reason, &k.reference, &k.scheduled, &k.follow, &k.uncertain); err != nil {
+		if err := scan(&k.id, &k.vendor, &k.kind, &k.state, &k.reason, &k.reference, &k.scheduled, &k.follow, &k.uncertain, &k.next); err != nil {
 			return err
 		}
 		snap.tasks = append(snap.tasks, k)

@@ -373,7 +373,7 @@ func (y *way) run(t *testing.T, where string) (got string, problems []string) {
 	}
 	states = w.judged(bad, "the next night")
 	want := map[string]int{"erased": wrongPeople}
-	if w.byEmail() {
+	if byEmail(w.vendor) {
 		want = map[string]int{"erased": wrongPeople - wrongUnknown, "not_found": wrongUnknown}
 	}
 	if !maps.Equal(states, want) {
@@ -384,8 +384,8 @@ func (y *way) run(t *testing.T, where string) (got string, problems []string) {
 
 // byEmail reports whether the vendor is asked by email whom it holds, and does not know
 // everybody.
-func (w *wrongNight) byEmail() bool {
-	return w.vendor == sim.CustomerGauge || isRecipe(w.vendor) && !slices.Contains([]string{"amplitude", "opendsr", "segment"}, w.vendor)
+func byEmail(vendor string) bool {
+	return vendor == sim.CustomerGauge || isRecipe(vendor) && !slices.Contains([]string{"amplitude", "opendsr", "segment"}, vendor)
 }
 
 // world makes the places and returns the input.
@@ -446,7 +446,7 @@ func (w *wrongNight) set(wrong bool, faults []string) {
 	if isRecipe(w.vendor) {
 		lines = slices.Clone(quick[sim.Rest])
 	}
-	if w.byEmail() && !(wrong && w.noControl) {
+	if byEmail(w.vendor) && !(wrong && w.noControl) {
 		lines = append(lines, "control: {email: "+sim.ControlEmail+"}")
 	}
 	set := settings{only: []string{w.vendor}, global: []string{"linger: 1s"}}
