@@ -51,6 +51,10 @@ rate:
 leaks:
 	$(GO) test -count=1 -timeout 30m -run '^TestLeaks$$' -v ./batch/campaign -leaks-full | grep -v '^=== '
 
+## proof: certificates and stores that are forged in every way, put back, and looked at by other verifiers
+proof:
+	$(GO) test -count=1 -timeout 60m -run '^TestProof$$' -v ./batch/campaign -whole | grep -v '^=== '
+
 ## bench: the figures of speed and memory, as ratios to baselines of the same run
 bench: build
 	$(GO) run ./cmd/bench
@@ -88,4 +92,4 @@ package-try:
 clean:
 	rm -rf $(BIN) demo
 
-.PHONY: help build demo test crash faults mutants wrong rate leaks bench fuzz lint man manual package package-try clean
+.PHONY: help build demo test crash faults mutants wrong rate leaks proof bench fuzz lint man manual package package-try clean

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -95,21 +94,26 @@ func (s *Store) standFor(ctx context.Context, head *ledger.Head) (*ledger.Head, 
 	return head, signers[i], nil
 }
 
+// ofNumber is a condition for sqlLeaves. Of a list of numbers SQLite would walk the whole table.
+const ofNumber = `e.seq = ?`
+
 // prove adds the proofs of events to a certificate, and what opens the marks in them.
 func (s *Store) prove(ctx context.Context, c *ledger.Certificate, h *Subject, head *ledger.Head, numbers []int64, ticketOnly bool) error {
-	list, err := json.Marshal(numbers)
-	if err != nil {
-		return err
-	}
 	var leaves [][]byte
-	err = s.leafReader().each(ctx, `e.seq IN (SELECT value FROM json_each(?))`, func(_ int64, leaf []byte) error {
-		leaves = append(leaves, bytes.Clone(leaf))
-		return nil
-	}, string(list))
-	if err != nil {
-		return err
+	r := s.leafReader()
+	for _, n := range numbers {
+		err := r.each(ctx, ofNumber, func(_ int64, leaf []byte) error {
+			leaves = append(leaves, bytes.Clone(leaf))
+			return nil
+		}, n)
+		if err != nil {
+			return err
+		}
 	}
 	read := cached(s.tile)
+	if len(leaves) != len(numbers) {
+		return fmt.Errorf("%w while its certificate was made", ErrUnknown) // purged just now
+	}
 	for i, leaf := range leaves {
 		p, err := ledger.Proof(head, read, numbers[i]-1, leaf)
 		if err != nil {

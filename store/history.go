@@ -147,12 +147,15 @@ func (s *Store) historyTasks(ctx context.Context, tx *sql.Tx, h *History) error 
 const eventColumns = `e.seq, e.task, e.prev, e.at, e.event, e.evidence, e.reason, e.records, e.records_after, e.reference, e.submitted_at,
  e.completed_at, e.verified_at, e.body`
 
-func historyEvents(ctx context.Context, tx *sql.Tx, h *History) error {
-	rows, err := tx.QueryContext(ctx, `WITH RECURSIVE chain(seq) AS (
+// sqlChain has the events of a subject and its tasks, from the newest back.
+const sqlChain = `WITH RECURSIVE chain(seq) AS (
  SELECT event FROM subjects WHERE id = ?1 AND event IS NOT NULL
  UNION SELECT event FROM tasks WHERE id BETWEEN ?1*1000 AND ?1*1000+999 AND event IS NOT NULL
  UNION SELECT e.prev FROM chain CROSS JOIN events e ON e.seq = chain.seq WHERE e.prev IS NOT NULL)
- SELECT `+eventColumns+` FROM chain CROSS JOIN events e ON e.seq = chain.seq ORDER BY e.seq`, h.ID)
+ SELECT ` + eventColumns + ` FROM chain CROSS JOIN events e ON e.seq = chain.seq ORDER BY e.seq`
+
+func historyEvents(ctx context.Context, tx *sql.Tx, h *History) error {
+	rows, err := tx.QueryContext(ctx, sqlChain, h.ID)
 	if err != nil {
 		return err
 	}

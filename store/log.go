@@ -117,9 +117,11 @@ func (s *Store) logState(ctx context.Context) (l logState, err error) {
 
 const tileLevel = 1 << 40
 
+const sqlTile = `SELECT hashes FROM tiles WHERE id = ?`
+
 // tile is a ledger.TileReader.
 func (s *Store) tile(level int, n int64) (hashes []byte, err error) {
-	err = s.read.QueryRow(`SELECT hashes FROM tiles WHERE id = ?`, int64(level)*tileLevel+n).Scan(&hashes)
+	err = s.read.QueryRow(sqlTile, int64(level)*tileLevel+n).Scan(&hashes)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil // whoever needs them says how many are missing
 	}

@@ -199,8 +199,8 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// TestClaimsUseTheirIndexes: claims must cost the same however many tasks are finished, so
-// none may walk the table.
+// TestClaimsUseTheirIndexes: claims must cost the same however many tasks are finished, and a
+// certificate however many people there are, so none may walk a table.
 func TestClaimsUseTheirIndexes(t *testing.T) {
 	e, s, _ := manyTasks(t, 3)
 	db := raw(t, e.path)
@@ -213,7 +213,12 @@ func TestClaimsUseTheirIndexes(t *testing.T) {
 		"by id":  sqlClaim + `t.id = ?`,
 		"forget": sqlSubject,
 		"follow": sqlFollow,
+		"chain":  sqlChain,
+		"leaves": sqlLeaves + ofNumber + ` ORDER BY e.seq`,
+		"tile":   sqlTile,
+		"head":   `SELECT note FROM heads ORDER BY size DESC LIMIT 1`,
 	} {
+		few := name == "chain" // the events of one person: they may be sorted
 		args := make([]any, parameters(query))
 		for i := range args {
 			args[i] = 1
@@ -227,6 +232,10 @@ func TestClaimsUseTheirIndexes(t *testing.T) {
 			var step string
 			if err := rows.Scan(&a, &b, &c, &step); err != nil {
 				t.Fatal(err)
+			}
+			if few && (strings.Contains(step, "TEMP B-TREE") || step == "SCAN chain") ||
+				name == "head" && step == "SCAN heads" { // from its end, and one
+				continue
 			}
 			if strings.HasPrefix(step, "SCAN ") || strings.Contains(step, "TEMP B-TREE") {
 				t.Errorf("%s: %s", name, step)

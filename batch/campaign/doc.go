@@ -2,8 +2,8 @@
 // make everything go wrong on the way: kill -9 at any instant, answers that get lost, disks
 // that are full, stores that vanish, signals, vendors that are down.
 //
-// It has no code of its own. `make crash`, `make faults` and `make wrong` run its campaigns
-// in full; `go test` runs short versions. What it promises is what it judges by: the
+// It has no code of its own. `make crash`, `make faults`, `make wrong` and `make proof` run its
+// campaigns in full; `go test` runs short versions. What it promises is what it judges by: the
 // simulator's ledger, the store's rows read with plain SQL, and the report read with
 // encoding/csv, never the program's own word. The simulator shares no code with the vendor
 // adapters.

@@ -15,8 +15,8 @@ import (
 var (
 	flagKills = flag.Int("kills", 0, "how many times TestCrash kills the program; 0: the short version")
 	flagSeed  = flag.Uint64("seed", 1, "seed of TestCrash's inputs, faults and instants")
-	flagOnly  = flag.String("only", "", "only the cases of TestWrong and TestFaults whose names match this expression")
-	flagWhole = flag.Bool("whole", false, "TestFaults and TestWrong are made with every shipped recipe; otherwise with a few")
+	flagOnly  = flag.String("only", "", "only the cases of TestWrong and TestFaults, and the changes of TestProof, whose names match this expression")
+	flagWhole = flag.Bool("whole", false, "TestFaults and TestWrong are made with every shipped recipe, TestProof with every byte and row; otherwise with a few")
 	flagRate  = flag.Duration("rate-for", 0, "how long TestRate keeps each limit busy; 0: the short version")
 )
 

@@ -315,6 +315,43 @@ func measureHistory(w *world, t *table) error {
 	}
 	perMillion := took.Seconds() * 1e6 / float64(rows)
 	t.add("the same, by an address", fmt.Sprintf("%.2f s", took.Seconds()), "", "", "<= 3 s a million", perMillion <= 3, "1 run")
+	return measureCertificate(w, t, sites, rows)
+}
+
+// measureCertificate is how long the log takes to hash what has happened, and the certificate of
+// one among many.
+func measureCertificate(w *world, t *table, sites map[int]*site, rows int) error {
+	for n, s := range sites {
+		if err := os.WriteFile(s.path("told.csv"), []byte("subject_id,answered_at\n"+writerTicket(0)+","+time.Now().UTC().Format(time.DateOnly)+"\n"), 0o600); err != nil {
+			return err
+		}
+		_, took, err := s.told(nil, "answered", s.path("told.csv"))
+		if err != nil {
+			return err
+		}
+		if n == rows {
+			events := float64(n) * 6 // the receipts were hashed when they were taken in
+			perMillion := took.Seconds() * 1e6 / events
+			t.add(fmt.Sprintf("the log hashes %s events", thousands(int(events))), fmt.Sprintf("%.1f s", took.Seconds()), "", fmt.Sprintf("%.1f s a million", perMillion),
+				"<= 5 s a million", perMillion <= 5, "1 run")
+		}
+	}
+	times := map[int]series{}
+	for range 4 * w.pairs {
+		for n, s := range sites {
+			p, took, err := s.told(nil, "certificate", writerTicket(rand.IntN(n)))
+			if err != nil {
+				return err
+			}
+			if strings.Count(p, "c2sp.org/tlog-proof@v1") < 7 || !strings.Contains(p, "looked again and gone") {
+				return fmt.Errorf("a certificate says\n%s", p)
+			}
+			times[n] = append(times[n], took.Seconds()*1000)
+		}
+	}
+	one, few := times[rows], times[1000]
+	t.add(fmt.Sprintf("certificate of one among %s", thousands(rows)), fmt.Sprintf("%.0f ms", one.median()), fmt.Sprintf("among 1,000 %.0f ms", few.median()),
+		fmt.Sprintf("%.2f", one.over(few).median()), "<= 50 ms", one.median() <= 50, one.spread())
 	return nil
 }
 

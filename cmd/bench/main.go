@@ -102,7 +102,7 @@ var groups = []group{
 	{"nightly", measureNightly},
 	{"bytes", measureBytes},
 	{"events", measureEvents},
-	{"history", measureHistory},
+	{"history-certificate", measureHistory},
 }
 
 type group struct {
