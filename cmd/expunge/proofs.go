@@ -13,13 +13,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"expunge/batch"
+	"expunge/batch/html"
 	"expunge/store"
 	"expunge/store/ledger"
 	"expunge/vendors"
 )
 
 func (a *app) certificateCommand() *cobra.Command {
-	var out, head string
+	var out, head, format string
 	var ticketOnly bool
 	c := &cobra.Command{
 		Use:   "certificate SUBJECT",
@@ -28,11 +29,14 @@ func (a *app) certificateCommand() *cobra.Command {
 			"the log's public key, or one of its heads, checks it with `expunge verify`, without store, config or network: `expunge\n" +
 			"help certificates` says how. The file is personal data: with it, guesses can be tried on the request's identifiers,\n" +
 			"unless --ticket-only leaves out what that needs.",
-		Example: "  expunge certificate REQ-0075000 -o certificate.json\n  expunge certificate REQ-0075000 --head auditor.head --ticket-only",
+		Example: "  expunge certificate REQ-0075000 -o certificate.json\n  expunge certificate REQ-0075000 --head auditor.head --ticket-only\n  expunge certificate REQ-0075000 --format html -o certificate.html",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := isTicket(args[0]); err != nil {
 				return err
+			}
+			if format != "json" && format != "html" {
+				return usage(fmt.Errorf("--format %q: must be json or html", format), "html is a page for people, with the certificate in it")
 			}
 			return a.withStore(c.Context(), true, func(s *session) error {
 				if err := guard(s.cfg, head, target{"--output", out}); err != nil {
@@ -50,17 +54,18 @@ func (a *app) certificateCommand() *cobra.Command {
 					}
 					o.Head = heads[len(heads)-1]
 				}
-				return a.certificate(c.Context(), s, args[0], o, out)
+				return a.certificate(c.Context(), s, args[0], o, format, out)
 			})
 		},
 	}
 	c.Flags().StringVarP(&out, "output", "o", "-", "`FILE` to write")
 	c.Flags().StringVar(&head, "head", "", "prove it against the last head in `FILE`, which somebody holds, instead of the newest")
+	c.Flags().StringVar(&format, "format", "json", "json, or `html`: a page for people, which `expunge verify` reads too")
 	c.Flags().BoolVar(&ticketOnly, "ticket-only", false, "leave out what opens the marks of the identifiers")
 	return c
 }
 
-func (a *app) certificate(ctx context.Context, s *session, subject string, o store.Certified, out string) error {
+func (a *app) certificate(ctx context.Context, s *session, subject string, o store.Certified, format, out string) error {
 	file, later, err := s.store.Certify(ctx, subject, o)
 	switch {
 	case errors.Is(err, store.ErrUnknown):
@@ -79,6 +84,11 @@ func (a *app) certificate(ctx context.Context, s *session, subject string, o sto
 	if later > 0 {
 		a.note(slog.LevelWarn, "", "%d events of this request are newer than the head, and not in the certificate", later)
 	}
+	if format == "html" {
+		if file, err = html.Certificate(file); err != nil {
+			return err
+		}
+	}
 	return a.toFile(out, nil, func(w io.Writer) error {
 		_, err := w.Write(file)
 		return err
@@ -90,10 +100,11 @@ func (a *app) verifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "Check a certificate, without store, config or network",
-		Long: "Checks a certificate against the log's public key (--key, from the organisation's website, say) or against a head that\n" +
-			"you hold (--head), and says what became of the request at each vendor, what this rests on and what it does not prove.\n" +
-			"With --identifiers - it reads identifiers from standard input, one a line, and says whether the certificate is about\n" +
-			"them.\n\n" +
+		Long: "Checks a certificate, or the page of one, against the log's public key (--key, from the organisation's website, say)\n" +
+			"or against a head that you hold (--head), and says what became of the request at each vendor, what this rests on and\n" +
+			"what it does not prove. " +
+			"With --identifiers - it reads identifiers from standard input, one a line, and says whether\n" +
+			"the certificate is about them.\n\n" +
 			"Exit code 0: valid, and every task ended erased, not found or skipped; 3: valid, but something is open, held or not\n" +
 			"done; 65: not valid; 2: neither key nor head was given.",
 		Example: "  expunge verify certificate.json --key privacy.example.com/expunge+1a2b3c4d+AbCd…\n  expunge verify certificate.json --head 2026-11.head --identifiers - < address.txt",
@@ -155,6 +166,13 @@ func canonical(kind, text, region string) string {
 }
 
 func (a *app) verify(file []byte, o ledger.VerifyOptions) error {
+	file, err := html.FromPage(file, version)
+	switch {
+	case errors.Is(err, html.ErrOtherPage):
+		a.note(slog.LevelWarn, "", "%v", err)
+	case err != nil:
+		return err
+	}
 	v, err := ledger.Verify(file, o)
 	if err != nil {
 		return err

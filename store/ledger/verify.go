@@ -31,6 +31,7 @@ type Verdict struct {
 	Events       int
 	Head         *Head
 	Tasks        []TaskVerdict
+	Story        []Step
 	About        []string // for each of the identifiers given, the identifier's kind
 	RestsOn      []string
 	NotProved    []string
@@ -43,6 +44,19 @@ type TaskVerdict struct {
 	At                 time.Time // zero: nothing has happened
 	Done               bool      // erased, not found, or skipped
 }
+
+// Step is one event of the request, in plain words.
+type Step struct {
+	At   time.Time
+	Task string // "": the request as a whole
+	What string
+}
+
+// steps are the events in plain words.
+var steps = map[string]string{"received": "the request was taken in", "added": "more was asked for", "submitted": "the vendor was told, and accepted it",
+	"held": "put aside for a person", "decided": "a person decided", "extended": "the time limit was extended", "declined": "the vendor's people declined",
+	"erased": "recorded as done", "not_found": "recorded: the vendor showed nothing held", "failed": "an attempt failed", "exported": "a copy of the data was asked for",
+	"answered": "the person was told"}
 
 // Done reports whether every task ended erased, not found or skipped.
 func (v *Verdict) Done() bool {
@@ -132,6 +146,18 @@ func (v *Verdict) read(leaves []provenLeaf) error {
 	newest := map[string]provenLeaf{OwnTask: first}
 	state := map[string]provenLeaf{} // the newest event that tells where the task stands
 	tasks := first.Tasks
+	for _, l := range leaves {
+		what, task := steps[l.Event], strings.TrimSuffix(strings.TrimSuffix(l.Task, "/0"), OwnTask)
+		switch {
+		case l.Action != "":
+			what += " (" + l.Action + ")"
+		case l.Reference != "" && l.Event == "submitted":
+			what += ", as " + l.Reference
+		case l.Until != 0:
+			what += " to " + l.Until.Time().Format(time.DateOnly)
+		}
+		v.Story = append(v.Story, Step{l.At.Time(), task, what})
+	}
 	for _, l := range leaves[1:] {
 		before, known := newest[l.Task]
 		switch {
