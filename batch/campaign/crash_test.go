@@ -101,7 +101,7 @@ func (c *campaign) round(t *testing.T, n, budget int) {
 	if *flagKills <= 0 {
 		people, pace = 10, 4 // less work, done faster
 	}
-	global, voyado := []string{"linger: 3s"}, []string{fmt.Sprintf("rate: %d/s", 40*pace), "concurrency: 3", "timeout: 5s", "retry_base: 20ms", "retry_cap: 100ms",
+	global, voyado := []string{"linger: 20s"}, []string{fmt.Sprintf("rate: %d/s", 40*pace), "concurrency: 3", "timeout: 5s", "retry_base: 20ms", "retry_cap: 100ms",
 		"archive_after: 400ms", "poll_every: 150ms"}
 	if export {
 		officer, err := age.GenerateX25519Identity()
