@@ -87,12 +87,17 @@ func (p *Publisher) seen() ([]*ledger.Head, error) {
 	return heads, nil
 }
 
-// Newest returns the newest of the published heads of the log, or nil.
-func (p *Publisher) Newest() (newest *ledger.Head, err error) {
+// Published returns all heads that are where the publisher puts them, of whatever log. Errors: ErrHeads.
+func (p *Publisher) Published() ([]*ledger.Head, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.read = 0
-	heads, err := p.seen()
+	return p.seen()
+}
+
+// Newest returns the newest of the published heads of the log, or nil.
+func (p *Publisher) Newest() (newest *ledger.Head, err error) {
+	heads, err := p.Published()
 	for _, h := range heads {
 		name, epoch := h.Epoch()
 		if name != p.Store.LogName() {

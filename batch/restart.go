@@ -22,20 +22,43 @@ type Restarted struct {
 	Lost  *ledger.Head // the head that was given up; nil: none is known
 }
 
-// Restart lets a store that was put back from a copy go on: what it does not know may have
-// been submitted since, so that everything unfinished is held at vendors where a repetition would do
-// harm, and the log begins a new epoch. Cut short, it is done again.
-// Errors: ErrNothingLost, ErrHeads, and those of the store.
-func (t *Tasks) Restart(ctx context.Context, heads *Publisher, note string) (r Restarted, err error) {
-	var lost *store.LostError
-	switch err := heads.Compare(ctx); {
-	case errors.As(err, &lost):
-		r.Lost = lost.Head
+// Restart lets a store go on that does not have all that was published of it: a copy of it was put
+// back. What it does not know may have been submitted since, so that everything unfinished is held
+// at vendors where a repetition would do harm, and the log begins a new epoch. Cut short, it is
+// done again. Errors: ErrNothingLost, ErrHeads, and those of the store.
+func (t *Tasks) Restart(ctx context.Context, heads *Publisher, note string) (Restarted, error) {
+	switch lost, err := heads.lost(ctx); {
 	case err != nil:
-		return r, err
+		return Restarted{}, err
+	case lost == nil:
+		return Restarted{}, ErrNothingLost
 	default:
-		return r, ErrNothingLost
+		return t.restart(ctx, lost, note)
 	}
+}
+
+// Restore is Restart for a copy of which it is known that it was put back: also where nothing was
+// published since, or what was published is lost.
+func (t *Tasks) Restore(ctx context.Context, heads *Publisher, note string) (Restarted, error) {
+	lost, err := heads.lost(ctx)
+	if err != nil {
+		return Restarted{}, err
+	}
+	return t.restart(ctx, lost, note)
+}
+
+// lost returns the newest head that was published of the store and that it does not have, or nil.
+func (p *Publisher) lost(ctx context.Context) (*ledger.Head, error) {
+	var lost *store.LostError
+	err := p.Compare(ctx)
+	if errors.As(err, &lost) {
+		return lost.Head, nil
+	}
+	return nil, err
+}
+
+func (t *Tasks) restart(ctx context.Context, lost *ledger.Head, note string) (r Restarted, err error) {
+	r.Lost = lost
 	known, err := t.Store.Vendors(ctx)
 	if err != nil {
 		return r, err

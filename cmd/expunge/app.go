@@ -69,7 +69,7 @@ func (a *app) rootCommand() *cobra.Command {
 			return a.profiles.start()
 		},
 	}, a.initCommand(), a.checkCommand(), a.runCommand(), a.statusCommand(), a.reviewCommand(), a.confirmCommand(), a.answeredCommand(),
-		a.extendCommand(), a.reportCommand(), a.historyCommand(), a.recheckCommand(), a.schemaCommand(), a.batchCommand(), a.keyCommand(), a.certificateCommand(), a.verifyCommand(), a.logCommand(), a.purgeCommand(), a.vendorCommand(), a.versionCommand(), a.manCommand())
+		a.extendCommand(), a.reportCommand(), a.historyCommand(), a.recheckCommand(), a.schemaCommand(), a.batchCommand(), a.keyCommand(), a.backupCommand(), a.restoreCommand(), a.certificateCommand(), a.verifyCommand(), a.logCommand(), a.purgeCommand(), a.vendorCommand(), a.versionCommand(), a.manCommand())
 	root.AddCommand(topics()...)
 	f := root.PersistentFlags()
 	f.StringVarP(&a.configPath, "config", "c", "expunge.yaml", "configuration `file`")

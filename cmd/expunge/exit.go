@@ -172,7 +172,11 @@ func classify(err error) (int, string) {
 	case errors.Is(err, atomicfile.ErrNotRegular):
 		return exitUsage, "name a file: a folder, a pipe or a device cannot stand for it"
 	case errors.Is(err, store.ErrNoStore):
-		return exitUsage, "`expunge run subjects.csv` makes it"
+		return exitUsage, "`expunge run subjects.csv` makes it; where there was one, put it back, or `expunge restore` a backup of it"
+	case errors.Is(err, store.ErrNotStore):
+		return exitUsage, "name a file that `expunge backup` wrote; one that was cut off or damaged on its way cannot be used"
+	case errors.Is(err, fs.ErrExist):
+		return exitUsage, "nothing is written over: move it away, or name another place"
 	case errors.Is(err, store.ErrOlderSchema):
 		return exitUsage, "the next run brings it up to date: `expunge run`"
 	case errors.Is(err, store.ErrNewerSchema):

@@ -287,6 +287,11 @@ func (a *app) restart(ctx context.Context, s *session, reason string) error {
 	if err != nil {
 		return err
 	}
+	a.tellRestarted(r)
+	return nil
+}
+
+func (a *app) tellRestarted(r batch.Restarted) {
 	lost := ""
 	if r.Lost != nil {
 		lost = fmt.Sprintf("; given up: %s at %d", r.Lost.Origin, r.Lost.Size)
@@ -295,7 +300,6 @@ func (a *app) restart(ctx context.Context, s *session, reason string) error {
 	if r.Held > 0 {
 		a.note(slog.LevelWarn, "`expunge review list` shows them: look at the vendor first", "%d tasks are held, for they may have been submitted since", r.Held)
 	}
-	return nil
 }
 
 func (a *app) printLogKey(s *session) error {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -27,7 +26,7 @@ import (
 
 type runFlags struct {
 	dryRun, quiet, wait, strict, allowLarge bool
-	trustClock                              bool
+	trustClock, newStore                    bool
 	report, rejects, window, metrics        string
 	only                                    []string
 	reading                                 readingFlags
@@ -62,6 +61,7 @@ func (a *app) runCommand() *cobra.Command {
 	fl.StringVar(&f.rejects, "rejects", "", "write the invalid rows to `FILE`, to mend and feed back")
 	f.reading.add(c)
 	fl.BoolVar(&f.trustClock, "trust-clock", false, "the clock is right now: it was wrong in the last run")
+	fl.BoolVar(&f.newStore, "new-store", false, "there has never been a store here, though its key is there already")
 	fl.BoolVar(&f.allowLarge, "allow-large", false, "take in more subjects than max_subjects")
 	return c
 }
@@ -125,9 +125,9 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 		return usage(fmt.Errorf("log.head_file: %w", err), headsHint(cfg.Path))
 	}
 	defer a.answer()()
-	if _, err := os.Lstat(cfg.Store); errors.Is(err, fs.ErrNotExist) && input != "" && cfg.KeyEnv == "" {
-		if _, err := os.Lstat(cfg.KeyFile); err == nil {
-			log.Warn("a new store is made, and its key is there already: a store that was moved, or is not mounted, does not go on here", "store", cfg.Store)
+	if input != "" && !f.newStore {
+		if err := neverStored(cfg); err != nil {
+			return err
 		}
 	}
 	st, err := store.Open(ctx, cfg.Store, a.storeOptions(cfg, false, input == ""))
