@@ -136,7 +136,12 @@ func (a *app) checkStore(ctx context.Context, cfg *config.Config, f *findings) {
 	st, err := a.openStore(ctx, cfg, true)
 	switch {
 	case errors.Is(err, store.ErrNoStore):
-		f.ok("store %s: not made yet, the first run makes it", cfg.Store)
+		if err := neverStored(cfg); err != nil {
+			_, hint := classify(err)
+			f.warn(hint, "store %v", err)
+		} else {
+			f.ok("store %s: not made yet, the first run makes it", cfg.Store)
+		}
 		switch {
 		case keyErr == nil:
 			f.ok("key %s: can be used", where)
