@@ -21,6 +21,7 @@ type Purged struct {
 	Tasks    int64
 	Rejects  int64 // refused rows, of batches without any subject left
 	Failed   int64 // subjects that stay because a task of them failed and nobody has closed it
+	Logged   int64 // of Subjects: those of which a certificate can be made until then
 }
 
 // A subject may go when it is finished: every task settled, none of them too young, and every
@@ -40,18 +41,50 @@ func (f PurgeFilter) args() []any {
 
 // Purgeable counts what Purge would drop of subjects and tasks, and changes nothing.
 func (s *Store) Purgeable(ctx context.Context, f PurgeFilter) (p Purged, err error) {
-	count := func(f PurgeFilter) (subjects, tasks int64, err error) {
-		err = s.read.QueryRowContext(ctx, `SELECT count(*), coalesce(sum((SELECT count(*) FROM tasks t WHERE t.id BETWEEN s.id*1000 AND s.id*1000+999)), 0)
- FROM subjects s WHERE `+purgeable, f.args()...).Scan(&subjects, &tasks)
-		return subjects, tasks, explain(err)
+	count := func(f PurgeFilter) (p Purged, err error) {
+		err = s.read.QueryRowContext(ctx, `SELECT count(*), coalesce(sum((SELECT count(*) FROM tasks t WHERE t.id BETWEEN s.id*1000 AND s.id*1000+999)), 0),
+ coalesce(sum(s.secret IS NOT NULL), 0) FROM subjects s WHERE `+purgeable, f.args()...).Scan(&p.Subjects, &p.Tasks, &p.Logged)
+		return p, explain(err)
 	}
-	if p.Subjects, p.Tasks, err = count(f); err != nil || f.Failed {
+	if p, err = count(f); err != nil || f.Failed {
 		return p, err
 	}
 	f.Failed = true
-	all, _, err := count(f)
-	p.Failed = all - p.Subjects
+	all, err := count(f)
+	p.Failed = all.Subjects - p.Subjects
 	return p, err
+}
+
+// EachPurgeable calls fn with the subject ids of those whom Purge would drop and of whom a
+// certificate can be made, in their order.
+func (s *Store) EachPurgeable(ctx context.Context, f PurgeFilter, fn func(subjectID string) error) error {
+	const page = 500
+	for last := int64(0); ; {
+		args := append(f.args(), sql.Named("after", last), sql.Named("limit", page))
+		rows, err := s.read.QueryContext(ctx, `SELECT s.id, s.subject_id FROM subjects s WHERE s.id > $after AND s.secret IS NOT NULL AND `+purgeable+` ORDER BY s.id LIMIT $limit`, args...)
+		if err != nil {
+			return explain(err)
+		}
+		var names []string
+		for rows.Next() {
+			var name string
+			if err := rows.Scan(&last, &name); err != nil {
+				return errors.Join(err, rows.Close())
+			}
+			names = append(names, name)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return explain(err)
+		}
+		for _, name := range names {
+			if err := fn(name); err != nil {
+				return err
+			}
+		}
+		if len(names) < page {
+			return nil
+		}
+	}
 }
 
 // Purge drops finished subjects with their tasks, former references, exports' rows and

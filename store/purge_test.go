@@ -99,16 +99,25 @@ func (s *Store) subjectIDs(t *testing.T) (ids []string) {
 // balance; and a ticket that was purged is never worked on again.
 func TestPurge(t *testing.T) {
 	e, s, f := purgeStore(t)
-	want := Purged{Subjects: 3, Tasks: 6, Failed: 1}
+	want := Purged{Subjects: 3, Tasks: 6, Failed: 1, Logged: 3}
+	var names []string
+	if err := s.EachPurgeable(ctx, f, func(name string) error { names = append(names, name); return nil }); err != nil || len(names) != 3 {
+		t.Errorf("%v would go: %v", names, err)
+	}
 	if got, err := s.Purgeable(ctx, f); got != want || err != nil {
 		t.Errorf("purgeable %+v (%v), want %+v", got, err, want)
 	}
 	if n := len(s.subjectIDs(t)); n != 7 {
 		t.Errorf("asking has left %d of 7", n)
 	}
-	want.Rejects = 1
+	want.Rejects, want.Logged = 1, 0
 	if got, err := s.Purge(ctx, f); got != want || err != nil {
 		t.Errorf("purged %+v (%v), want %+v", got, err, want)
+	}
+	for _, name := range names {
+		if _, _, err := s.Certify(ctx, name, Certified{}); !errors.Is(err, ErrPurged) {
+			t.Errorf("%s would have gone, and did not: %v", name, err)
+		}
 	}
 	if d := cmp.Diff([]string{"R-failed", "R-open", "R-new"}, s.subjectIDs(t)); d != "" {
 		t.Errorf("left (-want +got):\n%s", d)

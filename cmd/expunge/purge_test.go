@@ -1,7 +1,14 @@
 package main
 
 import (
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"filippo.io/age"
+	"io"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -79,4 +86,95 @@ func TestPurgeUsage(t *testing.T) {
 			t.Errorf("%v: exit %d %s", args, code, out)
 		}
 	}
+}
+
+// TestPurgeCertificates: before anybody is dropped, everybody's certificate is on disk, for the
+// owner of a key alone; each verifies afterwards, and so do those of who stays. What cannot be
+// written stops the purge.
+func TestPurgeCertificates(t *testing.T) {
+	p := newPrivateSite(t, 20)
+	if code, out := p.run("run", p.path("subjects.csv")); code == exitInternal || code == exitUsage {
+		t.Fatalf("exit %d\n%s", code, out)
+	}
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, file := id.Recipient().String(), p.path("gone.jsonl.gz.age")
+	tomorrow := time.Now().AddDate(0, 0, 1).Format(time.DateOnly)
+	if code, out := p.run("purge", "--before", tomorrow); code != exitUsage || !regexp.MustCompile(`no certificate can be made of [1-9][0-9]* of them afterwards`).MatchString(out) {
+		t.Errorf("exit %d, and who loses a certificate is not told: %s", code, out)
+	}
+	rows := strings.Count(p.must("report"), "\n")
+	for _, tc := range [][]string{
+		{"--certificates", file}, {"--recipient", to}, {"--certificates", file, "--recipient", id.String()},
+		{"--certificates", p.path("expunge.key"), "--recipient", to}, {"--certificates", p.path("subjects.csv"), "--recipient", to},
+		{"--certificates", p.path("none/gone.age"), "--recipient", to},
+	} {
+		code, out := p.run(append([]string{"purge", "--before", tomorrow, "--yes"}, tc...)...)
+		if code != exitUsage || strings.Contains(out, id.String()) {
+			t.Errorf("%v: exit %d %s", tc, code, out)
+		}
+	}
+	if got := strings.Count(p.must("report"), "\n"); got != rows {
+		t.Fatalf("%d of %d rows are left", got, rows)
+	}
+	key := strings.TrimSpace(p.must("log", "key"))
+	const stays = "STAYS-1"
+	p.write("more.csv", "subject_id,email\n"+stays+",nobody@example.org\n")
+	p.must("run", "--for", "1ns", p.path("more.csv"))
+	p.must("certificate", stays, "-o", p.path("stays.json"))
+	out := p.must("purge", "--before", tomorrow, "--yes", "--certificates", file, "--recipient", to)
+	var dropped, written int
+	if m := regexp.MustCompile(`(?s): ([0-9]+) certificates.*dropped ([0-9]+) subjects`).FindStringSubmatch(out); m != nil {
+		written, _ = strconv.Atoi(m[1])
+		dropped, _ = strconv.Atoi(m[2])
+	}
+	if dropped == 0 || written != dropped {
+		t.Fatalf("%d certificates of %d who were dropped: %s", written, dropped, out)
+	}
+	if st, err := os.Stat(file); err != nil || st.Mode() != 0o600 {
+		t.Errorf("mode %v %v", st.Mode(), err)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	plain, err := age.Decrypt(f, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unpacked, err := gzip.NewReader(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for d := json.NewDecoder(unpacked); ; n++ {
+		var line archived
+		if err := d.Decode(&line); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		p.write("one.json", line.Certificate)
+		if code, out := p.run("verify", p.path("one.json"), "--key", key); code != exitOK && code != exitFailed || !strings.Contains(out, line.SubjectID+", ") {
+			t.Errorf("%s: exit %d\n%s", line.SubjectID, code, out)
+		}
+		if code, _ := p.run("certificate", line.SubjectID); code != exitUsage {
+			t.Errorf("%s was dropped, and has a certificate: exit %d", line.SubjectID, code)
+		}
+	}
+	if n != written {
+		t.Errorf("%d lines, %d certificates", n, written)
+	}
+	for _, name := range []string{"stays.json", "again.json"} {
+		if name == "again.json" {
+			p.must("certificate", stays, "-o", p.path(name))
+		}
+		if code, out := p.run("verify", p.path(name), "--key", key); code != exitFailed {
+			t.Errorf("%s, of somebody who stays: exit %d\n%s", name, code, out)
+		}
+	}
+	p.must("log", "check")
 }
