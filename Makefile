@@ -55,6 +55,11 @@ leaks:
 proof:
 	$(GO) test -count=1 -timeout 60m -run '^TestProof$$' -v ./batch/campaign -whole | grep -v '^=== '
 
+## litestream: the disk is lost in the middle of a run, and a replica that Litestream keeps goes on
+litestream:
+	GOBIN=$(CURDIR)/bin $(GO) install github.com/benbjohnson/litestream/cmd/litestream@v0.5.18
+	$(GO) test -count=1 -timeout 30m -run '^TestReplica$$' -v ./batch/campaign -litestream $(CURDIR)/bin/litestream | grep -v '^=== '
+
 ## bench: the figures of speed and memory, as ratios to baselines of the same run
 bench: build
 	$(GO) run ./cmd/bench
@@ -92,4 +97,4 @@ package-try:
 clean:
 	rm -rf $(BIN) demo
 
-.PHONY: help build demo test crash faults mutants wrong rate leaks proof bench fuzz lint man manual package package-try clean
+.PHONY: help build demo test crash faults mutants wrong rate leaks litestream proof bench fuzz lint man manual package package-try clean

@@ -239,13 +239,14 @@ func (s *Store) checkChains(ctx context.Context, k *LogCheck) error {
 }
 
 // sqlStanding finds tasks that stand elsewhere than their newest event left them. Of those that
-// are neither final, held nor waiting, what changes is not told.
+// are neither final, held nor waiting, what changes is not told, nor why one still waits.
 const sqlStanding = `SELECT t.id, e.seq FROM tasks t JOIN events n ON n.seq = t.event
  JOIN events e ON e.seq = CASE n.event WHEN 12 THEN n.prev ELSE n.seq END JOIN states st ON st.code = t.state
  WHERE t.state IN (3,5,6,7,9) AND e.task = t.id AND e.event <> 12 AND (st.name <> CASE e.event WHEN 3 THEN 'waiting' WHEN 4 THEN 'held' WHEN 5 THEN e.body ->> 'state'
   WHEN 8 THEN 'failed' WHEN 9 THEN 'erased' WHEN 10 THEN 'not_found' WHEN 11 THEN 'failed' ELSE '' END
  OR t.reference IS NOT e.reference OR t.submitted_at IS NOT e.submitted_at
- OR t.state > 3 AND (nullif(t.evidence, 0) IS NOT e.evidence OR t.reason IS NOT e.reason OR t.records IS NOT e.records OR t.records_after IS NOT e.records_after)
+ OR nullif(t.evidence, 0) IS NOT e.evidence OR t.records IS NOT e.records OR t.records_after IS NOT e.records_after
+ OR t.state > 3 AND t.reason IS NOT e.reason
  OR t.state > 5 AND (t.completed_at IS NOT e.completed_at OR t.verified_at IS NOT e.verified_at)
  OR (t.closed_at IS NOT NULL) <> coalesce(e.body ->> 'closed', 0)) LIMIT ?`
 

@@ -17,7 +17,10 @@ var (
 	flagSeed  = flag.Uint64("seed", 1, "seed of TestCrash's inputs, faults and instants")
 	flagOnly  = flag.String("only", "", "only the cases of TestWrong and TestFaults, and the changes of TestProof, whose names match this expression")
 	flagWhole = flag.Bool("whole", false, "TestFaults and TestWrong are made with every shipped recipe, TestProof with every byte and row; otherwise with a few")
-	flagRate  = flag.Duration("rate-for", 0, "how long TestRate keeps each limit busy; 0: the short version")
+	// Without it the replica of TestReplica is the last of the backups that are made all the time: a
+	// store of a moment before, as well.
+	flagLitestream = flag.String("litestream", "", "the program that replicates (make litestream)")
+	flagRate       = flag.Duration("rate-for", 0, "how long TestRate keeps each limit busy; 0: the short version")
 )
 
 // programs are the real binaries, built once for all tests.

@@ -525,9 +525,13 @@ func (s *site) tamperings(t *testing.T) (all []tampering) {
 			try("heads swapped", name, `UPDATE heads SET size = -1 WHERE size = %[1]d; UPDATE heads SET size = %[1]d WHERE size = %[2]d; UPDATE heads SET size = %[2]d WHERE size = -1`, h.Size, kept[0].Size)
 		}
 	}
+	waiting := list(`SELECT id FROM tasks WHERE state = 3`)
 	for _, task := range list(`SELECT id FROM tasks WHERE state IN (3, 6)`) {
 		for _, change := range []string{"records = coalesce(records, 0) + 1", "reference = 'another'", "reason = 'x'", "evidence = coalesce(evidence, 0) % 3 + 1", "state = 7"} {
-			if strings.HasPrefix(change, "re") || !slices.Contains(list(`SELECT id FROM tasks WHERE state = 3`), task) || change == "state = 7" {
+			if change == "reason = 'x'" && slices.Contains(waiting, task) {
+				continue // why one still waits is not told
+			}
+			if strings.HasPrefix(change, "re") || !slices.Contains(waiting, task) || change == "state = 7" {
 				try("tasks edited", fmt.Sprintf("task %d:", task), `UPDATE tasks SET %s WHERE id = %d`, change, task)
 			}
 		}
