@@ -35,6 +35,12 @@ func (s *Store) Certify(ctx context.Context, subjectID string, o Certified) (fil
 	if !h.Logged {
 		return nil, 0, fmt.Errorf("subject %s %w", subjectID, ErrBeforeLog)
 	}
+	if o.Head == nil && len(h.Events) > 0 {
+		// One with a time stamp is worth more than the newest.
+		if o.Head, err = s.StampedHead(ctx, h.Events[len(h.Events)-1].Seq); err != nil {
+			return nil, 0, err
+		}
+	}
 	head, signer, err := s.standFor(ctx, o.Head)
 	if err != nil {
 		return nil, 0, err
@@ -48,7 +54,7 @@ func (s *Store) Certify(ctx context.Context, subjectID string, o Certified) (fil
 	if len(numbers) == 0 {
 		return nil, 0, fmt.Errorf("subject %s %w", subjectID, ErrNoHead)
 	}
-	c := &ledger.Certificate{Format: ledger.Format, Organisation: o.Organisation, Version: o.Version, Key: signer.VKey()}
+	c := &ledger.Certificate{Format: ledger.Format, Organisation: o.Organisation, Version: o.Version, Key: signer.VKey(), Stamp: head.Stamp}
 	if err := s.prove(ctx, c, &h.Subject, head, numbers, o.TicketOnly); err != nil {
 		return nil, 0, fmt.Errorf("subject %s: %w", subjectID, err)
 	}

@@ -235,22 +235,56 @@ func (s *Store) Head(ctx context.Context) (*ledger.Head, error) {
 	return all[0], nil
 }
 
+// StampedHead returns the newest head that has a time stamp and stands for an event, or nil.
+func (s *Store) StampedHead(ctx context.Context, event int64) (*ledger.Head, error) {
+	all, err := s.heads(ctx, `WHERE stamp IS NOT NULL AND size >= ? ORDER BY size DESC LIMIT 1`, event)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return all[0], nil
+}
+
+// CosignedHead returns the newest head that a witness has cosigned, of the last hundred, or nil.
+func (s *Store) CosignedHead(ctx context.Context, w *ledger.Witness) (*ledger.Head, error) {
+	all, err := s.heads(ctx, `ORDER BY size DESC LIMIT 100`)
+	for _, h := range all {
+		if _, ok := w.Cosigned(h); ok {
+			return h, err
+		}
+	}
+	return nil, err
+}
+
+// Consistency is the proof for others that a head goes on from one of a smaller size.
+func (s *Store) Consistency(h *ledger.Head, size int64) (string, error) {
+	return h.Consistency(size, cached(s.tile))
+}
+
+// KeepHead keeps what others have added to a head: signatures, and a time stamp.
+func (s *Store) KeepHead(ctx context.Context, h *ledger.Head) error {
+	return s.inTx(ctx, func(c *sql.Conn) error {
+		_, err := c.ExecContext(context.Background(), `UPDATE heads SET note = ?, stamp = ? WHERE size = ?`, h.Note, h.Stamp, h.Size)
+		return err
+	})
+}
+
 func (s *Store) heads(ctx context.Context, which string, args ...any) ([]*ledger.Head, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT note FROM heads `+which, args...)
+	rows, err := s.read.QueryContext(ctx, `SELECT note, stamp FROM heads `+which, args...)
 	if err != nil {
 		return nil, explain(err)
 	}
 	defer rows.Close()
 	var all []*ledger.Head
 	for rows.Next() {
-		var note []byte
-		if err := rows.Scan(&note); err != nil {
+		var note, stamp []byte
+		if err := rows.Scan(&note, &stamp); err != nil {
 			return nil, explain(err)
 		}
 		h, err := ledger.ReadHead(note)
 		if err != nil {
 			return nil, s.damaged(err)
 		}
+		h.Stamp = stamp
 		all = append(all, h)
 	}
 	return all, explain(rows.Err())

@@ -84,10 +84,12 @@ const NotifyHealthchecks = "healthchecks"
 
 // Log says what the store keeps of what was done, so that it can be shown and proved.
 type Log struct {
-	Marks    bool   `yaml:"marks"`     // a person can be found again by an identifier, until the purge
-	Origin   string `yaml:"origin"`    // the log's name; "": after the store
-	HeadFile string `yaml:"head_file"` // where heads are appended to, away from this machine; "" is nowhere
-	Ping     bool   `yaml:"ping"`      // the newest head goes with the call of notify.success
+	Marks     bool     `yaml:"marks"`     // a person can be found again by an identifier, until the purge
+	Origin    string   `yaml:"origin"`    // the log's name; "": after the store
+	HeadFile  string   `yaml:"head_file"` // where heads are appended to, away from this machine; "" is nowhere
+	Timestamp string   `yaml:"timestamp"` // URL of an authority that stamps a head a day (RFC 3161); "": none
+	Witnesses []string `yaml:"witnesses"` // who cosigns heads: the public key and the URL of each, with a space between
+	Ping      bool     `yaml:"ping"`      // the newest head goes with the call of notify.success
 }
 
 // Vendor is one configured account.
@@ -266,6 +268,19 @@ func (d *decoder) check(c *Config) {
 	if c.Log.Origin != "" {
 		if err := ledger.CheckName(c.Log.Origin); err != nil {
 			fail("log.origin", "cannot be the name of a log", err.Error())
+		}
+	}
+	if c.Log.Timestamp != "" {
+		if problem := pingProblem(c.Log.Timestamp); problem != "" {
+			fail("log.timestamp", problem, "")
+		}
+	}
+	for _, w := range c.Log.Witnesses {
+		vkey, place, _ := strings.Cut(w, " ")
+		if _, err := ledger.NewWitness(vkey); err != nil {
+			fail("log.witnesses", "has an entry without a witness's public key", err.Error())
+		} else if problem := pingProblem(strings.TrimSpace(place)); problem != "" {
+			fail("log.witnesses", "has an entry whose URL "+problem, "write the key, a space and the URL")
 		}
 	}
 	switch n := c.Notify; {

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"strings"
 	"time"
 
 	"expunge/batch"
 	"expunge/batch/config"
 	"expunge/store"
+	"expunge/store/ledger"
 )
 
 // publishEvery is how often a run publishes the head of its log while it goes on.
@@ -68,11 +72,51 @@ func (a *app) goOnPublishing(ctx context.Context, p *batch.Publisher, log *slog.
 	}
 }
 
-// tellHead shows the newest head, which whoever keeps the output keeps too.
-func (a *app) tellHead(ctx context.Context, p *batch.Publisher) error {
-	h, err := p.Publish(context.WithoutCancel(ctx))
+// outsideTimeout is how long whoever vouches for a head may take to answer.
+const outsideTimeout = 15 * time.Second
+
+// outside is who vouches for heads, or nil where nobody does.
+func outside(cfg *config.Config, st *store.Store) (*batch.Outside, error) {
+	if cfg.Log.Timestamp == "" && len(cfg.Log.Witnesses) == 0 {
+		return nil, nil
+	}
+	o := &batch.Outside{Store: st, Client: &http.Client{Timeout: outsideTimeout}, Timestamp: cfg.Log.Timestamp, Now: time.Now}
+	for _, text := range cfg.Log.Witnesses {
+		vkey, place, _ := strings.Cut(text, " ")
+		w, err := ledger.NewWitness(vkey)
+		if err != nil {
+			return nil, usage(err, "see log.witnesses in "+cfg.Path)
+		}
+		o.Witnesses = append(o.Witnesses, batch.WitnessAt{Witness: w, URL: strings.TrimSpace(place)})
+	}
+	return o, nil
+}
+
+// tellHead shows the newest head, which whoever keeps the output keeps too, and has others vouch for
+// it first.
+func (a *app) tellHead(ctx context.Context, cfg *config.Config, st *store.Store, p *batch.Publisher) error {
+	ctx = context.WithoutCancel(ctx)
+	h, err := p.Publish(ctx)
 	if err != nil {
 		return a.unpublished(err)
+	}
+	o, err := outside(cfg, st)
+	if err != nil {
+		return err
+	}
+	if h != nil && o != nil {
+		with, problems, err := o.Vouch(ctx, h)
+		if err != nil {
+			return err
+		}
+		for _, problem := range problems {
+			a.note(slog.LevelWarn, "the next run asks again", "nobody vouches for the head of the log: %v", problem)
+		}
+		if !bytes.Equal(with.Note, h.Note) { // with signatures of witnesses
+			if h, err = p.Publish(ctx); err != nil {
+				return a.unpublished(err)
+			}
+		}
 	}
 	if h != nil {
 		a.note(slog.LevelInfo, "", "log %s at %d: %s", h.Origin, h.Size, h.Root)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -96,14 +97,15 @@ func (a *app) certificate(ctx context.Context, s *session, subject string, o sto
 }
 
 func (a *app) verifyCommand() *cobra.Command {
-	var key, head, identifiers, region string
+	var key, head, identifiers, region, roots string
+	var witnesses []string
 	c := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "Check a certificate, without store, config or network",
 		Long: "Checks a certificate, or the page of one, against the log's public key (--key, from the organisation's website, say)\n" +
 			"or against a head that you hold (--head), and says what became of the request at each vendor, what this rests on and\n" +
 			"what it does not prove. " +
-			"With --identifiers - it reads identifiers from standard input, one a line, and says whether\n" +
+			"With --tsa-roots and --witness it asks for a time stamp and for\nsignatures of others under the head. With --identifiers - it reads identifiers from standard input, one a line, and says whether\n" +
 			"the certificate is about them.\n\n" +
 			"Exit code 0: valid, and every task ended erased, not found or skipped; 3: valid, but something is open, held or not\n" +
 			"done; 65: not valid; 2: neither key nor head was given.",
@@ -134,6 +136,22 @@ func (a *app) verifyCommand() *cobra.Command {
 					return usage(fmt.Errorf("--head: %w", err), "name the file with the head that you hold")
 				}
 			}
+			if roots != "" {
+				b, err := os.ReadFile(roots)
+				if o.TSARoots = x509.NewCertPool(); err == nil && !o.TSARoots.AppendCertsFromPEM(b) {
+					err = fmt.Errorf("%s: no certificate in PEM form", roots)
+				}
+				if err != nil {
+					return usage(fmt.Errorf("--tsa-roots: %w", err), "name a PEM file with the certificates of the authorities that you believe")
+				}
+			}
+			for _, text := range witnesses {
+				w, err := ledger.NewWitness(text)
+				if err != nil {
+					return usage(fmt.Errorf("--witness: %w", err), "get the key from the witness")
+				}
+				o.Witnesses = append(o.Witnesses, w)
+			}
 			if identifiers == "-" {
 				b, err := io.ReadAll(io.LimitReader(a.input(c.Context()), 1<<20))
 				if err != nil {
@@ -150,6 +168,8 @@ func (a *app) verifyCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&key, "key", "", "the log's public `key`, or file:PATH")
 	c.Flags().StringVar(&head, "head", "", "`FILE` with one or several heads that you hold")
+	c.Flags().StringVar(&roots, "tsa-roots", "", "PEM `FILE` with the authorities whose time stamp of the head is to be there")
+	c.Flags().StringArrayVar(&witnesses, "witness", nil, "public `key` of a witness whose signature under the head is to be there (repeatable)")
 	c.Flags().StringVar(&identifiers, "identifiers", "", "`-`: read identifiers from standard input")
 	c.Flags().StringVar(&region, "region", "", "the `country` of telephone numbers that do not say theirs, such as SE")
 	return c

@@ -195,7 +195,7 @@ func (a *app) run(ctx context.Context, input string, f runFlags) (err error) {
 	code, err := a.work(ctx, s, input, f, window)
 	stop()
 	if !scratch {
-		err = errors.Join(err, a.tellHead(ctx, heads))
+		err = errors.Join(err, a.tellHead(ctx, cfg, st, heads))
 	}
 	if err != nil {
 		code, _ = classify(err)

@@ -28,6 +28,7 @@ type Certificate struct {
 	Key          string   `json:"key"`
 	Nonces       []Nonce  `json:"nonces"`
 	Proofs       []string `json:"proofs"` // c2sp.org/tlog-proof@v1, in the order of the leaves; extra is the leaf
+	Stamp        []byte   `json:"stamp"`  // of the head, if it has one
 	Seal         []byte   `json:"seal"`
 }
 
@@ -78,6 +79,9 @@ func (c *Certificate) Render(s *Signer) []byte {
 		})
 	}
 	list("proofs", len(c.Proofs), func(i int) { w.string(c.Proofs[i]) })
+	if len(c.Stamp) > 0 {
+		text("stamp", base64.StdEncoding.EncodeToString(c.Stamp))
+	}
 	w.b = append(w.b, ' ')
 	if s != nil {
 		c.Seal = ed25519.Sign(s.key, w.b)

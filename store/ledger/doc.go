@@ -96,6 +96,8 @@
 //	key            the log's public key. It says nothing by itself: get it from the organisation
 //	nonces         [{kind, nth, nonce}], unless the certificate is to name the ticket alone
 //	proofs         one c2sp.org/tlog-proof@v1 per event, in their order; its extra is the leaf
+//	stamp          a time stamp of the head (RFC 3161, DER in base64), if there is one: over SHA-256 of all
+//	               that stands before the empty line of the checkpoint, its own line end included
 //	seal           the key's Ed25519 signature, base64, over all bytes of the file before "seal"
 //
 // A verifier (1) checks the seal, and the head's signature, by a key from elsewhere, or that the
@@ -105,6 +107,9 @@
 // and is the leaf before of the same task, or, for a task's first, one whose task is -; the newest
 // list of tasks names all; (4) opens the marks, if it was given identifiers; (5) reads the last
 // event of each task, exported left aside. Erased, not_found and skipped are ends; everything else is open or not done.
+//
+// The checkpoint may have signatures of witnesses under the log's (c2sp.org/tlog-cosignature); whoever has
+// a witness's key checks them, others pass them over.
 //
 // A certificate cannot leave out an event but the last ones of a task, and that only if the
 // keeper of the key leaves them out. It is about the time of its head. It is personal data: with

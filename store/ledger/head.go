@@ -23,6 +23,7 @@ type Head struct {
 	Root   tlog.Hash
 	At     time.Time
 	Note   []byte // the signed note
+	Stamp  []byte // its time stamp (RFC 3161), if there is one
 }
 
 // Epoch splits the origin into the log's name and its epoch.
@@ -103,7 +104,7 @@ func SignHead(origin string, size int64, root tlog.Hash, at time.Time, signers .
 	if err != nil {
 		return nil, fmt.Errorf("the head of the log cannot be signed: %w", err)
 	}
-	return &Head{origin, size, root, at, signed}, nil
+	return &Head{Origin: origin, Size: size, Root: root, At: at, Note: signed}, nil
 }
 
 // ErrNotSigned says that none of the keys has signed a head.

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,6 +22,9 @@ type VerifyOptions struct {
 	// which an identifier of a kind is marked, or "".
 	Identifiers []string
 	Normal      func(kind, identifier string) string
+
+	TSARoots  *x509.CertPool // the authorities whose time stamps are believed; nil: none is checked
+	Witnesses []*Witness     // whose signatures are looked for
 }
 
 // Verdict is what a valid certificate says.
@@ -124,9 +128,41 @@ func verify(file []byte, o VerifyOptions) (*Verdict, error) {
 			return nil, fmt.Errorf("identifier %d of those given is none of this request's", len(v.About)+1)
 		}
 	}
-	v.RestsOn = append(rests, "no time stamp", "no witness")
+	if v.RestsOn, err = c.outside(head, rests, o); err != nil {
+		return nil, err
+	}
 	v.NotProved = NotProved()
 	return v, nil
+}
+
+// outside adds what others have to say of the head. A stamp or a signature that is asked for and is
+// not good is a certificate that is not: nobody puts those there by mistake.
+func (c *Certificate) outside(head *Head, rests []string, o VerifyOptions) ([]string, error) {
+	switch {
+	case len(c.Stamp) == 0 && o.TSARoots != nil:
+		return nil, errors.New("it has no time stamp")
+	case len(c.Stamp) == 0:
+		rests = append(rests, "no time stamp")
+	case o.TSARoots == nil:
+		rests = append(rests, "no time stamp (it has one, which --tsa-roots checks)")
+	default:
+		at, by, err := head.Stamped(c.Stamp, o.TSARoots)
+		if err != nil {
+			return nil, err
+		}
+		rests = append(rests, fmt.Sprintf("a time stamp of %s by %s", at.Format(time.DateOnly), by))
+	}
+	if len(o.Witnesses) == 0 {
+		return append(rests, "no witness"), nil
+	}
+	for _, w := range o.Witnesses {
+		at, ok := w.Cosigned(head)
+		if !ok {
+			return nil, fmt.Errorf("its head has no signature of the witness %s", w.Name)
+		}
+		rests = append(rests, fmt.Sprintf("the witness %s, who saw the head on %s", w.Name, at.Format(time.DateOnly)))
+	}
+	return rests, nil
 }
 
 // NotProved lists what no certificate proves.
