@@ -49,6 +49,7 @@ type ReportRow struct {
 	Channel        string `csv:"channel" json:"channel"`               // how the request came in
 	AnswerChannel  string `csv:"answer_channel" json:"answer_channel"` // how the person was told
 	OriginalDueAt  string `csv:"-" json:"original_due_at"`             // "": due_at is the first one; in the CSV the message says it
+	From           string `csv:"-" json:"store,omitempty"`             // of a report over several stores: which one
 }
 
 // reportHeader is the report's first line. It is written even where no row follows.
@@ -78,6 +79,11 @@ type Reporter struct {
 	States   []string // only rows in one of these states, invalid and duplicate among them; empty: all
 	Comma    rune     // of the CSV; 0: a comma
 	BOM      bool     // the CSV begins with a byte order mark, by which spreadsheets know UTF-8
+
+	// Of a report over several stores: what this one is called, and the others, whose rows come after
+	// those of this one.
+	Name string
+	More []*Reporter
 
 	// TrackAnswers: a request is met when the person has been told, whatever the vendors did.
 	TrackAnswers bool
@@ -119,8 +125,18 @@ func (r *Reporter) prepare(ctx context.Context) error {
 	return nil
 }
 
-// Each calls fn for every row in report order. The row is valid during the call.
+// Each calls fn for every row in report order, store by store. The row is valid during the call.
 func (r *Reporter) Each(ctx context.Context, fn func(*ReportRow) error) error {
+	err := r.each(ctx, fn)
+	for _, other := range r.More {
+		if err == nil {
+			err = other.each(ctx, fn)
+		}
+	}
+	return err
+}
+
+func (r *Reporter) each(ctx context.Context, fn func(*ReportRow) error) error {
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
@@ -131,7 +147,7 @@ func (r *Reporter) Each(ctx context.Context, fn func(*ReportRow) error) error {
 	for page := range pages {
 		for i := range page {
 			row := &page[i]
-			out = ReportRow{Batch: row.Batch, Line: row.Line, SubjectID: row.SubjectID}
+			out = ReportRow{From: r.Name, Batch: row.Batch, Line: row.Line, SubjectID: row.SubjectID}
 			var err error
 			if row.Reject == nil {
 				err = r.fill(&out, row)
@@ -282,6 +298,12 @@ func withExport(message string, e *store.Export) string {
 // would hold the whole report in memory.
 const reportPage = 1000
 
+// namedRow is a row of a report over several stores.
+type namedRow struct {
+	ReportRow
+	Store string `csv:"store"`
+}
+
 // CSV writes the report as CSV, cells that a spreadsheet would run defused.
 func (r *Reporter) CSV(ctx context.Context, w io.Writer) error {
 	if r.BOM {
@@ -291,7 +313,11 @@ func (r *Reporter) CSV(ctx context.Context, w io.Writer) error {
 	}
 	cells := csv.NewWriter(w)
 	cells.Comma = cmp.Or(r.Comma, ',')
-	if err := cells.Write(strings.Split(strings.TrimSpace(reportHeader), ",")); err != nil {
+	header := strings.Split(strings.TrimSpace(reportHeader), ",")
+	if r.Name != "" {
+		header = append(header, "store")
+	}
+	if err := cells.Write(header); err != nil {
 		return err
 	}
 	out := gocsv.NewSafeCSVWriter(cells)
@@ -300,7 +326,15 @@ func (r *Reporter) CSV(ctx context.Context, w io.Writer) error {
 		if len(page) == 0 {
 			return nil
 		}
-		err := gocsv.MarshalCSVWithoutHeaders(page, out)
+		var rows any = page
+		if r.Name != "" {
+			named := make([]namedRow, len(page))
+			for i := range page {
+				named[i] = namedRow{page[i], page[i].From}
+			}
+			rows = named
+		}
+		err := gocsv.MarshalCSVWithoutHeaders(rows, out)
 		page = page[:0]
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"expunge/store/atomicfile"
+	_ "expunge/store/needs" // first: says why it cannot be built
 	"expunge/store/seal"
 )
 

@@ -90,7 +90,7 @@ func (a *app) certificate(ctx context.Context, s *session, subject string, o sto
 			return err
 		}
 	}
-	return a.toFile(out, nil, func(w io.Writer) error {
+	return a.toFile("certificate", out, nil, func(w io.Writer) error {
 		_, err := w.Write(file)
 		return err
 	})

@@ -166,7 +166,7 @@ func (a *app) recheckFile(ctx context.Context, s *session, real *store.Store, in
 	}
 	r := &batch.Recheck{Store: real, Looked: looked, Region: s.cfg.DefaultRegion}
 	var found *batch.Rechecked
-	err = a.toFile(f.out, []string{input}, func(w io.Writer) error {
+	err = a.toFile("verdicts", f.out, []string{input}, func(w io.Writer) error {
 		found, err = r.CSV(ctx, w)
 		return err
 	})

@@ -29,6 +29,7 @@ type reportOptions struct {
 	bom          bool
 	by           string // of stats
 	asJSON       bool   // of stats
+	stores       []string
 }
 
 func (o *reportOptions) flags(c *cobra.Command) {
@@ -43,6 +44,7 @@ func (o *reportOptions) flags(c *cobra.Command) {
 	f.BoolVar(&o.asJSON, "json", false, "of stats: as JSON, with stable keys")
 	f.StringSliceVar(&o.states, "state", nil, "only rows in this `state` (repeatable)")
 	f.StringVar(&o.delimiter, "delimiter", ",", "of the CSV: `,` ; or tab")
+	f.StringArrayVar(&o.stores, "store", nil, "the store of another `CONFIG`, instead of that of --config (repeatable)")
 	f.BoolVar(&o.bom, "bom", false, "begin the CSV with a byte order mark, by which spreadsheets know UTF-8")
 }
 
@@ -108,10 +110,13 @@ func (a *app) reportCommand() *cobra.Command {
 		Long: "Writes the report from the store: csv and json have a row for every task and every refused row; html is the\n" +
 			"compliance report for readers who are not technical, one file to keep, print or send; stats are counts by the month of\n" +
 			"receipt (UTC), per vendor and, in the rows all, per request: how many, what became of them, how long it took. They\n" +
-			"are exact after a purge; --since and --until mean whole months there.",
+			"are exact after a purge; --since and --until mean whole months there.\n\n" +
+			"With --store, csv and json are about the stores of several configs, one behind the other, as where each account or\n" +
+			"region has a store of its own; a last column says which config a row is of.",
 		Example: "  expunge report -o report.csv\n  expunge report --format html -o report.html\n  expunge report --format json --batch 3\n" +
 			"  expunge report --vendor voyado --state waiting --state held --since 2026-10-01 --until 2026-12-31\n  expunge report --delimiter ';' --bom -o for-excel.csv\n" +
-			"  expunge report --format stats --by year --since 2026-01-01\n  expunge report --format stats --vendor voyado --json",
+			"  expunge report --format stats --by year --since 2026-01-01\n  expunge report --format stats --vendor voyado --json\n" +
+			"  expunge report --store eu.yaml --store us.yaml -o all.csv",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			ctx := c.Context()
@@ -126,6 +131,9 @@ func (a *app) reportCommand() *cobra.Command {
 				return usage(errors.New("--by and --json are of --format stats"), "write --format stats, or --format json for the list")
 			case o.format == "html" && (o.vendor != "" || len(o.states) > 0):
 				return usage(errors.New("--vendor and --state are of lists: the html report is about all that was asked"), "write --format csv")
+			}
+			if len(o.stores) > 0 {
+				return a.reportStores(ctx, &o)
 			}
 			return a.withStore(ctx, true, func(s *session) error {
 				if err := guard(s.cfg, "", target{"--output", o.out}); err != nil {
@@ -174,7 +182,7 @@ func (a *app) writeReport(ctx context.Context, s *session, r *batch.Reporter, fo
 		}
 		return r.CSV(ctx, w)
 	}
-	return a.toFile(path, never, write)
+	return a.toFile("report", path, never, write)
 }
 
 // monthsOf are the statistics that belong to a report: of the last two years by month, where it does
@@ -200,7 +208,7 @@ func (a *app) writeStats(ctx context.Context, s *session, r *batch.Reporter, o *
 	if err != nil {
 		return err
 	}
-	return a.toFile(o.out, nil, func(w io.Writer) error {
+	return a.toFile("statistics", o.out, nil, func(w io.Writer) error {
 		if o.asJSON {
 			return batch.StatsJSON(w, rows)
 		}
@@ -208,13 +216,60 @@ func (a *app) writeStats(ctx context.Context, s *session, r *batch.Reporter, o *
 	})
 }
 
+// reportStores writes one report over the stores of several configs.
+func (a *app) reportStores(ctx context.Context, o *reportOptions) error {
+	switch {
+	case o.format != "csv" && o.format != "json":
+		return usage(fmt.Errorf("--store is of lists: the %s report is about one store", o.format), "write --format csv, or the other once for each config, with -c")
+	case o.batch != 0:
+		return usage(errors.New("--batch and --store: each store counts its own batches"), "leave one of them out")
+	}
+	var first *batch.Reporter
+	seen := map[string]string{}
+	var open func(left []string) error // the stores are all open while the report is written
+	open = func(left []string) error {
+		if len(left) == 0 {
+			return a.toFile("report", o.out, nil, func(w io.Writer) error {
+				if o.format == "json" {
+					return first.JSON(ctx, w)
+				}
+				return first.CSV(ctx, w)
+			})
+		}
+		defer func(was string) { a.configPath = was }(a.configPath)
+		a.configPath = left[0]
+		return a.withStore(ctx, true, func(s *session) error {
+			if err := guard(s.cfg, "", target{"--output", o.out}); err != nil {
+				return err
+			}
+			for path, name := range seen {
+				if sameFile(path, s.cfg.Store) {
+					return usage(fmt.Errorf("--store %s: it has the store of %s", left[0], name), "name each store once")
+				}
+			}
+			seen[s.cfg.Store] = left[0]
+			r, err := o.reporter(ctx, s)
+			if err != nil {
+				return fmt.Errorf("%s: %w", left[0], err)
+			}
+			if r.Name = left[0]; first == nil {
+				first = r
+			} else {
+				first.More = append(first.More, r)
+			}
+			return open(left[1:])
+		})
+	}
+	return open(o.stores)
+}
+
 // toFile writes a report to path, "-" being standard output.
-func (a *app) toFile(path string, never []string, write func(w io.Writer) error) error {
+func (a *app) toFile(what, path string, never []string, write func(w io.Writer) error) error {
 	if path == "-" {
 		return write(a.stdout)
 	}
 	if err := atomicfile.WriteFile(path, never, write); err != nil {
-		return fmt.Errorf("report: %w", err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
 }
