@@ -85,6 +85,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	wrapArgs(root)
+	a.completions(root)
 	return root
 }
 

@@ -113,7 +113,7 @@ func (a *app) restoreCommand() *cobra.Command {
 			return a.restore(c.Context(), args[0], reason)
 		},
 	}
-	c.Flags().StringVar(&reason, "reason", "", "why: a `text` that is kept in the log")
+	c.Flags().StringVar(&reason, "reason", "", "`why`, for the record; no personal data")
 	c.Flags().BoolVar(&complete, "complete", false, "nothing was done after the backup was made")
 	return c
 }

@@ -104,7 +104,7 @@ func (a *app) batchDropCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&who, "by", "", "`who` decides (default: the login name)")
+	c.Flags().StringVar(&who, "by", "", "by `whom` it is decided (default: the login name)")
 	c.Flags().StringVar(&reason, "reason", "", "`why`, for the record; no personal data")
 	return c
 }

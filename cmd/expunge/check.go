@@ -46,7 +46,7 @@ func (a *app) checkCommand() *cobra.Command {
 		},
 	}
 	reading.add(c)
-	c.Flags().StringArrayVar(&only, "vendor", nil, "the file is meant for this vendor only (`NAME`; repeatable)")
+	c.Flags().StringArrayVar(&only, "vendor", nil, "only this vendor (`NAME`; repeatable)")
 	return c
 }
 

@@ -40,7 +40,7 @@ func (a *app) confirmCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&who, "by", "", "`who` confirms (default: the login name)")
+	c.Flags().StringVar(&who, "by", "", "by `whom` it is decided (default: the login name)")
 	reading.add(c)
 	return c
 }

@@ -52,7 +52,7 @@ func (a *app) extendCommand() *cobra.Command {
 	c.Flags().StringVar(&until, "until", "", "the new due `date`")
 	c.Flags().StringVar(&reason, "reason", "", "`why`, for the record; no personal data")
 	c.Flags().BoolVar(&override, "override", false, "also when the request is overdue, or for longer than the law allows")
-	c.Flags().StringVar(&who, "by", "", "`who` decides (default: the login name)")
+	c.Flags().StringVar(&who, "by", "", "by `whom` it is decided (default: the login name)")
 	return c
 }
 

@@ -60,7 +60,7 @@ func (a *app) certificateCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&out, "output", "o", "-", "`FILE` to write")
-	c.Flags().StringVar(&head, "head", "", "prove it against the last head in `FILE`, which somebody holds, instead of the newest")
+	c.Flags().StringVar(&head, "head", "", "`FILE` with heads that somebody holds")
 	c.Flags().StringVar(&format, "format", "json", "json, or `html`: a page for people, which `expunge verify` reads too")
 	c.Flags().BoolVar(&ticketOnly, "ticket-only", false, "leave out what opens the marks of the identifiers")
 	return c
@@ -167,7 +167,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&key, "key", "", "the log's public `key`, or file:PATH")
-	c.Flags().StringVar(&head, "head", "", "`FILE` with one or several heads that you hold")
+	c.Flags().StringVar(&head, "head", "", "`FILE` with heads that somebody holds")
 	c.Flags().StringVar(&roots, "tsa-roots", "", "PEM `FILE` with the authorities whose time stamp of the head is to be there")
 	c.Flags().StringArrayVar(&witnesses, "witness", nil, "public `key` of a witness whose signature under the head is to be there (repeatable)")
 	c.Flags().StringVar(&identifiers, "identifiers", "", "`-`: read identifiers from standard input")
@@ -294,7 +294,7 @@ func (a *app) logCommand() *cobra.Command {
 			return a.withStore(c.Context(), false, func(s *session) error { return a.restart(c.Context(), s, reason) })
 		},
 	}
-	restart.Flags().StringVar(&reason, "reason", "", "why: a `text` that is kept in the log")
+	restart.Flags().StringVar(&reason, "reason", "", "`why`, for the record; no personal data")
 	return group(&cobra.Command{Use: "log", Short: "The log that proofs rest on", Example: "  expunge log head\n  expunge log check"},
 		head, key, check, restart)
 }

@@ -46,10 +46,10 @@ func (a *app) recheckCommand() *cobra.Command {
 	}
 	fl := c.Flags()
 	fl.StringVarP(&f.out, "output", "o", "-", "`FILE` to write")
-	fl.StringArrayVar(&f.only, "vendor", nil, "only this vendor (its `name`, repeatable)")
-	fl.StringVar(&f.window, "for", "", "finish after this `duration`")
-	fl.BoolVar(&f.wait, "wait", false, "stay until everyone has been looked up")
-	fl.BoolVar(&f.allowLarge, "allow-large", false, "look up more people than max_subjects")
+	fl.StringArrayVar(&f.only, "vendor", nil, "only this vendor (`NAME`; repeatable)")
+	fl.StringVar(&f.window, "for", "", "stop taking new work after this `long` and finish cleanly, such as 4h")
+	fl.BoolVar(&f.wait, "wait", false, "stay until nothing is left but what waits on people")
+	fl.BoolVar(&f.allowLarge, "allow-large", false, "take more people than max_subjects")
 	f.reading.add(c)
 	return c
 }

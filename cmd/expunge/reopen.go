@@ -80,9 +80,9 @@ func (a *app) reviewFailedCommand(closing bool) *cobra.Command {
 		})
 	}
 	c.Flags().Int64Var(&f.batch, "batch", 0, "only this batch (its `number`)")
-	c.Flags().StringVar(&f.vendor, "vendor", "", "only those at this vendor (`NAME`)")
+	c.Flags().StringVar(&f.vendor, "vendor", "", "only this vendor (`NAME`)")
 	c.Flags().StringArrayVar(&reasons, "reason", nil, "only those with this reason code; or, in other words, `why`, for the record; no personal data")
-	c.Flags().StringVar(&f.who, "by", "", "`who` decides (default: the login name)")
+	c.Flags().StringVar(&f.who, "by", "", "by `whom` it is decided (default: the login name)")
 	must(c.RegisterFlagCompletionFunc("reason", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return codesOf("failed:"), cobra.ShellCompDirectiveNoFileComp
 	}))
@@ -194,7 +194,7 @@ func (a *app) reviewVendorCommand(moved bool) *cobra.Command {
 			return reviewError(s, err)
 		})
 	}
-	c.Flags().StringVar(&who, "by", "", "`who` vouches (default: the login name)")
+	c.Flags().StringVar(&who, "by", "", "by `whom` it is decided (default: the login name)")
 	c.Flags().StringVar(&why, "reason", "", "`why`, for the record; no personal data")
 	return c
 }

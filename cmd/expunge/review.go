@@ -42,7 +42,7 @@ type reviewFlags struct {
 
 func (f *reviewFlags) selection(c *cobra.Command) {
 	c.Flags().Int64Var(&f.batch, "batch", 0, "only this batch (its `number`)")
-	c.Flags().StringVar(&f.vendor, "vendor", "", "only those at this vendor (`NAME`)")
+	c.Flags().StringVar(&f.vendor, "vendor", "", "only this vendor (`NAME`)")
 	c.Flags().StringVar(&f.reason, "reason", "", "only those held for this reason `CODE`")
 }
 
@@ -89,8 +89,8 @@ func (a *app) reviewListCommand() *cobra.Command {
 		},
 	}
 	f.selection(c)
-	c.Flags().IntVar(&f.limit, "limit", 100, "show at most this `many`; 0: all, in the order of the input")
-	c.Flags().BoolVar(&f.json, "json", false, "as a JSON array, all of them unless --limit is given")
+	c.Flags().IntVar(&f.limit, "limit", 100, "show at most this `many`; 0: all, as with --json, in the order of the input")
+	c.Flags().BoolVar(&f.json, "json", false, "as JSON, with stable keys")
 	must(c.RegisterFlagCompletionFunc("reason", completeReasons))
 	return c
 }
@@ -254,7 +254,7 @@ func (a *app) reviewDecideCommand(approve bool) *cobra.Command {
 	if approve {
 		c.Flags().StringVar(&f.reference, "reference", "", "the vendor's id (`REF`) for an uncertain submission that did arrive; nothing is sent")
 	}
-	c.Flags().StringVar(&f.who, "by", "", "`who` decides (default: the login name)")
+	c.Flags().StringVar(&f.who, "by", "", "by `whom` it is decided (default: the login name)")
 	c.Flags().StringVar(&f.note, "note", "", "`why`, for the record; no personal data")
 	must(c.RegisterFlagCompletionFunc("reason", completeReasons))
 	return c

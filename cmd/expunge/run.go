@@ -56,13 +56,13 @@ func (a *app) runCommand() *cobra.Command {
 	fl.StringVar(&f.metrics, "metrics", "", "write Prometheus metrics to `FILE` at the end (default from the config)")
 	fl.StringVar(&f.window, "for", "", "stop taking new work after this `long` and finish cleanly, such as 4h")
 	fl.StringArrayVar(&f.only, "vendor", nil, "only this vendor (`NAME`; repeatable)")
-	fl.BoolVar(&f.wait, "wait", false, "stay until nothing is left but tasks that wait on people")
+	fl.BoolVar(&f.wait, "wait", false, "stay until nothing is left but what waits on people")
 	fl.BoolVar(&f.strict, "strict", false, "refuse the whole file if any row is invalid")
 	fl.StringVar(&f.rejects, "rejects", "", "write the invalid rows to `FILE`, to mend and feed back")
 	f.reading.add(c)
 	fl.BoolVar(&f.trustClock, "trust-clock", false, "the clock is right now: it was wrong in the last run")
 	fl.BoolVar(&f.newStore, "new-store", false, "there has never been a store here, though its key is there already")
-	fl.BoolVar(&f.allowLarge, "allow-large", false, "take in more subjects than max_subjects")
+	fl.BoolVar(&f.allowLarge, "allow-large", false, "take more people than max_subjects")
 	return c
 }
 
