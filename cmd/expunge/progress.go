@@ -46,7 +46,8 @@ func (w *logWriter) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	if p := w.bars.Load(); p != nil {
-		if n, err := p.Write(b); !errors.Is(err, mpb.ErrDone) {
+		var done mpb.ErrDone[*mpb.Progress]
+		if n, err := p.Write(b); !errors.As(err, &done) {
 			return n, err
 		}
 	}
@@ -186,7 +187,9 @@ func (a *app) draw(p *batch.Progress) (finish func()) {
 			_, err := io.WriteString(w, batch.Lines(p.Snapshots(), st.AvailableWidth-1)[i])
 			return err
 		})
-		all = append(all, m.MustAdd(0, filler, mpb.BarFillerTrim()))
+		bar, err := m.Add(0, filler, mpb.BarFillerTrim())
+		must(err) // only after Wait
+		all = append(all, bar)
 	}
 	a.logs.bars.Store(m)
 	return func() {

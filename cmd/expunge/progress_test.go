@@ -44,10 +44,13 @@ func TestLogsAndBars(t *testing.T) {
 	var out bytes.Buffer
 	w := &logWriter{stderr: &out}
 	m := mpb.New(mpb.WithOutput(&out), mpb.WithAutoRefresh())
-	bar := m.MustAdd(0, mpb.BarFillerFunc(func(w io.Writer, _ decor.Statistics) error {
+	bar, err := m.Add(0, mpb.BarFillerFunc(func(w io.Writer, _ decor.Statistics) error {
 		_, err := io.WriteString(w, "a bar")
 		return err
 	}))
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.bars.Store(m)
 	say := func(text string) {
 		if n, err := w.Write([]byte(text + "\n")); err != nil || n != len(text)+1 {
