@@ -21,7 +21,7 @@ import (
 var topicFiles embed.FS
 
 // topicNames are the topics in the order in which the manual has them.
-var topicNames = []string{"csv", "config", "vendors", "states", "exit-codes", "cron", "evidence", "certificates", "recovery", "security"}
+var topicNames = []string{"csv", "config", "vendors", "states", "exit-codes", "cron", "evidence", "certificates", "elsewhere", "recovery", "security", "dependencies", "changelog"}
 
 // topics returns the help pages as commands that only have a text: `expunge help NAME`.
 func topics() []*cobra.Command {

@@ -36,3 +36,30 @@ func TestTopics(t *testing.T) {
 		}
 	}
 }
+
+// TestDependencies: the topic names each library that go.mod requires itself, once, and no other.
+func TestDependencies(t *testing.T) {
+	mod, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text := topic("dependencies")
+	listed := map[string]int{}
+	for line := range strings.Lines(text) {
+		if row, ok := strings.CutPrefix(line, "| `"); ok {
+			name, _, _ := strings.Cut("`"+row, " | ")
+			for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(name, -1) {
+				listed[m[1]]++
+			}
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\t(\S+) v\S+$`).FindAllStringSubmatch(string(mod), -1) {
+		if listed[m[1]] != 1 {
+			t.Errorf("%s stands in the table %d times", m[1], listed[m[1]])
+		}
+		delete(listed, m[1])
+	}
+	for name := range listed {
+		t.Errorf("%s is not required", name)
+	}
+}

@@ -10,6 +10,9 @@ trap 'umount "$work"/image 2>/dev/null || true; rm -rf "$work"' EXIT
 say() { printf 'ok  %s\n' "$*"; }
 die() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 
+(cd cmd/expunge/packaging && "${GO:-go}" test ./...) >/dev/null || die "the manifest for Kubernetes"
+say "the manifest for Kubernetes is what its types say"
+
 # The version before: what is packed is the same, the number is smaller.
 VERSION=0.0.1 cmd/expunge/packaging/package.sh >/dev/null
 mv "$out"/*.deb "$work/before.deb"
