@@ -93,6 +93,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // groups are the figures, in the order of the table.
 var groups = []group{
 	{"calls", measureCalls},
+	{"peers", measurePeers},
 	{"pace", measurePace},
 	{"cpu", measureCPU},
 	{"intake", measureIntake},
